@@ -1,0 +1,44 @@
+# Settings shared by every target, and the function that makes one layer of the tree.
+
+find_program(WICK_CCACHE ccache)
+if(WICK_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${WICK_CCACHE})
+endif()
+
+add_library(wick_settings INTERFACE)
+target_compile_features(wick_settings INTERFACE cxx_std_20)
+if(WICK_DEVELOPER)
+  target_compile_options(wick_settings INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wold-style-cast
+    -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+    # Fields left out of a designated initialiser take the default that their struct documents.
+    -Wno-missing-field-initializers)
+endif()
+if(WICK_SANITIZE)
+  target_compile_options(wick_settings INTERFACE
+    -fsanitize=${WICK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(wick_settings INTERFACE -fsanitize=${WICK_SANITIZE})
+endif()
+
+# wick_add_layer(<name> SOURCES <file>... [DEPENDS <layer>...] [PRIVATE <library>...])
+#
+# Makes the static library wick_<name>, alias wick::<name>. DEPENDS is the layer rule: the folders whose
+# headers this one may include. tools/check_layers.py reads these calls.
+function(wick_add_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 LAYER "" "" "SOURCES;DEPENDS;PRIVATE")
+  add_library(wick_${name} STATIC ${LAYER_SOURCES})
+  add_library(wick::${name} ALIAS wick_${name})
+  set_target_properties(wick_${name} PROPERTIES
+    EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  target_include_directories(wick_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_compile_features(wick_${name} PUBLIC cxx_std_20)
+  list(TRANSFORM LAYER_DEPENDS PREPEND wick::)
+  target_link_libraries(wick_${name}
+    PUBLIC ${LAYER_DEPENDS}
+    PRIVATE $<BUILD_INTERFACE:wick_settings> ${LAYER_PRIVATE})
+  set_property(GLOBAL APPEND PROPERTY WICK_LAYERS wick_${name})
+endfunction()

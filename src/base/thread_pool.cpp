@@ -1,0 +1,98 @@
+#include "base/thread_pool.hpp"
+
+#include <algorithm>
+
+namespace wick::detail {
+
+namespace {
+
+// True on a thread that is inside a chunk: loops started there run serially.
+thread_local bool inside_loop = false;
+
+class InsideLoop {
+ public:
+  InsideLoop() : before_(inside_loop) { inside_loop = true; }
+  ~InsideLoop() { inside_loop = before_; }
+  InsideLoop(const InsideLoop&) = delete;
+  InsideLoop& operator=(const InsideLoop&) = delete;
+
+ private:
+  bool before_;
+};
+
+// More chunks than threads even out unequal work; many more would only cost.
+constexpr std::int64_t kChunksPerThread = 4;
+
+}  // namespace
+
+ThreadPool::ThreadPool(int num_threads) {
+  for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this] { work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_chunks(Job& job) {
+  const InsideLoop inside;
+  for (;;) {
+    const std::int64_t begin = job.next.fetch_add(job.chunk, std::memory_order_relaxed);
+    if (begin >= job.n) return;
+    try {
+      job.body(begin, std::min(begin + job.chunk, job.n));
+    } catch (...) {  // carried to the caller of parallel_for
+      const std::lock_guard lock(job.failure_mutex);
+      if (!job.failure) job.failure = std::current_exception();
+    }
+  }
+}
+
+void ThreadPool::work() {
+  std::uint64_t seen = 0;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
+    if (stopping_) return;
+    seen = generation_;
+    Job& job = *job_;
+    ++busy_;
+    lock.unlock();
+    run_chunks(job);
+    lock.lock();
+    if (--busy_ == 0) done_.notify_all();
+  }
+}
+
+void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain,
+                              FunctionRef<void(std::int64_t, std::int64_t)> body) {
+  if (n <= 0) return;
+  const std::int64_t threads = num_threads();
+  std::unique_lock owner(job_owner_, std::defer_lock);
+  if (threads == 1 || n <= grain || inside_loop || !owner.try_lock()) {
+    const InsideLoop inside;
+    body(0, n);
+    return;
+  }
+  const std::int64_t even = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread);
+  Job job{.body = body, .n = n, .chunk = std::max<std::int64_t>({grain, even, 1}), .failure = {}, .failure_mutex = {}};
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = &job;
+    ++generation_;
+  }
+  wake_.notify_all();
+  run_chunks(job);
+  {
+    std::unique_lock lock(mutex_);
+    job_ = nullptr;  // late wakers find nothing; those inside are waited for
+    done_.wait(lock, [&] { return busy_ == 0; });
+  }
+  if (job.failure) std::rethrow_exception(job.failure);
+}
+
+}  // namespace wick::detail
