@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wick/layout/device.hpp"
+
+namespace wick {
+
+/// Threads of the CPU backend, the calling thread included. Starts as WICK_NUM_THREADS or the number
+/// of processors available to the process.
+int num_threads();
+
+/// Sets the number of threads; takes effect with the next kernel. Throws Error kArgument unless n >= 1.
+void set_num_threads(int n);
+
+/// Ways in which `device` can run `kernel`, best first: `kernel_variants(kCpuDevice, "matmul")`. Empty
+/// when there is only one. The pseudo-kernel "isa" lists the instruction sets that CPU kernels are
+/// compiled for and this machine has. Throws Error kDevice when the device is absent.
+std::vector<std::string> kernel_variants(Device device, std::string_view kernel);
+
+/// Forces a variant by name, on every device that has it; an empty name removes the setting. A forced
+/// variant that cannot do a call makes that call fail with Error kUnsupported. Throws Error kArgument
+/// when no device has the variant. WICK_FORCE_VARIANT="matmul=plain,isa=avx2" does the same at start.
+void force_variant(std::string_view kernel, std::string_view variant);
+
+/// The forced variant of `kernel`, or empty.
+std::string forced_variant(std::string_view kernel);
+
+/// Devices of this process, the CPU first.
+std::vector<Device> devices();
+
+}  // namespace wick

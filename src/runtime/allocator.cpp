@@ -1,0 +1,187 @@
+#include "runtime/allocator.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/platform.hpp"
+#include "wick/base/error.hpp"
+
+namespace wick {
+
+namespace {
+
+constexpr std::size_t kSmallestBlock = 256;
+// A cached block may be larger than what is asked for by at most this share: 1/8.
+constexpr std::size_t kSlackShift = 3;
+constexpr std::size_t kGuardBytes = 64;
+constexpr auto kGuardPattern = std::byte{0xA5};
+// All bits set is a NaN in every floating dtype and -1 in every integer one.
+constexpr auto kFreshPattern = std::byte{0xFF};
+
+std::int64_t to_signed(std::size_t bytes) { return static_cast<std::int64_t>(bytes); }
+
+}  // namespace
+
+CachingAllocator::CachingAllocator(Device device, RawAllocator& system)
+    : device_(device), system_(system) {}
+
+CachingAllocator::~CachingAllocator() {
+  for (Pending& pending : pending_) {
+    free_by_stream_[pending.block.stream].emplace(pending.block.bytes, pending.block.data);
+  }
+  pending_.clear();
+  release_cached();
+}
+
+// Eight classes an octave: at most 12.5 % of a block is lost to rounding.
+std::size_t CachingAllocator::rounded_size(std::size_t bytes) {
+  if (bytes <= kSmallestBlock) return bytes == 0 ? 0 : kSmallestBlock;
+  const std::size_t step = std::bit_floor(bytes - 1) >> kSlackShift;
+  return (bytes + step - 1) / step * step;
+}
+
+Block CachingAllocator::allocate(std::size_t bytes, Stream& stream) {
+  Block block{.requested = bytes, .stream = stream.id()};
+  if (bytes == 0) return block;
+  const std::lock_guard lock(mutex_);
+  block.guarded = guard_ && system_.host_accessible();
+  block.bytes = rounded_size(block.guarded ? bytes + 2 * kGuardBytes : bytes);
+  collect_pending();
+  block.data = take_cached(block.bytes, block.stream);
+  if (block.data == nullptr) block.data = take_raw(block.bytes);
+  stats_.live_bytes += to_signed(block.bytes);
+  stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
+  ++stats_.live_blocks;
+  ++stats_.num_allocations;
+  if (block.guarded) {
+    detail::unpoison_memory(block.data, block.bytes);
+    block.data += kGuardBytes;
+    put_guard(block);
+  } else {
+    detail::unpoison_memory(block.data, bytes);
+  }
+  return block;
+}
+
+void CachingAllocator::release(const Block& given,
+                               std::vector<std::unique_ptr<Event>> fences) noexcept {
+  if (given.data == nullptr) return;
+  const std::lock_guard lock(mutex_);
+  Block block = given;
+  if (block.guarded) {
+    if (!guard_intact(block)) ++stats_.guard_violations;
+    block.data -= kGuardBytes;
+  }
+  stats_.live_bytes -= to_signed(block.bytes);
+  stats_.cached_bytes += to_signed(block.bytes);
+  --stats_.live_blocks;
+  detail::poison_memory(block.data, block.bytes);
+  if (fences.empty()) {
+    free_by_stream_[block.stream].emplace(block.bytes, block.data);
+  } else {
+    pending_.push_back({block, std::move(fences)});
+  }
+}
+
+void CachingAllocator::collect_pending() {
+  std::erase_if(pending_, [&](const Pending& pending) {
+    const bool complete = std::ranges::all_of(
+        pending.fences, [](const std::unique_ptr<Event>& fence) { return fence->is_complete(); });
+    if (complete) {
+      free_by_stream_[pending.block.stream].emplace(pending.block.bytes, pending.block.data);
+    }
+    return complete;
+  });
+}
+
+// The smallest block that fits with little slack; `bytes` becomes its true size.
+std::byte* CachingAllocator::take_cached(std::size_t& bytes, std::uint64_t stream) {
+  FreeBlocks& blocks = free_by_stream_[stream];
+  const auto found = blocks.lower_bound(bytes);
+  if (found == blocks.end() || found->first > bytes + (bytes >> kSlackShift)) return nullptr;
+  std::byte* const data = found->second;
+  bytes = found->first;
+  stats_.cached_bytes -= to_signed(bytes);
+  blocks.erase(found);
+  return data;
+}
+
+std::byte* CachingAllocator::take_raw(std::size_t bytes) {
+  const auto over_limit = [&] {
+    return limit_ != 0 &&
+           static_cast<std::size_t>(stats_.live_bytes + stats_.cached_bytes) + bytes > limit_;
+  };
+  if (over_limit()) release_cached();
+  if (over_limit()) throw_out_of_memory(bytes);
+  void* data = system_.allocate(bytes);
+  if (data == nullptr) {
+    release_cached();
+    data = system_.allocate(bytes);
+  }
+  if (data == nullptr) throw_out_of_memory(bytes);
+  ++stats_.num_raw_allocations;
+  return static_cast<std::byte*>(data);
+}
+
+void CachingAllocator::release_cached() {
+  for (auto& [stream, blocks] : free_by_stream_) {
+    for (const auto& [bytes, data] : blocks) {
+      detail::unpoison_memory(data, bytes);
+      system_.release(data, bytes);
+      stats_.cached_bytes -= to_signed(bytes);
+    }
+    blocks.clear();
+  }
+}
+
+// [64 bytes of pattern | requested bytes, poisoned | pattern to the end of the block]
+void CachingAllocator::put_guard(const Block& block) const {
+  std::byte* const end = block.data + block.requested;
+  std::fill(block.data - kGuardBytes, block.data, kGuardPattern);
+  std::fill(block.data, end, kFreshPattern);
+  std::fill(end, block.data - kGuardBytes + block.bytes, kGuardPattern);
+}
+
+bool CachingAllocator::guard_intact(const Block& block) const {
+  const auto is_guard = [](std::byte value) { return value == kGuardPattern; };
+  return std::all_of(block.data - kGuardBytes, block.data, is_guard) &&
+         std::all_of(block.data + block.requested, block.data - kGuardBytes + block.bytes, is_guard);
+}
+
+void CachingAllocator::throw_out_of_memory(std::size_t bytes) const {
+  throw Error(ErrorKind::kOutOfMemory, "allocate",
+              fmt::format("{} has no room for {} bytes: {} live in {} blocks, {} cached, limit {}",
+                          to_string(device_), bytes, stats_.live_bytes, stats_.live_blocks,
+                          stats_.cached_bytes, limit_ == 0 ? "none" : std::to_string(limit_)));
+}
+
+MemoryStats CachingAllocator::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  stats_.peak_bytes = stats_.live_bytes;
+}
+
+void CachingAllocator::empty_cache() {
+  const std::lock_guard lock(mutex_);
+  collect_pending();
+  release_cached();
+}
+
+void CachingAllocator::set_limit(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  limit_ = bytes;
+}
+
+void CachingAllocator::set_guard(bool enabled) {
+  const std::lock_guard lock(mutex_);
+  guard_ = enabled;
+}
+
+}  // namespace wick

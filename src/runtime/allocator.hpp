@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "wick/layout/device.hpp"
+#include "wick/runtime/memory.hpp"
+#include "wick/runtime/stream.hpp"
+
+namespace wick {
+
+/// Gives and takes memory of one device: the system below a caching allocator.
+class RawAllocator {
+ public:
+  virtual ~RawAllocator() = default;
+  /// At least `bytes` (> 0) aligned to 64 bytes, or null when there is no more.
+  virtual void* allocate(std::size_t bytes) noexcept = 0;
+  virtual void release(void* data, std::size_t bytes) noexcept = 0;
+  /// True when the host may touch the memory: only then can guard bands be written and checked.
+  virtual bool host_accessible() const noexcept = 0;
+};
+
+/// A block as it was handed out.
+struct Block {
+  std::byte* data = nullptr;  ///< null when zero bytes were asked for
+  std::size_t bytes = 0;      ///< held, after rounding up
+  std::size_t requested = 0;  ///< usable
+  std::uint64_t stream = 0;   ///< id of the stream on which it may be reused at once
+  bool guarded = false;
+};
+
+/// Keeps freed blocks by size for reuse in stream order.
+///
+/// A block freed by the host may be handed out again on the stream it was allocated on at once: work
+/// enqueued later runs later. A block that other streams used waits until events recorded on them are
+/// complete. All members may be called from any thread.
+class CachingAllocator {
+ public:
+  /// `system` must outlive the allocator.
+  CachingAllocator(Device device, RawAllocator& system);
+  ~CachingAllocator();
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  /// A block of at least `bytes` for use on `stream`. Throws Error kOutOfMemory with the statistics.
+  Block allocate(std::size_t bytes, Stream& stream);
+  /// Takes a block back. `fences` are events on other streams that used it.
+  void release(const Block& block, std::vector<std::unique_ptr<Event>> fences) noexcept;
+
+  MemoryStats stats() const;
+  void reset_peak();
+  void empty_cache();
+  void set_limit(std::size_t bytes);
+  void set_guard(bool enabled);
+
+  /// The size class that `bytes` falls into.
+  static std::size_t rounded_size(std::size_t bytes);
+
+ private:
+  struct Pending {
+    Block block;
+    std::vector<std::unique_ptr<Event>> fences;
+  };
+  using FreeBlocks = std::multimap<std::size_t, std::byte*>;
+
+  std::byte* take_cached(std::size_t& bytes, std::uint64_t stream);
+  std::byte* take_raw(std::size_t bytes);
+  void collect_pending();
+  void release_cached();
+  void put_guard(const Block& block) const;
+  bool guard_intact(const Block& block) const;
+  [[noreturn]] void throw_out_of_memory(std::size_t bytes) const;
+
+  mutable std::mutex mutex_;
+  Device device_;
+  RawAllocator& system_;
+  std::unordered_map<std::uint64_t, FreeBlocks> free_by_stream_;
+  std::vector<Pending> pending_;
+  MemoryStats stats_;
+  std::size_t limit_ = 0;
+  bool guard_ = false;
+};
+
+}  // namespace wick

@@ -1,0 +1,56 @@
+#pragma once
+
+#include "layout/tensor_view.hpp"
+#include "runtime/args/random_args.hpp"
+
+namespace wick {
+
+/// out = x wᵀ + bias + scale · (drop(x) aᵀ) bᵀ.
+/// x [M,K], w [N,K], bias [N] (may be absent), a [R,K], b [N,R], out [M,N] of x's dtype: dense.
+/// xa [M,R] f32, dense, may be absent: receives drop(x) aᵀ for the backward pass.
+/// w's dtype is x's, or any floating one when x is f32; a and b share a dtype, f32 or x's; bias has
+/// w's dtype. drop() zeroes with probability dropout_p and scales by 1/(1−p), as in DropoutArgs.
+struct LoraLinearArgs {
+  TensorView x, w, bias, a, b, out, xa;
+  float scale = 1;
+  double dropout_p = 0;
+  RandomKeyArgs key;
+
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    visit("x", x);
+    visit("weight", w);
+    visit("bias", bias);
+    visit("lora_a", a);
+    visit("lora_b", b);
+    visit("out", out);
+    visit("xa", xa);
+    visit("offset_base", key.offset_base);
+  }
+};
+
+/// With g = dy b [M,R]: dx = dy w + scale · drop'(g a), da = scale · gᵀ drop(x), db = scale · dyᵀ xa,
+/// dbias = Σ dy over rows. Each gradient has its tensor's shape and dtype and may be absent.
+struct LoraLinearBackwardArgs {
+  TensorView dy, x, w, a, b, xa, dx, da, db, dbias;
+  float scale = 1;
+  double dropout_p = 0;
+  RandomKeyArgs key;
+
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    visit("dy", dy);
+    visit("x", x);
+    visit("weight", w);
+    visit("lora_a", a);
+    visit("lora_b", b);
+    visit("xa", xa);
+    visit("dx", dx);
+    visit("da", da);
+    visit("db", db);
+    visit("dbias", dbias);
+    visit("offset_base", key.offset_base);
+  }
+};
+
+}  // namespace wick

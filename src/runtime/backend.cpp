@@ -1,0 +1,61 @@
+#include "runtime/backend.hpp"
+
+#include <fmt/format.h>
+
+#include "wick/base/error.hpp"
+#include "wick/runtime/settings.hpp"
+
+namespace wick {
+
+namespace {
+
+// Made at first use and never destroyed: tensors in static storage may outlive main().
+const std::vector<std::unique_ptr<Backend>>& registry() {
+  static const auto* const backends = [] {
+    auto made = std::make_unique<std::vector<std::unique_ptr<Backend>>>(make_backends());
+    return made.release();
+  }();
+  return *backends;
+}
+
+}  // namespace
+
+std::span<const std::unique_ptr<Backend>> all_backends() { return registry(); }
+
+Backend& backend_of(Device device) {
+  for (const auto& backend : registry()) {
+    if (backend->device() == device) return *backend;
+  }
+  std::string present;
+  for (const auto& backend : registry()) {
+    present += (present.empty() ? "" : ", ") + to_string(backend->device());
+  }
+  throw Error(ErrorKind::kDevice, "device",
+              fmt::format("{} is not present; present are {}", to_string(device), present));
+}
+
+std::vector<Device> devices() {
+  std::vector<Device> result;
+  for (const auto& backend : registry()) result.push_back(backend->device());
+  return result;
+}
+
+MemoryStats memory_stats(Device device) { return backend_of(device).allocator().stats(); }
+
+void reset_peak_memory(Device device) { backend_of(device).allocator().reset_peak(); }
+
+void empty_cache(Device device) { backend_of(device).allocator().empty_cache(); }
+
+void set_memory_limit(Device device, std::int64_t bytes) {
+  if (bytes < 0) {
+    throw Error(ErrorKind::kArgument, "set_memory_limit",
+                fmt::format("bytes must not be negative, got {}", bytes));
+  }
+  backend_of(device).allocator().set_limit(static_cast<std::size_t>(bytes));
+}
+
+void set_allocation_guard(Device device, bool enabled) {
+  backend_of(device).allocator().set_guard(enabled);
+}
+
+}  // namespace wick
