@@ -1,0 +1,167 @@
+#include "autograd/tape.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "wick/autograd/autograd.hpp"
+#include "wick/base/error.hpp"
+
+namespace wick {
+
+namespace {
+
+std::uint64_t next_sequence() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+thread_local detail::GradMode current_mode = detail::GradMode::kRecord;
+thread_local bool probe_was_hit = false;
+
+}  // namespace
+
+GradNode::GradNode(std::string_view op, std::span<const Tensor> inputs, std::size_t num_outputs,
+                   std::vector<Tensor> saved, detail::BackwardFunction backward)
+    : op_(op),
+      num_outputs_(num_outputs),
+      sequence_(next_sequence()),
+      backward_(std::move(backward)) {
+  for (const Tensor& input : inputs) {
+    const bool wanted = input.defined() && input.requires_grad();
+    edges_.push_back(wanted ? input.impl()->meta : nullptr);
+  }
+  // Saved without their own gradients: an op that saves its result must not keep itself alive.
+  for (const Tensor& tensor : saved) {
+    if (tensor.defined()) {
+      saved_.push_back({tensor.detach(), tensor.version()});
+    } else {
+      saved_.push_back({});
+    }
+  }
+}
+
+// A long chain of nodes is taken apart in a loop: nested destructors would overflow the stack.
+GradNode::~GradNode() {
+  std::vector<std::shared_ptr<GradNode>> doomed;
+  const auto take_producers = [&](GradNode& node) {
+    for (const auto& edge : node.edges_) {
+      if (edge != nullptr && edge.use_count() == 1 && edge->producer != nullptr) {
+        doomed.push_back(std::move(edge->producer));
+      }
+    }
+    node.edges_.clear();
+  };
+  take_producers(*this);
+  while (!doomed.empty()) {
+    const std::shared_ptr<GradNode> node = std::move(doomed.back());
+    doomed.pop_back();
+    if (node.use_count() == 1) take_producers(*node);
+  }
+}
+
+std::vector<Tensor> GradNode::unpack() const {
+  if (released_) {
+    throw Error(ErrorKind::kArgument, "backward",
+                fmt::format("the graph of this {} was freed by an earlier backward()", op_), {},
+                "retain_graph keeps it");
+  }
+  std::vector<Tensor> tensors;
+  for (const Saved& saved : saved_) {
+    if (saved.tensor.defined() && saved.tensor.version() != saved.version) {
+      throw Error(ErrorKind::kArgument, "backward",
+                  fmt::format("{} saved a tensor that was written to since: version {} then, {} now",
+                              op_, saved.version, saved.tensor.version()),
+                  {detail::describe("saved", saved.tensor)});
+    }
+    tensors.push_back(saved.tensor);
+  }
+  return tensors;
+}
+
+std::vector<Tensor> GradNode::run(std::span<const Tensor> grads) const {
+  const std::vector<Tensor> saved = unpack();
+  std::vector<bool> wanted;
+  for (const auto& edge : edges_) wanted.push_back(edge != nullptr);
+  return backward_({.saved = saved, .grads = grads, .wanted = wanted});
+}
+
+void GradNode::release() {
+  saved_.clear();
+  backward_ = nullptr;
+  released_ = true;
+}
+
+namespace detail {
+
+GradMode grad_mode() noexcept { return current_mode; }
+
+GradModeScope::GradModeScope(GradMode mode) noexcept
+    : before_(std::exchange(current_mode, mode)),
+      hit_before_(std::exchange(probe_was_hit, false)) {}
+
+GradModeScope::~GradModeScope() {
+  current_mode = before_;
+  // A probe inside a probe reports to the outer one too.
+  probe_was_hit = hit_before_ || (probe_was_hit && before_ == GradMode::kProbe);
+}
+
+bool GradModeScope::probe_hit() const noexcept { return probe_was_hit; }
+
+bool needs_gradient(std::span<const Tensor> inputs) {
+  if (current_mode == GradMode::kOff) return false;
+  const bool required = std::ranges::any_of(inputs, [](const Tensor& input) {
+    return input.defined() && input.requires_grad();
+  });
+  if (required && current_mode == GradMode::kProbe) probe_was_hit = true;
+  return required && current_mode == GradMode::kRecord;
+}
+
+void record(std::string_view op, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
+            std::vector<Tensor> saved, BackwardFunction backward) {
+  if (!needs_gradient(inputs)) return;
+  record_always(op, inputs, outputs, std::move(saved), std::move(backward));
+}
+
+void record_always(std::string_view op, std::span<const Tensor> inputs,
+                   std::span<const Tensor> outputs, std::vector<Tensor> saved,
+                   BackwardFunction backward) {
+  const auto node = std::make_shared<GradNode>(op, inputs, outputs.size(), std::move(saved),
+                                               std::move(backward));
+  int index = 0;
+  for (const Tensor& output : outputs) {
+    output.impl()->meta = std::make_shared<AutogradMeta>(
+        AutogradMeta{.requires_grad = true, .grad = {}, .producer = node, .output_index = index++});
+  }
+}
+
+Tensor record(std::string_view op, std::initializer_list<Tensor> inputs, const Tensor& output,
+              std::initializer_list<Tensor> saved, BackwardFunction backward) {
+  record(op, std::span<const Tensor>(inputs.begin(), inputs.size()), std::span(&output, 1),
+         std::vector<Tensor>(saved), std::move(backward));
+  return output;
+}
+
+void forbid_gradient(std::string_view op, std::initializer_list<Tensor> inputs) {
+  if (!needs_gradient(inputs)) return;
+  for (const Tensor& input : inputs) {
+    if (!input.requires_grad()) continue;
+    throw Error(ErrorKind::kUnsupported, std::string(op),
+                "the op has no gradient, and this input requires one", {describe("input", input)},
+                "pass input.detach() if no gradient shall flow here");
+  }
+}
+
+}  // namespace detail
+
+bool grad_enabled() noexcept { return current_mode == detail::GradMode::kRecord; }
+
+NoGradGuard::NoGradGuard() noexcept
+    : before_(static_cast<int>(std::exchange(current_mode, detail::GradMode::kOff))) {}
+
+NoGradGuard::~NoGradGuard() { current_mode = static_cast<detail::GradMode>(before_); }
+
+}  // namespace wick
