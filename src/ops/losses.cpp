@@ -1,0 +1,57 @@
+#include "ops/losses.hpp"
+
+#include "runtime/args/elementwise_args.hpp"
+#include "runtime/launch.hpp"
+
+namespace wick::detail {
+
+void check_loss(const Check& check, std::int64_t N, const Tensor& targets,
+                const CrossEntropyOptions& options) {
+  check.index("targets", targets);
+  check.shape("targets", targets, {N}, "to match the rows");
+  check.that(options.label_smoothing >= 0 && options.label_smoothing < 1, ErrorKind::kArgument,
+             "label_smoothing must be in [0, 1), got {}", options.label_smoothing);
+  if (!options.token_weights.defined()) return;
+  check.that(options.token_weights.dtype() == DType::kF32, ErrorKind::kDtype,
+             "token_weights must be f32");
+  check.shape("token_weights", options.token_weights, {N}, "to match the rows");
+}
+
+LossSums::LossSums(Device device)
+    : loss_sum(Tensor::empty({}, DType::kF32, device)),
+      weight_sum(Tensor::empty({}, DType::kF32, device)),
+      inv_weight(Tensor::empty({}, DType::kF32, device)) {}
+
+Tensor LossSums::reduced(LossReduction reduction) const {
+  if (reduction == LossReduction::kSum) return loss_sum;
+  Tensor loss = Tensor::empty({}, DType::kF32, loss_sum.device());
+  launch(kernels::mul, loss.device(),
+         BinaryArgs{.a = view(loss_sum), .b = view(inv_weight), .out = view(loss)});
+  return loss;
+}
+
+Tensor LossSums::factor(LossReduction reduction) const {
+  return reduction == LossReduction::kSum ? Tensor() : inv_weight;
+}
+
+LossConstants::LossConstants(const CrossEntropyOptions& options)
+    : ignore_index(options.ignore_index),
+      label_smoothing(static_cast<float>(options.label_smoothing)) {}
+
+void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
+                          const Tensor& lse, const LossSums& sums, const LossConstants& constants,
+                          bool accumulate) {
+  launch(kernels::cross_entropy, logits.device(),
+         CrossEntropyArgs{.logits = view(logits),
+                          .targets = view(targets),
+                          .weights = view(weights),
+                          .lse = view(lse),
+                          .loss_sum = view(sums.loss_sum),
+                          .weight_sum = view(sums.weight_sum),
+                          .inv_weight = view(sums.inv_weight),
+                          .ignore_index = constants.ignore_index,
+                          .label_smoothing = constants.label_smoothing,
+                          .accumulate = accumulate});
+}
+
+}  // namespace wick::detail

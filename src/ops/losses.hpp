@@ -1,0 +1,38 @@
+#pragma once
+
+#include "ops/checks.hpp"
+#include "runtime/args/cross_entropy_args.hpp"
+#include "wick/ops/cross_entropy.hpp"
+
+namespace wick::detail {
+
+/// What both losses ask of targets and options, for N rows.
+void check_loss(const Check& check, std::int64_t N, const Tensor& targets,
+                const CrossEntropyOptions& options);
+
+/// Running sums of a loss on the device.
+struct LossSums {
+  explicit LossSums(Device device);
+
+  Tensor loss_sum, weight_sum, inv_weight;  ///< [] f32
+
+  /// The loss as asked: the sum, or the sum times inv_weight.
+  Tensor reduced(LossReduction reduction) const;
+  /// What a gradient of the sum is multiplied with: inv_weight for a mean, else undefined (1).
+  Tensor factor(LossReduction reduction) const;
+};
+
+/// The numbers of the options that gradients need.
+struct LossConstants {
+  explicit LossConstants(const CrossEntropyOptions& options);
+
+  std::int64_t ignore_index;
+  float label_smoothing;
+};
+
+/// Adds rows of logits [n,V] to the sums and fills lse [n]; starts anew unless `accumulate`.
+void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
+                          const Tensor& lse, const LossSums& sums, const LossConstants& constants,
+                          bool accumulate);
+
+}  // namespace wick::detail

@@ -1,0 +1,10 @@
+#include "ops/softmaxes.hpp"
+#include "wick/ops/softmax.hpp"
+
+namespace wick {
+
+Tensor softmax(const Tensor& x, int axis) {
+  return detail::softmax_along(kernels::softmax, kernels::softmax_backward, x, axis);
+}
+
+}  // namespace wick

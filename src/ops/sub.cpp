@@ -1,0 +1,20 @@
+#include "autograd/tape.hpp"
+#include "ops/binary.hpp"
+#include "ops/layouts.hpp"
+#include "wick/ops/arithmetic.hpp"
+
+namespace wick {
+
+Tensor sub(const Tensor& a, const Tensor& b) {
+  const Tensor out = detail::broadcast_binary(kernels::sub, a, b);
+  return detail::record(
+      "sub", {a, b}, out, {},
+      [shape_a = a.shape(), shape_b = b.shape()](const detail::BackwardCall& call) {
+        std::vector<Tensor> grads(2);
+        if (call.wanted[0]) grads[0] = detail::sum_to_shape(call.dy(), shape_a);
+        if (call.wanted[1]) grads[1] = scale(detail::sum_to_shape(call.dy(), shape_b), -1);
+        return grads;
+      });
+}
+
+}  // namespace wick
