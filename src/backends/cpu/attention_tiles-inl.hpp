@@ -1,0 +1,285 @@
+// Tiles of attention in f32: products in registers, conversion, transposition and masks. Compiled
+// once per instruction set: include after hwy/foreach_target.h and hwy/highway.h.
+
+#if defined(WICK_BACKENDS_CPU_ATTENTION_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef WICK_BACKENDS_CPU_ATTENTION_TILES_INL_HPP
+#undef WICK_BACKENDS_CPU_ATTENTION_TILES_INL_HPP
+#else
+#define WICK_BACKENDS_CPU_ATTENTION_TILES_INL_HPP
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backends/cpu/attention_mask.hpp"
+#include "backends/cpu/simd-inl.hpp"
+#include "backends/cpu/softmax_rows-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+HWY_INLINE std::int64_t round_up_to_lanes(std::int64_t n) {
+  return (n + lanes() - 1) / lanes() * lanes();
+}
+
+// ---- Products -----------------------------------------------------------------------------------
+
+// kVectors neighbouring vectors of a row, each in a register of its own.
+template <int kVectors>
+struct RowPart {
+  RowPart<kVectors / 2> low, high;
+
+  static HWY_INLINE RowPart zero() {
+    return {RowPart<kVectors / 2>::zero(), RowPart<kVectors / 2>::zero()};
+  }
+  static HWY_INLINE RowPart load_from(const float* p) {
+    return {RowPart<kVectors / 2>::load_from(p),
+            RowPart<kVectors / 2>::load_from(p + kVectors / 2 * lanes())};
+  }
+  HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
+    low.add_product(factor, row.low);
+    high.add_product(factor, row.high);
+  }
+  HWY_INLINE void store_to(float* p) const {
+    low.store_to(p);
+    high.store_to(p + kVectors / 2 * lanes());
+  }
+};
+
+template <>
+struct RowPart<1> {
+  F32Vec v;
+
+  static HWY_INLINE RowPart zero() { return {hn::Zero(F32())}; }
+  static HWY_INLINE RowPart load_from(const float* p) { return {load(p)}; }
+  HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
+    v = hn::MulAdd(factor, row.v, v);
+  }
+  HWY_INLINE void store_to(float* p) const { store(v, p); }
+};
+
+// The factor whose elements are read one at a time: (m, k) is at data[m · row + k · column].
+struct LeftFactor {
+  const float* data;
+  std::int64_t row;
+  std::int64_t column;
+};
+
+// Rows of floats `stride` apart; the columns that are used are whole vectors.
+struct RightFactor {
+  const float* data;
+  std::int64_t stride;
+};
+
+struct Product {
+  float* data;
+  std::int64_t stride;
+  bool accumulate;  // false: what was there is not read
+};
+
+struct ProductSize {
+  std::int64_t M, K, N;  // N is a multiple of lanes()
+};
+
+// c[0:4, part] (+)= a[0:4, 0:K] b[0:K, part]
+template <class Part>
+void product_of_four_rows(const LeftFactor& a, const RightFactor& b, const Product& c,
+                          std::int64_t K) {
+  const auto start = [&](std::int64_t m) HWY_ATTR {
+    return c.accumulate ? Part::load_from(c.data + m * c.stride) : Part::zero();
+  };
+  Part c0 = start(0);
+  Part c1 = start(1);
+  Part c2 = start(2);
+  Part c3 = start(3);
+  const float* left = a.data;
+  const float* right = b.data;
+  for (std::int64_t k = 0; k < K; ++k) {
+    const Part row = Part::load_from(right);
+    c0.add_product(hn::Set(F32(), left[0]), row);
+    c1.add_product(hn::Set(F32(), left[a.row]), row);
+    c2.add_product(hn::Set(F32(), left[2 * a.row]), row);
+    c3.add_product(hn::Set(F32(), left[3 * a.row]), row);
+    left += a.column;
+    right += b.stride;
+  }
+  c0.store_to(c.data);
+  c1.store_to(c.data + c.stride);
+  c2.store_to(c.data + 2 * c.stride);
+  c3.store_to(c.data + 3 * c.stride);
+}
+
+// c[0, part] (+)= a[0, 0:K] b[0:K, part]
+template <class Part>
+void product_of_one_row(const LeftFactor& a, const RightFactor& b, const Product& c,
+                        std::int64_t K) {
+  Part sum = c.accumulate ? Part::load_from(c.data) : Part::zero();
+  for (std::int64_t k = 0; k < K; ++k) {
+    sum.add_product(hn::Set(F32(), a.data[k * a.column]), Part::load_from(b.data + k * b.stride));
+  }
+  sum.store_to(c.data);
+}
+
+// Columns from `begin` on as long as whole parts fit; returns where it stopped. The part of b that
+// is used stays in the first-level cache while the rows of a pass by.
+template <class Part>
+std::int64_t product_of_parts(const LeftFactor& a, const RightFactor& b, const Product& c,
+                              const ProductSize& size, std::int64_t begin, std::int64_t width) {
+  std::int64_t n = begin;
+  for (; n + width <= size.N; n += width) {
+    const RightFactor b_part{b.data + n, b.stride};
+    for (std::int64_t m = 0; m < size.M;) {
+      const LeftFactor a_part{a.data + m * a.row, a.row, a.column};
+      const Product c_part{c.data + m * c.stride + n, c.stride, c.accumulate};
+      if (m + 4 <= size.M) {
+        product_of_four_rows<Part>(a_part, b_part, c_part, size.K);
+        m += 4;
+      } else {
+        product_of_one_row<Part>(a_part, b_part, c_part, size.K);
+        m += 1;
+      }
+    }
+  }
+  return n;
+}
+
+// c (+)= a b. Every element is summed in the order of k.
+inline void tile_product(const LeftFactor& a, const RightFactor& b, const Product& c,
+                         const ProductSize& size) {
+  std::int64_t n = 0;
+// Four rows of four vectors and what they are made of need more than the 16 registers of old x86.
+#if !HWY_ARCH_X86 || HWY_TARGET <= HWY_AVX3
+  n = product_of_parts<RowPart<4>>(a, b, c, size, n, 4 * lanes());
+#endif
+  n = product_of_parts<RowPart<2>>(a, b, c, size, n, 2 * lanes());
+  product_of_parts<RowPart<1>>(a, b, c, size, n, lanes());
+}
+
+// As tile_product with accumulation; where a is 0 the row of b is not looked at, whatever it holds.
+inline void tile_product_without_zeros(const LeftFactor& a, const RightFactor& b, const Product& c,
+                                       const ProductSize& size) {
+  for (std::int64_t m = 0; m < size.M; ++m) {
+    for (std::int64_t k = 0; k < size.K; ++k) {
+      const float factor = a.data[m * a.row + k * a.column];
+      if (factor == 0) continue;
+      const auto vfactor = hn::Set(F32(), factor);
+      for (std::int64_t n = 0; n < size.N; n += lanes()) {
+        float* const to = c.data + m * c.stride + n;
+        store(hn::MulAdd(vfactor, load(b.data + k * b.stride + n), load(to)), to);
+      }
+    }
+  }
+}
+
+// ---- Conversion ---------------------------------------------------------------------------------
+
+// Up to kAttentionTile rows in f32, padded with zeros to whole vectors.
+struct F32Rows {
+  float* data;
+  std::int64_t stride;
+  bool finite = true;  // false: some element is infinite or NaN
+
+  RightFactor right() const { return {data, stride}; }
+  LeftFactor left() const { return {data, stride, 1}; }
+};
+
+// to[i, :] = factor · row_at(i)[0:D]; a null address stands for zeros.
+template <class RowAt>
+void load_tile(std::int64_t count, std::int64_t D, float factor, const RowAt& row_at, F32Rows& to) {
+  const auto vfactor = hn::Set(F32(), factor);
+  auto zero_or_nan = hn::Zero(F32());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto* const row = row_at(i);
+    float* const out = to.data + i * to.stride;
+    if (row == nullptr) {
+      std::fill_n(out, to.stride, 0.0F);
+      continue;
+    }
+    for_each_vector(D, [&](std::int64_t d, std::int64_t n) HWY_ATTR {
+      const auto v = load_some(row + d, n);
+      zero_or_nan = hn::Or(zero_or_nan, hn::Sub(v, v));  // ∞ − ∞ is NaN
+      store(hn::Mul(v, vfactor), out + d);
+    });
+  }
+  to.finite = hn::AllFalse(F32(), hn::IsNaN(zero_or_nan));
+}
+
+// c += a b. A weight of 0 hides what it is multiplied with, also where that is infinite or NaN.
+inline void add_tile_product(const LeftFactor& a, const F32Rows& b, float* c, std::int64_t M,
+                             std::int64_t K) {
+  const Product to{c, b.stride, true};
+  if (b.finite) {
+    tile_product(a, b.right(), to, {M, K, b.stride});
+  } else {
+    tile_product_without_zeros(a, b.right(), to, {M, K, b.stride});
+  }
+}
+
+// factor · keys or values of key head hkv, from a view [B,S,Hkv,Dh]; hidden ones become zeros.
+template <class T>
+void load_keys(const TensorView& view, std::int64_t b, std::int64_t hkv, const TileItems& keys,
+               float factor, F32Rows& to) {
+  const T* const first = data_as<const T>(view) + b * view.stride(0) +
+                         keys.first() * view.stride(1) + hkv * view.stride(2);
+  const auto row_at = [&](std::int64_t i) -> const T* {
+    return keys.hidden[static_cast<std::size_t>(i)] ? nullptr : first + i * view.stride(1);
+  };
+  load_tile(keys.count, view.dim(3), factor, row_at, to);
+}
+
+// Rows [first, first + count) of the matrix that the query heads of key head hkv make in batch b.
+struct RowTile {
+  std::int64_t b, hkv, first, count;
+};
+
+// factor · rows of a view [B,T,H,Dh].
+template <class T>
+void load_query_rows(const TensorView& view, const AttentionProblem& p, const RowTile& tile,
+                     float factor, F32Rows& to) {
+  const T* const base =
+      data_as<const T>(view) + tile.b * view.stride(0) + tile.hkv * p.group * view.stride(2);
+  const auto row_at = [&](std::int64_t i) {
+    const std::int64_t r = tile.first + i;
+    return base + r / p.group * view.stride(1) + r % p.group * view.stride(2);
+  };
+  load_tile(tile.count, p.Dh, factor, row_at, to);
+}
+
+// to[d, i] = from[i, d], with zeros for the columns from count on.
+inline void transpose_tile(const F32Rows& from, std::int64_t count, std::int64_t D, float* to,
+                           std::int64_t to_stride) {
+  for (std::int64_t d = 0; d < D; ++d) {
+    float* const out = to + d * to_stride;
+    for (std::int64_t i = 0; i < count; ++i) out[i] = from.data[i * from.stride + d];
+    std::fill(out + count, out + to_stride, 0.0F);
+  }
+}
+
+// out[0:D] = factor · row, rounded to T.
+template <class T>
+void store_scaled_row(const float* row, float factor, std::int64_t D, T* out) {
+  const auto vfactor = hn::Set(F32(), factor);
+  for_each_vector(D, [&](std::int64_t d, std::int64_t n)
+                         HWY_ATTR { store_some(hn::Mul(load(row + d), vfactor), out + d, n); });
+}
+
+// ---- Masks --------------------------------------------------------------------------------------
+
+// Which of the columns from c on see inner item i.
+HWY_INLINE hn::Mask<F32> visible_columns(const TileMask& mask, std::int64_t i, std::int64_t c) {
+  const auto place = hn::Set(F32(), mask.place[static_cast<std::size_t>(i)]);
+  const auto in_interval =
+      hn::And(hn::Ge(place, load(mask.begin.data() + c)), hn::Lt(place, load(mask.end.data() + c)));
+  if (mask.column_segments == nullptr) return in_interval;
+  const hn::Rebind<std::int32_t, F32> d;
+  const auto same =
+      hn::Eq(hn::Set(d, mask.inner_segments[i]), hn::LoadU(d, mask.column_segments + c));
+  return hn::And(in_interval, hn::RebindMask(F32(), same));
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.hpp"
+#include "wick/layout/dtype.hpp"
+#include "wick/runtime/stream.hpp"
+
+namespace wick::cpu {
+
+/// A part of a matrix as f32: data[i * stride + j] is element (row + i, column + j) of the matrix.
+struct Tile {
+  float* data;
+  std::int64_t stride;
+  std::int64_t row, column;
+  std::int64_t rows, columns;
+};
+
+/// Changes a tile in place. Tiles come from several threads, in any order and cut, so that the
+/// change of an element may depend on its value and its place in the matrix only.
+using TileFunction = detail::FunctionRef<void(const Tile&)>;
+
+/// A matrix that is read: element (i, j) of the g-th one lies at
+/// data[g * batch_stride + i * row_stride + j * column_stride]. Any floating dtype and any strides.
+struct Operand {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  std::int64_t row_stride = 0;
+  std::int64_t column_stride = 1;
+  std::int64_t batch_stride = 0;
+  /// Applied to the matrix before it is used, or null. Needs column_stride = 1.
+  const TileFunction* map = nullptr;
+};
+
+/// alpha · a b with a [M,K] and b [K,N]. With alpha = 0 or K = 0 neither a nor b is read.
+struct Term {
+  Operand a, b;
+  std::int64_t K = 0;
+  float alpha = 1;
+  /// Applied to the sum of the terms up to this one, or null; left out together with the term. Needs
+  /// beta = 0.
+  const TileFunction* map_sum = nullptr;
+};
+
+/// The matrix that is written: element (i, j) of the g-th one lies at
+/// data[g * batch_stride + i * row_stride + j]. Any floating dtype.
+struct Result {
+  void* data = nullptr;
+  DType dtype = DType::kF32;
+  std::int64_t row_stride = 0;
+  std::int64_t batch_stride = 0;
+};
+
+/// c = Σ terms + beta · c for G matrices c [M,N]. With beta = 0 c is never read.
+struct Product {
+  std::int64_t G = 1;
+  std::int64_t M = 0;
+  std::int64_t N = 0;
+  std::span<const Term> terms;
+  Result c;
+  float beta = 0;
+};
+
+/// What multiplies the blocks of a product. A few rows times a matrix of half precision take our
+/// own loops in both: they read the matrix once and convert nothing ahead.
+enum class GemmVariant { kOnednn, kPlain };
+
+/// The variant of "matmul" that settings force, else the best one: for kernels made of products.
+GemmVariant gemm_variant();
+
+/// Computes `product`. Sums are f32 and each element of c is rounded once. The scratch of a thread
+/// stays below 2 MiB, whatever the sizes. Blocks of c are cut by the sizes alone and each is
+/// computed by one thread, so that the result does not depend on the number of threads.
+void gemm(Stream& stream, const Product& product, GemmVariant variant);
+
+}  // namespace wick::cpu

@@ -1,0 +1,302 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/kernels/attention.cpp"
+#include "backends/cpu/targets.hpp"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/attention_mask.hpp"
+#include "backends/cpu/attention_tiles-inl.hpp"
+#include "backends/cpu/cpu_kernels.hpp"
+#include "backends/cpu/cpu_stream.hpp"
+#include "backends/cpu/dtype_switch.hpp"
+#include "backends/cpu/scratch.hpp"
+#include "backends/cpu/softmax_rows-inl.hpp"
+#include "layout/view_cast.hpp"
+#include "runtime/args/attention_args.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+// The online softmax of a tile of rows over the keys seen so far.
+struct PartialAttention {
+  float* max;    // [kAttentionTile] largest score
+  float* total;  // [kAttentionTile] Σ exp(score − max)
+  float* out;    // [kAttentionTile, stride] Σ exp(score − max) · value
+  std::int64_t stride;
+
+  static std::int64_t floats(std::int64_t stride) { return kAttentionTile * (stride + 2); }
+  static PartialAttention at(float* memory, std::int64_t stride) {
+    return {memory, memory + kAttentionTile, memory + 2 * kAttentionTile, stride};
+  }
+  void clear(std::int64_t rows) const {
+    std::fill_n(max, kAttentionTile, -kInfinity);
+    std::fill_n(total, kAttentionTile, 0.0F);
+    std::fill_n(out, rows * stride, 0.0F);
+  }
+};
+
+// What a thread needs besides: tiles [kAttentionTile, Dh] and one of scores.
+struct ForwardScratch {
+  ForwardScratch(Stream& stream, std::int64_t Dh)
+      : stride(round_up_to_lanes(Dh)),
+        memory(stream, kAttentionTile * (4 * stride + kAttentionTile + 1)),
+        queries{memory.data(), stride},
+        keys{memory.data() + kAttentionTile * stride, stride},
+        values{memory.data() + 2 * kAttentionTile * stride, stride},
+        transposed(memory.data() + 3 * kAttentionTile * stride),
+        scores(memory.data() + 4 * kAttentionTile * stride),
+        correction(scores + kAttentionTile * kAttentionTile) {}
+
+  std::int64_t stride;
+  ScratchArray<float> memory;
+  F32Rows queries, keys, values;
+  float* transposed;  // [Dh, columns] queries
+  float* scores;      // [keys, columns], a column for each row of the queries
+  float* correction;  // [columns]
+};
+
+// Products of whole vectors waste most lanes on a token that is decoded alone.
+HWY_INLINE bool few_rows(std::int64_t rows) { return 4 * rows <= lanes(); }
+
+// scores[j, r] = keys[j] · queries[r] for less rows than a vector has lanes.
+inline void score_few_rows(const F32Rows& keys, std::int64_t num_keys, const F32Rows& queries,
+                           std::int64_t rows, float* scores) {
+  for (std::int64_t j = 0; j < num_keys; ++j) {
+    float* const out = scores + j * lanes();
+    store(hn::Zero(F32()), out);
+    const float* const key = keys.data + j * keys.stride;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      auto dot = hn::Zero(F32());
+      for (std::int64_t d = 0; d < keys.stride; d += lanes()) {
+        dot = hn::MulAdd(load(key + d), load(queries.data + r * queries.stride + d), dot);
+      }
+      out[r] = sum_lanes(dot);
+    }
+  }
+}
+
+// Turns scores [num_keys, columns] into exp(score − max) with the largest score so far, and adds
+// them to the totals. correction[c] is what earlier sums of column c must be multiplied with. True
+// when all corrections are 1.
+template <bool kMasked>
+bool online_softmax(float* scores, std::int64_t num_keys, std::int64_t columns,
+                    const TileMask* mask, const PartialAttention& partial, float* correction) {
+  const auto lowest = hn::Set(F32(), -kInfinity);
+  bool unchanged = true;
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const auto old_max = load(partial.max + c);
+    auto max = old_max;
+    for (std::int64_t j = 0; j < num_keys; ++j) {
+      auto score = load(scores + j * columns + c);
+      if constexpr (kMasked) {
+        score = hn::IfThenElse(visible_columns(*mask, j, c), score, lowest);
+        store(score, scores + j * columns + c);
+      }
+      max = hn::Max(max, score);
+    }
+    // A column that has seen no key yet: −∞ − 0 gives a weight of 0 where −∞ − (−∞) would give NaN.
+    const auto shift = hn::IfThenElseZero(hn::Ne(max, lowest), max);
+    const auto factor = exp_or_nan(hn::Sub(old_max, shift));
+    auto total = hn::Mul(load(partial.total + c), factor);
+    for (std::int64_t j = 0; j < num_keys; ++j) {
+      const auto weight = exp_or_nan(hn::Sub(load(scores + j * columns + c), shift));
+      store(weight, scores + j * columns + c);
+      total = hn::Add(total, weight);
+    }
+    store(max, partial.max + c);
+    store(total, partial.total + c);
+    store(factor, correction + c);
+    unchanged = unchanged && hn::AllTrue(F32(), hn::Eq(factor, hn::Set(F32(), 1.0F)));
+  }
+  return unchanged;
+}
+
+// Adds one tile of keys, whose scores are in s.scores, to the partial result.
+void add_key_tile(const AttentionProblem& p, const TileItems& rows, const TileItems& keys,
+                  bool masked, std::int64_t columns, const ForwardScratch& s,
+                  const PartialAttention& partial) {
+  bool unchanged = false;
+  if (masked) {
+    const TileMask mask = make_tile_mask(
+        p, rows, keys, [&](std::int64_t position) { return keys_of_query(p, position); });
+    unchanged = online_softmax<true>(s.scores, keys.count, columns, &mask, partial, s.correction);
+  } else {
+    unchanged =
+        online_softmax<false>(s.scores, keys.count, columns, nullptr, partial, s.correction);
+  }
+  for (std::int64_t r = 0; !unchanged && r < rows.count; ++r) {
+    float* const out = partial.out + r * partial.stride;
+    store_scaled_row(out, s.correction[r], partial.stride, out);
+  }
+  add_tile_product({s.scores, 1, columns}, s.values, partial.out, rows.count, keys.count);
+}
+
+// Attention of a tile of rows over the keys in `range`, whose begin is a multiple of the tile.
+template <class T>
+void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile, Interval range,
+            ForwardScratch& s, const PartialAttention& partial) {
+  partial.clear(tile.count);
+  load_query_rows<T>(a.q, p, tile, a.scale, s.queries);
+  const bool few = few_rows(tile.count);
+  const std::int64_t columns = round_up_to_lanes(tile.count);
+  if (!few) transpose_tile(s.queries, tile.count, p.Dh, s.transposed, columns);
+  const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
+  const std::int64_t first_seen = keys_of_query(p, rows.first()).begin;
+  const std::int64_t end = std::min(range.end, keys_of_query(p, rows.last()).end);
+  std::int64_t j = std::max(range.begin, first_seen / kAttentionTile * kAttentionTile);
+  for (; j < end; j += kAttentionTile) {
+    const TileItems keys = tile_keys(p, tile.b, j, std::min(kAttentionTile, p.S - j));
+    const TileVisibility visibility = tile_visibility(p, rows, keys);
+    if (visibility == TileVisibility::kNone) continue;
+    load_keys<T>(a.k, tile.b, tile.hkv, keys, 1.0F, s.keys);
+    load_keys<T>(a.v, tile.b, tile.hkv, keys, 1.0F, s.values);
+    if (few) {
+      score_few_rows(s.keys, keys.count, s.queries, tile.count, s.scores);
+    } else {
+      tile_product(s.keys.left(), {s.transposed, columns}, {s.scores, columns, false},
+                   {keys.count, p.Dh, columns});
+    }
+    add_key_tile(p, rows, keys, visibility == TileVisibility::kSome, columns, s, partial);
+  }
+}
+
+// Writes out and lse of a tile of rows.
+template <class T>
+void store_attention(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile,
+                     const PartialAttention& partial) {
+  T* const out = data_as<T>(a.out);
+  float* const lse = a.lse ? data_as<float>(a.lse) : nullptr;
+  for (std::int64_t i = 0; i < tile.count; ++i) {
+    const std::int64_t r = tile.first + i;
+    const float total = partial.total[i];
+    const float inverse = total == 0 ? 0.0F : 1.0F / total;
+    store_scaled_row(partial.out + i * partial.stride, inverse, p.Dh,
+                     out + token_head_index(p, tile.b, tile.hkv, r) * p.Dh);
+    if (lse == nullptr) continue;
+    lse[head_token_index(p, tile.b, tile.hkv, r)] =
+        total == 0 ? -kInfinity : partial.max[i] + std::log(total);
+  }
+}
+
+// Makes one result, in place of the first, of those of `splits` ranges of keys.
+inline void merge_partials(const PartialAttention& first, std::int64_t splits, std::int64_t rows) {
+  const std::int64_t next = PartialAttention::floats(first.stride);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float max = -kInfinity;
+    for (std::int64_t i = 0; i < splits; ++i) max = std::max(max, first.max[i * next + r]);
+    const float shift = max == -kInfinity ? 0.0F : max;
+    float total = 0;
+    for (std::int64_t i = 0; i < splits; ++i) {
+      const float factor = std::exp(first.max[i * next + r] - shift);
+      total += factor * first.total[i * next + r];
+      const float* const from = first.out + i * next + r * first.stride;
+      float* const to = first.out + r * first.stride;
+      const auto vfactor = hn::Set(F32(), factor);
+      for (std::int64_t d = 0; d < first.stride; d += lanes()) {
+        const auto sum = i == 0 ? hn::Zero(F32()) : load(to + d);
+        store(hn::MulAdd(vfactor, load(from + d), sum), to + d);
+      }
+    }
+    first.max[r] = max;
+    first.total[r] = total;
+  }
+}
+
+// How the work is cut: by key head and tile of rows, and by keys where that gives little to share,
+// as when tokens are decoded one by one. Does not depend on the number of threads, as sums must
+// not.
+struct ForwardPlan {
+  explicit ForwardPlan(const AttentionProblem& p)
+      : row_tiles((p.rows + kAttentionTile - 1) / kAttentionTile), tasks(p.B * p.Hkv * row_tiles) {
+    constexpr std::int64_t kWantedTasks = 16;
+    constexpr std::int64_t kKeysPerSplit = 512;  // far more work than merging the results
+    if (tasks == 0 || tasks >= kWantedTasks) return;
+    const std::int64_t wanted =
+        std::min((kWantedTasks + tasks - 1) / tasks, (p.S + kKeysPerSplit - 1) / kKeysPerSplit);
+    const std::int64_t tiles = (p.S + kAttentionTile - 1) / kAttentionTile;
+    const std::int64_t tiles_each = wanted < 2 ? tiles : (tiles + wanted - 1) / wanted;
+    if (tiles_each == tiles) return;
+    split_keys = tiles_each * kAttentionTile;
+    splits = (p.S + split_keys - 1) / split_keys;
+  }
+
+  // Late rows have the most keys under a causal mask: they come first, so that threads end
+  // together.
+  RowTile tile(const AttentionProblem& p, std::int64_t task) const {
+    const std::int64_t first = (row_tiles - 1 - task % row_tiles) * kAttentionTile;
+    const std::int64_t head = task / row_tiles;
+    return {head / p.Hkv, head % p.Hkv, first, std::min(kAttentionTile, p.rows - first)};
+  }
+
+  std::int64_t row_tiles;
+  std::int64_t tasks;
+  std::int64_t splits = 1;
+  std::int64_t split_keys = std::numeric_limits<std::int64_t>::max();
+};
+
+// q and out [B,T,H,Dh], k and v [B,S,Hkv,Dh], lse [B,H,T]. A task owns kAttentionTile rows of the
+// heads that share a key head and reads the keys that they see once; scratch is a few tiles for
+// each thread.
+template <class T>
+void attention_of(Stream& stream, const AttentionArgs& a, const AttentionProblem& p) {
+  const ForwardPlan plan(p);
+  const std::int64_t stride = round_up_to_lanes(p.Dh);
+  const std::int64_t floats = PartialAttention::floats(stride);
+  if (plan.splits == 1) {
+    parallel_for(stream, plan.tasks, 1, [&](std::int64_t begin, std::int64_t end) {
+      ForwardScratch scratch(stream, p.Dh);
+      const ScratchArray<float> memory(stream, floats);
+      const auto partial = PartialAttention::at(memory.data(), stride);
+      for (std::int64_t task = begin; task < end; ++task) {
+        const RowTile tile = plan.tile(p, task);
+        attend<T>(a, p, tile, {0, p.S}, scratch, partial);
+        store_attention<T>(a, p, tile, partial);
+      }
+    });
+    return;
+  }
+  const ScratchArray<float> memory(stream, plan.tasks * plan.splits * floats);
+  parallel_for(stream, plan.tasks * plan.splits, 1, [&](std::int64_t begin, std::int64_t end) {
+    ForwardScratch scratch(stream, p.Dh);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t first_key = i % plan.splits * plan.split_keys;
+      attend<T>(a, p, plan.tile(p, i / plan.splits), {first_key, first_key + plan.split_keys},
+                scratch, PartialAttention::at(memory.data() + i * floats, stride));
+    }
+  });
+  parallel_for(stream, plan.tasks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const auto first = PartialAttention::at(memory.data() + task * plan.splits * floats, stride);
+      const RowTile tile = plan.tile(p, task);
+      merge_partials(first, plan.splits, tile.count);
+      store_attention<T>(a, p, tile, first);
+    }
+  });
+}
+
+void attention_all(Stream& stream, const AttentionArgs& a) {
+  const AttentionProblem problem(a.q, a.k, a.mask);
+  switch_floating(a.q.dtype,
+                  [&]<class T>(std::type_identity<T>) { attention_of<T>(stream, a, problem); });
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace wick::cpu {
+
+HWY_EXPORT(attention_all);
+
+KernelStatus attention(Stream& stream, const AttentionArgs& a) {
+  HWY_DYNAMIC_DISPATCH(attention_all)(stream, a);
+  return KernelStatus::ok();
+}
+
+}  // namespace wick::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,293 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/kernels/attention_backward.cpp"
+#include "backends/cpu/targets.hpp"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "backends/cpu/attention_mask.hpp"
+#include "backends/cpu/attention_tiles-inl.hpp"
+#include "backends/cpu/cpu_kernels.hpp"
+#include "backends/cpu/cpu_stream.hpp"
+#include "backends/cpu/dtype_switch.hpp"
+#include "backends/cpu/scratch.hpp"
+#include "backends/cpu/softmax_rows-inl.hpp"
+#include "layout/view_cast.hpp"
+#include "runtime/args/attention_args.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+// With P = exp(scale · q kᵀ − lse) and delta = rowsum(dout · out): dv = Pᵀ dout, dS = P (dout vᵀ −
+// delta), dq = scale · dS k, dk = scale · dSᵀ q. One pass owns tiles of rows and makes dq, another
+// owns tiles of keys and makes dk and dv: 7 products where a single pass needs 5, but each sum has
+// one owner and a fixed order.
+
+// The tiles of one thread. A pass has an outer tile (its own) and inner tiles (those it walks
+// over); of each, `scored` makes the scores (queries, keys) and `paired` the gradients of the
+// probabilities (douts, values).
+struct BackwardScratch {
+  BackwardScratch(Stream& stream, std::int64_t Dh)
+      : tile(kAttentionTile * round_up_to_lanes(Dh)),
+        memory(stream, 6 * tile + kAttentionTile * (2 * kAttentionTile + 2)),
+        scored{memory.data(), tile / kAttentionTile},
+        paired{memory.data() + tile, tile / kAttentionTile},
+        outer_scored(memory.data() + 2 * tile),
+        outer_paired(memory.data() + 3 * tile),
+        scored_sum(memory.data() + 4 * tile),
+        paired_sum(memory.data() + 5 * tile),
+        probabilities(memory.data() + 6 * tile),
+        gradients(probabilities + kAttentionTile * kAttentionTile),
+        lse(gradients + kAttentionTile * kAttentionTile),
+        delta(lse + kAttentionTile) {}
+
+  std::int64_t tile;
+  ScratchArray<float> memory;
+  F32Rows scored, paired;  // [inner, Dh]
+  float* outer_scored;     // [Dh, columns]
+  float* outer_paired;     // [Dh, columns]
+  float* scored_sum;       // [outer, Dh]: dq or dk
+  float* paired_sum;       // [outer, Dh]: dv
+  float* probabilities;    // [inner, columns], at first scores
+  float* gradients;        // [inner, columns], at first those of the probabilities
+  float* lse;              // [kAttentionTile] of the rows, +∞ where a row sees no key
+  float* delta;            // [kAttentionTile] of the rows
+};
+
+// Operands and results of one call, and delta [B,T,H].
+template <class T>
+struct BackwardCall {
+  const AttentionBackwardArgs& a;
+  const AttentionProblem& p;
+  const float* delta;
+};
+
+// scores → probabilities; gradients of these → gradients of the scores. Rows of queries lie along
+// columns or are the inner items. gradients may be null.
+template <bool kMasked, bool kColumnsAreQueries>
+void score_gradients(std::int64_t inner, std::int64_t columns, const TileMask* mask,
+                     const BackwardScratch& s, float* gradients) {
+  for (std::int64_t i = 0; i < inner; ++i) {
+    for (std::int64_t c = 0; c < columns; c += lanes()) {
+      const std::int64_t at = i * columns + c;
+      const auto lse = kColumnsAreQueries ? load(s.lse + c) : hn::Set(F32(), s.lse[i]);
+      const auto delta = kColumnsAreQueries ? load(s.delta + c) : hn::Set(F32(), s.delta[i]);
+      auto probability = exp_or_nan(hn::Sub(load(s.probabilities + at), lse));
+      if constexpr (kMasked) {
+        probability = hn::IfThenElseZero(visible_columns(*mask, i, c), probability);
+      }
+      store(probability, s.probabilities + at);
+      if (gradients == nullptr) continue;
+      auto gradient = hn::Mul(probability, hn::Sub(load(gradients + at), delta));
+      if constexpr (kMasked) {  // what is hidden may be NaN, and 0 · NaN is not 0
+        gradient = hn::IfThenElseZero(visible_columns(*mask, i, c), gradient);
+      }
+      store(gradient, gradients + at);
+    }
+  }
+}
+
+// Makes s.probabilities and, when wanted, s.gradients [inner, columns] from the tiles in s.
+template <bool kColumnsAreQueries>
+void recompute_tile(std::int64_t inner, std::int64_t columns, std::int64_t Dh, const TileMask* mask,
+                    bool want_gradients, const BackwardScratch& s) {
+  const ProductSize size{inner, Dh, columns};
+  tile_product(s.scored.left(), {s.outer_scored, columns}, {s.probabilities, columns, false}, size);
+  float* const gradients = want_gradients ? s.gradients : nullptr;
+  if (want_gradients) {
+    tile_product(s.paired.left(), {s.outer_paired, columns}, {gradients, columns, false}, size);
+  }
+  if (mask == nullptr) {
+    score_gradients<false, kColumnsAreQueries>(inner, columns, mask, s, gradients);
+  } else {
+    score_gradients<true, kColumnsAreQueries>(inner, columns, mask, s, gradients);
+  }
+}
+
+// lse and delta of a tile of rows; rows behind its last one get probabilities of 0.
+template <class T>
+void load_row_statistics(const BackwardCall<T>& call, const RowTile& tile,
+                         const BackwardScratch& s) {
+  const float* const lse = data_as<const float>(call.a.lse);
+  std::fill_n(s.lse, kAttentionTile, kInfinity);
+  std::fill_n(s.delta, kAttentionTile, 0.0F);
+  for (std::int64_t i = 0; i < tile.count; ++i) {
+    const std::int64_t r = tile.first + i;
+    const float value = lse[head_token_index(call.p, tile.b, tile.hkv, r)];
+    if (value != -kInfinity) s.lse[i] = value;
+    s.delta[i] = call.delta[token_head_index(call.p, tile.b, tile.hkv, r)];
+  }
+}
+
+// dq of a tile of rows.
+template <class T>
+void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardScratch& s) {
+  const auto& [a, p, delta] = call;
+  const std::int64_t columns = round_up_to_lanes(tile.count);
+  load_query_rows<T>(a.q, p, tile, a.scale, s.scored);
+  load_query_rows<T>(a.dout, p, tile, 1.0F, s.paired);
+  transpose_tile(s.scored, tile.count, p.Dh, s.outer_scored, columns);
+  transpose_tile(s.paired, tile.count, p.Dh, s.outer_paired, columns);
+  load_row_statistics(call, tile, s);
+  std::fill_n(s.scored_sum, tile.count * s.scored.stride, 0.0F);
+  const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
+  const std::int64_t first_seen = keys_of_query(p, rows.first()).begin;
+  const std::int64_t end = keys_of_query(p, rows.last()).end;
+  std::int64_t j = first_seen / kAttentionTile * kAttentionTile;
+  for (; j < end; j += kAttentionTile) {
+    const TileItems keys = tile_keys(p, tile.b, j, std::min(kAttentionTile, p.S - j));
+    const TileVisibility visibility = tile_visibility(p, rows, keys);
+    if (visibility == TileVisibility::kNone) continue;
+    load_keys<T>(a.k, tile.b, tile.hkv, keys, 1.0F, s.scored);
+    load_keys<T>(a.v, tile.b, tile.hkv, keys, 1.0F, s.paired);
+    TileMask mask;
+    if (visibility == TileVisibility::kSome) {
+      mask = make_tile_mask(p, rows, keys,
+                            [&](std::int64_t position) { return keys_of_query(p, position); });
+    }
+    recompute_tile<true>(keys.count, columns, p.Dh,
+                         visibility == TileVisibility::kSome ? &mask : nullptr, true, s);
+    add_tile_product({s.gradients, 1, columns}, s.scored, s.scored_sum, tile.count, keys.count);
+  }
+  T* const dq = data_as<T>(a.dq);
+  for (std::int64_t i = 0; i < tile.count; ++i) {
+    store_scaled_row(s.scored_sum + i * s.scored.stride, a.scale, p.Dh,
+                     dq + token_head_index(p, tile.b, tile.hkv, tile.first + i) * p.Dh);
+  }
+}
+
+// Adds what one tile of rows gives to dk and dv of a tile of keys.
+template <class T>
+void add_row_tile(const BackwardCall<T>& call, const RowTile& tile, const TileItems& keys,
+                  BackwardScratch& s) {
+  const auto& [a, p, delta] = call;
+  const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
+  const TileVisibility visibility = tile_visibility(p, rows, keys);
+  if (visibility == TileVisibility::kNone) return;
+  load_query_rows<T>(a.q, p, tile, 1.0F, s.scored);
+  load_query_rows<T>(a.dout, p, tile, 1.0F, s.paired);
+  load_row_statistics(call, tile, s);
+  TileMask mask;
+  if (visibility == TileVisibility::kSome) {
+    mask = make_tile_mask(p, keys, rows, [&](std::int64_t j) { return queries_of_key(p, j); });
+  }
+  const std::int64_t columns = round_up_to_lanes(keys.count);
+  const bool want_dk = static_cast<bool>(a.dk);
+  recompute_tile<false>(tile.count, columns, p.Dh,
+                        visibility == TileVisibility::kSome ? &mask : nullptr, want_dk, s);
+  if (a.dv) {
+    add_tile_product({s.probabilities, 1, columns}, s.paired, s.paired_sum, keys.count, tile.count);
+  }
+  if (want_dk) {
+    add_tile_product({s.gradients, 1, columns}, s.scored, s.scored_sum, keys.count, tile.count);
+  }
+}
+
+// sums [keys, stride] · factor into a tile of a dense [B,S,Hkv,Dh].
+template <class T>
+void store_key_gradients(const AttentionProblem& p, std::int64_t b, std::int64_t hkv,
+                         const TileItems& keys, const float* sums, std::int64_t stride,
+                         float factor, const TensorView& out) {
+  for (std::int64_t i = 0; i < keys.count; ++i) {
+    const std::int64_t index = (b * p.S + keys.first() + i) * p.Hkv + hkv;
+    store_scaled_row(sums + i * stride, factor, p.Dh, data_as<T>(out) + index * p.Dh);
+  }
+}
+
+// dk and dv of the tile of keys from `first` on.
+template <class T>
+void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
+                   std::int64_t first, BackwardScratch& s) {
+  const auto& [a, p, delta] = call;
+  const TileItems keys = tile_keys(p, b, first, std::min(kAttentionTile, p.S - first));
+  const std::int64_t columns = round_up_to_lanes(keys.count);
+  const std::int64_t stride = s.scored.stride;
+  load_keys<T>(a.k, b, hkv, keys, a.scale, s.scored);
+  load_keys<T>(a.v, b, hkv, keys, 1.0F, s.paired);
+  transpose_tile(s.scored, keys.count, p.Dh, s.outer_scored, columns);
+  transpose_tile(s.paired, keys.count, p.Dh, s.outer_paired, columns);
+  std::fill_n(s.scored_sum, keys.count * stride, 0.0F);
+  std::fill_n(s.paired_sum, keys.count * stride, 0.0F);
+  const std::int64_t begin = queries_of_key(p, keys.first()).begin - p.first_position;
+  const std::int64_t end = queries_of_key(p, keys.last()).end - p.first_position;
+  std::int64_t r = begin * p.group / kAttentionTile * kAttentionTile;
+  for (; r < end * p.group; r += kAttentionTile) {
+    add_row_tile(call, {b, hkv, r, std::min(kAttentionTile, p.rows - r)}, keys, s);
+  }
+  if (a.dk) store_key_gradients<T>(p, b, hkv, keys, s.scored_sum, stride, a.scale, a.dk);
+  if (a.dv) store_key_gradients<T>(p, b, hkv, keys, s.paired_sum, stride, 1.0F, a.dv);
+}
+
+// delta[i] = Σ dout · out of row i of the B · T · H rows.
+template <class T>
+void sum_of_products(const TensorView& dout, const TensorView& out, std::int64_t begin,
+                     std::int64_t end, float* delta) {
+  const std::int64_t Dh = out.dim(3);
+  for (std::int64_t i = begin; i < end; ++i) {
+    const T* const left = data_as<const T>(dout) + i * Dh;
+    const T* const right = data_as<const T>(out) + i * Dh;
+    auto sum = hn::Zero(F32());
+    for_each_vector(Dh, [&](std::int64_t d, std::int64_t n) HWY_ATTR {
+      sum = hn::MulAdd(load_some(left + d, n), load_some(right + d, n), sum);
+    });
+    delta[i] = sum_lanes(sum);
+  }
+}
+
+// dout, q, out, dq [B,T,H,Dh], k, v, dk, dv [B,S,Hkv,Dh], lse [B,H,T]. A task of the first pass
+// owns dq of kAttentionTile rows, one of the second dk and dv of kAttentionTile keys of a key head.
+template <class T>
+void attention_backward_of(Stream& stream, const AttentionBackwardArgs& a) {
+  const AttentionProblem p(a.q, a.k, a.mask);
+  const ScratchArray<float> delta(stream, p.B * p.T * p.H);
+  parallel_for(stream, p.B * p.T * p.H, row_grain(p.Dh), [&](std::int64_t begin, std::int64_t end) {
+    sum_of_products<T>(a.dout, a.out, begin, end, delta.data());
+  });
+  const BackwardCall<T> call{a, p, delta.data()};
+  const std::int64_t row_tiles = (p.rows + kAttentionTile - 1) / kAttentionTile;
+  const std::int64_t key_tiles = (p.S + kAttentionTile - 1) / kAttentionTile;
+  if (a.dq) {
+    parallel_for(stream, p.B * p.Hkv * row_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+      BackwardScratch scratch(stream, p.Dh);
+      for (std::int64_t task = begin; task < end; ++task) {
+        const std::int64_t head = task / row_tiles;
+        // Late rows have the most keys under a causal mask: first, so that threads end together.
+        const std::int64_t first = (row_tiles - 1 - task % row_tiles) * kAttentionTile;
+        const std::int64_t count = std::min(kAttentionTile, p.rows - first);
+        query_gradients(call, {head / p.Hkv, head % p.Hkv, first, count}, scratch);
+      }
+    });
+  }
+  if (!a.dk && !a.dv) return;
+  parallel_for(stream, p.B * p.Hkv * key_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+    BackwardScratch scratch(stream, p.Dh);
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t head = task / key_tiles;
+      key_gradients(call, head / p.Hkv, head % p.Hkv, task % key_tiles * kAttentionTile, scratch);
+    }
+  });
+}
+
+void attention_backward_all(Stream& stream, const AttentionBackwardArgs& a) {
+  switch_floating(a.q.dtype,
+                  [&]<class T>(std::type_identity<T>) { attention_backward_of<T>(stream, a); });
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace wick::cpu {
+
+HWY_EXPORT(attention_backward_all);
+
+KernelStatus attention_backward(Stream& stream, const AttentionBackwardArgs& a) {
+  HWY_DYNAMIC_DISPATCH(attention_backward_all)(stream, a);
+  return KernelStatus::ok();
+}
+
+}  // namespace wick::cpu
+#endif  // HWY_ONCE

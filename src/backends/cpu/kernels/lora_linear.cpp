@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <utility>
+
+#include "backends/cpu/cpu_kernels.hpp"
+#include "backends/cpu/gemm.hpp"
+#include "backends/cpu/philox.hpp"
+#include "backends/cpu/scratch.hpp"
+#include "layout/view_cast.hpp"
+#include "runtime/args/lora_linear_args.hpp"
+
+namespace wick::cpu {
+
+namespace {
+
+// Everything here is a product for gemm(), which converts parts of W at a time: nothing of W's size
+// is ever made. What is kept whole is x aᵀ and its gradient, [M,R] in f32.
+
+// A dense matrix [rows, columns], and the same one transposed.
+Operand matrix(const TensorView& x, std::int64_t columns) {
+  return {.data = x.data, .dtype = x.dtype, .row_stride = columns};
+}
+Operand matrix(const float* x, std::int64_t columns) { return {.data = x, .row_stride = columns}; }
+Operand transposed(Operand x) {
+  std::swap(x.row_stride, x.column_stride);
+  return x;
+}
+
+// A matrix of ones of any size.
+Operand ones() {
+  static constexpr float kOne = 1;
+  return {.data = &kOne, .column_stride = 0};
+}
+
+Result result(const TensorView& c, std::int64_t columns) {
+  return {.data = c.data, .dtype = c.dtype, .row_stride = columns};
+}
+
+// The words of `counters` counters from `first` on, four each.
+void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t counters, std::uint32_t* words) {
+  for (std::int64_t i = 0; i < counters; ++i) {
+    const PhiloxCounter four =
+        philox4x32(philox_counter(first + static_cast<std::uint64_t>(i)), key);
+    std::ranges::copy(four, words + 4 * i);
+  }
+}
+
+// drop() on tiles of a matrix [M,K]: element i = m · K + k draws the i-th number of the stream.
+class Dropout {
+ public:
+  Dropout(double p, const RandomKeyArgs& key, std::int64_t columns)
+      : threshold_(dropout_threshold(p)),
+        factor_(static_cast<float>(1.0 / (1.0 - p))),
+        key_(philox_key(key.seed)),
+        first_(first_counter(key)),
+        columns_(columns) {}
+
+  void operator()(const Tile& tile) const {
+    for (std::int64_t m = 0; m < tile.rows; ++m) {
+      drop(tile.data + m * tile.stride, (tile.row + m) * columns_ + tile.column, tile.columns);
+    }
+  }
+
+ private:
+  // Elements [element, element + n) of the matrix. Selected, not multiplied by 0, so that what is
+  // dropped is zero even where it was infinite.
+  void drop(float* x, std::int64_t element, std::int64_t n) const {
+    constexpr std::int64_t kWords = 256;
+    std::uint32_t words[kWords];
+    while (n > 0) {
+      const std::int64_t skipped = element % 4;  // of the first counter's words
+      const std::int64_t count = std::min(n, kWords - skipped);
+      philox_words(key_, first_ + static_cast<std::uint64_t>(element / 4),
+                   (skipped + count + 3) / 4, words);
+      for (std::int64_t i = 0; i < count; ++i) {
+        x[i] = uniform_bits(words[skipped + i]) >= threshold_ ? x[i] * factor_ : 0.0F;
+      }
+      x += count;
+      element += count;
+      n -= count;
+    }
+  }
+
+  std::uint32_t threshold_;
+  float factor_;
+  PhiloxKey key_;
+  std::uint64_t first_;
+  std::int64_t columns_;
+};
+
+// xa [M,R] = drop(x) aᵀ.
+void multiply_by_a(Stream& stream, const Operand& dropped_x, const TensorView& a, std::int64_t M,
+                   float* xa) {
+  const std::int64_t R = a.dim(0);
+  const std::int64_t K = a.dim(1);
+  const Term terms[] = {{.a = dropped_x, .b = transposed(matrix(a, K)), .K = K}};
+  gemm(stream, {.M = M, .N = R, .terms = terms, .c = {.data = xa, .row_stride = R}},
+       gemm_variant());
+}
+
+// The sizes and operands that the gradients share.
+struct Backward {
+  const LoraLinearBackwardArgs& args;
+  const TileFunction* drop;  // null without dropout
+  std::int64_t M, N, K, R;
+  Operand dy, dropped_x;
+  GemmVariant variant;
+};
+
+Backward shared_by_gradients(const LoraLinearBackwardArgs& args, const TileFunction& drop) {
+  const std::int64_t N = args.dy.dim(1);
+  const std::int64_t K = args.a.dim(1);
+  Backward shared{.args = args,
+                  .drop = args.dropout_p > 0 ? &drop : nullptr,
+                  .M = args.dy.dim(0),
+                  .N = N,
+                  .K = K,
+                  .R = args.a.dim(0),
+                  .dy = matrix(args.dy, N),
+                  .dropped_x = matrix(args.x, K),
+                  .variant = gemm_variant()};
+  shared.dropped_x.map = shared.drop;
+  return shared;
+}
+
+// dx [M,K] = drop'(scale · g a) + dy w: the adapter's part first, so that the mask meets it alone.
+void input_gradient(Stream& stream, const Backward& b, const float* g) {
+  const Term terms[] = {{.a = matrix(g, b.R),
+                         .b = matrix(b.args.a, b.K),
+                         .K = b.R,
+                         .alpha = b.args.scale,
+                         .map_sum = b.drop},
+                        {.a = b.dy, .b = matrix(b.args.w, b.K), .K = b.N}};
+  gemm(stream, {.M = b.M, .N = b.K, .terms = terms, .c = result(b.args.dx, b.K)}, b.variant);
+}
+
+// dx and da, which both need g [M,R] = dy b.
+void input_and_a_gradients(Stream& stream, const Backward& b) {
+  const bool has_adapter = b.R > 0 && b.args.scale != 0;
+  const ScratchArray<float> g(stream, has_adapter ? b.M * b.R : 0);
+  if (has_adapter) {
+    const Term terms[] = {{.a = b.dy, .b = matrix(b.args.b, b.R), .K = b.N}};
+    gemm(stream, {.M = b.M, .N = b.R, .terms = terms, .c = {.data = g.data(), .row_stride = b.R}},
+         b.variant);
+  }
+  if (b.args.dx) input_gradient(stream, b, g.data());
+  if (!b.args.da) return;
+  const Term terms[] = {
+      {.a = transposed(matrix(g.data(), b.R)), .b = b.dropped_x, .K = b.M, .alpha = b.args.scale}};
+  gemm(stream, {.M = b.R, .N = b.K, .terms = terms, .c = result(b.args.da, b.K)}, b.variant);
+}
+
+// db [N,R] = scale · dyᵀ xa.
+void b_gradient(Stream& stream, const Backward& b) {
+  const bool make_xa = !b.args.xa && b.args.scale != 0;
+  const ScratchArray<float> own_xa(stream, make_xa ? b.M * b.R : 0);
+  if (make_xa) multiply_by_a(stream, b.dropped_x, b.args.a, b.M, own_xa.data());
+  const float* const xa = b.args.xa ? data_as<const float>(b.args.xa) : own_xa.data();
+  const Term terms[] = {
+      {.a = transposed(b.dy), .b = matrix(xa, b.R), .K = b.M, .alpha = b.args.scale}};
+  gemm(stream, {.M = b.N, .N = b.R, .terms = terms, .c = result(b.args.db, b.R)}, b.variant);
+}
+
+// dbias [N] = Σ dy over rows, as a row of ones times dy.
+void bias_gradient(Stream& stream, const Backward& b) {
+  const Term terms[] = {{.a = ones(), .b = b.dy, .K = b.M}};
+  gemm(stream, {.M = 1, .N = b.N, .terms = terms, .c = result(b.args.dbias, b.N)}, b.variant);
+}
+
+}  // namespace
+
+// x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R]: one product of three terms,
+// whose sum is rounded once. A task owns blocks of out: see gemm().
+KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  const std::int64_t M = args.x.dim(0);
+  const std::int64_t K = args.x.dim(1);
+  const std::int64_t N = args.w.dim(0);
+  const std::int64_t R = args.a.dim(0);
+  const Operand x = matrix(args.x, K);
+  const bool needs_xa = args.xa || args.scale != 0;
+  const ScratchArray<float> own_xa(stream, needs_xa && !args.xa ? M * R : 0);
+  float* const xa = args.xa ? data_as<float>(args.xa) : own_xa.data();
+  if (needs_xa) {
+    const Dropout dropout(args.dropout_p, args.key, K);
+    const TileFunction drop = dropout;
+    Operand dropped_x = x;
+    if (args.dropout_p > 0) dropped_x.map = &drop;
+    multiply_by_a(stream, dropped_x, args.a, M, xa);
+  }
+  const Term terms[] = {
+      {.a = x, .b = transposed(matrix(args.w, K)), .K = K},
+      {.a = matrix(xa, R), .b = transposed(matrix(args.b, R)), .K = R, .alpha = args.scale},
+      {.a = ones(), .b = matrix(args.bias, N), .K = args.bias ? 1 : 0}};
+  gemm(stream, {.M = M, .N = N, .terms = terms, .c = result(args.out, N)}, gemm_variant());
+  return KernelStatus::ok();
+}
+
+// dy [M,N], x [M,K], w [N,K], a [R,K], b [N,R], xa [M,R] → dx [M,K], da [R,K], db [N,R], dbias [N].
+// Each gradient is a product of its own; a task owns blocks of one: see gemm().
+KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
+  const Dropout dropout(args.dropout_p, args.key, args.a.dim(1));
+  const TileFunction drop = dropout;
+  const Backward b = shared_by_gradients(args, drop);
+  if (args.dx || args.da) input_and_a_gradients(stream, b);
+  if (args.db) b_gradient(stream, b);
+  if (args.dbias) bias_gradient(stream, b);
+  return KernelStatus::ok();
+}
+
+}  // namespace wick::cpu

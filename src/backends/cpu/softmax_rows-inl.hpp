@@ -1,0 +1,94 @@
+// What softmax, cross-entropy and attention share: exponentials that keep NaN, and reductions of
+// one row. Compiled once per instruction set: include after hwy/foreach_target.h and hwy/highway.h.
+
+#if defined(WICK_BACKENDS_CPU_SOFTMAX_ROWS_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef WICK_BACKENDS_CPU_SOFTMAX_ROWS_INL_HPP
+#undef WICK_BACKENDS_CPU_SOFTMAX_ROWS_INL_HPP
+#else
+#define WICK_BACKENDS_CPU_SOFTMAX_ROWS_INL_HPP
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "backends/cpu/simd-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Highway's Exp makes 0 of NaN, which would hide that a model has diverged; its scalar form may not
+// even be given one.
+HWY_INLINE F32Vec exp_or_nan(F32Vec x) {
+  const auto is_nan = hn::IsNaN(x);
+  return hn::IfThenElse(is_nan, x, hn::Exp(F32(), hn::IfThenZeroElse(is_nan, x)));
+}
+
+// Σ term(i, count) over all vectors of a row of n elements; term gives zeros in the lanes from
+// count on. Blocks of a few vectors are added up in double: the error does not grow with the width
+// of a vocabulary.
+template <class Term>
+HWY_INLINE double sum_in_blocks(std::int64_t n, const Term& term) {
+  const std::int64_t block = 64 * lanes();
+  double total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += block) {
+    auto sum = hn::Zero(F32());
+    for_each_vector(std::min(block, n - begin), [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+      sum = hn::Add(sum, term(begin + i, count));
+    });
+    total += static_cast<double>(sum_lanes(sum));
+  }
+  return total;
+}
+
+// The largest of x[0..n). −∞ only for a row that is −∞ throughout (or empty). A row with NaN may
+// give any other value: sums of exp_or_nan() show it.
+template <class T>
+HWY_INLINE float row_max(const T* x, std::int64_t n) {
+  const std::int64_t step = lanes();
+  const auto lowest = hn::Set(F32(), -kInfinity);
+  auto max0 = lowest;
+  auto max1 = lowest;
+  auto max2 = lowest;
+  auto max3 = lowest;
+  std::int64_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step) {
+    max0 = hn::Max(max0, load(x + i));
+    max1 = hn::Max(max1, load(x + i + step));
+    max2 = hn::Max(max2, load(x + i + 2 * step));
+    max3 = hn::Max(max3, load(x + i + 3 * step));
+  }
+  for_each_vector(n - i, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+    max0 = hn::Max(max0, load_some(x + i + j, count, -kInfinity));
+  });
+  const auto of_lanes = hn::Max(hn::Max(max0, max1), hn::Max(max2, max3));
+  // Emulated vectors answer −FLT_MAX for the maximum of lanes that are all −∞.
+  const float largest =
+      hn::AllTrue(F32(), hn::Eq(of_lanes, lowest)) ? -kInfinity : max_lanes(of_lanes);
+  if (largest > -kInfinity) return largest;
+  // Maxima drop a NaN, and a row of NaN and −∞ alone must not pass for one without any weight.
+  for (std::int64_t j = 0; j < n; ++j) {
+    if (std::isnan(static_cast<float>(x[j]))) return std::numeric_limits<float>::quiet_NaN();
+  }
+  return -kInfinity;
+}
+
+// Σ exp(x − max); NaN where x has a NaN or max is not finite.
+template <class T>
+HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t n, float max) {
+  const auto vmax = hn::Set(F32(), max);
+  return sum_in_blocks(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+    return exp_or_nan(hn::Sub(load_some(x + i, count, -kInfinity), vmax));
+  });
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
