@@ -35,16 +35,12 @@ void accumulate(Tensor& slot, Tensor contribution) {
   launch(kernels::add, slot.device(), args);
 }
 
-// A leaf's gradient is memory of its own: later backward passes add to it in place.
+// A leaf's gradient is memory of its own: later backward passes add to it in place, unless somebody holds it.
 void accumulate_leaf(AutogradMeta& leaf, Tensor contribution) {
-  if (!leaf.grad.defined()) {
-    leaf.grad = is_sole_owner(contribution) ? std::move(contribution) : detail::clone(contribution);
-    return;
+  if (!leaf.grad.defined() && !is_sole_owner(contribution)) {
+    contribution = detail::clone(contribution);
   }
-  const BinaryArgs args{.a = detail::view(leaf.grad),
-                        .b = detail::view(contribution),
-                        .out = detail::view(leaf.grad)};
-  launch(kernels::add, leaf.grad.device(), args);
+  accumulate(leaf.grad, std::move(contribution));
   detail::bump_version(leaf.grad);
 }
 
@@ -102,10 +98,13 @@ void run_tape(std::span<const Tensor> outputs, std::span<const Tensor> cotangent
   Schedule schedule;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     AutogradMeta& target = *outputs[i].impl()->meta;
+    // Kernels take any strides, but only aligned elements.
+    const Tensor& given = cotangents[i];
+    Tensor cotangent = detail::is_aligned(given) ? given.detach() : detail::clone(given);
     if (target.producer == nullptr) {
-      accumulate_leaf(target, cotangents[i].detach());
+      accumulate_leaf(target, std::move(cotangent));
     } else {
-      schedule.add(target, cotangents[i].detach());
+      schedule.add(target, std::move(cotangent));
     }
   }
   while (!schedule.empty()) schedule.run_next(retain_graph);

@@ -48,7 +48,9 @@ GradNode::GradNode(std::string_view op, std::span<const Tensor> inputs, std::siz
 GradNode::~GradNode() {
   std::vector<std::shared_ptr<GradNode>> doomed;
   const auto take_producers = [&](GradNode& node) {
-    for (const auto& edge : node.edges_) {
+    // One by one, since an op may have used a tensor twice: the last edge to it is its only owner.
+    for (auto& slot : node.edges_) {
+      const std::shared_ptr<AutogradMeta> edge = std::move(slot);
       if (edge != nullptr && edge.use_count() == 1 && edge->producer != nullptr) {
         doomed.push_back(std::move(edge->producer));
       }
@@ -133,8 +135,10 @@ void record_always(std::string_view op, std::span<const Tensor> inputs,
                                                std::move(backward));
   int index = 0;
   for (const Tensor& output : outputs) {
-    output.impl()->meta = std::make_shared<AutogradMeta>(
-        AutogradMeta{.requires_grad = true, .grad = {}, .producer = node, .output_index = index++});
+    const int own_index = index++;
+    if (!is_floating(output.dtype())) continue;
+    output.impl()->meta = std::make_shared<AutogradMeta>(AutogradMeta{
+        .requires_grad = true, .grad = {}, .producer = node, .output_index = own_index});
   }
 }
 

@@ -33,7 +33,7 @@ inline bool needs_gradient(std::initializer_list<Tensor> inputs) {
   return needs_gradient(std::span<const Tensor>(inputs.begin(), inputs.size()));
 }
 
-/// Puts an op on the tape when needs_gradient(inputs): its outputs then require a gradient. `saved` are
+/// Puts an op on the tape when needs_gradient(inputs): its floating outputs then require a gradient. `saved` are
 /// remembered with their versions and handed to `backward`, which should capture nothing but plain values.
 void record(std::string_view op, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
             std::vector<Tensor> saved, BackwardFunction backward);

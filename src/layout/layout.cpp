@@ -46,11 +46,13 @@ Layout slice(const Layout& layout, int axis, std::int64_t begin, std::int64_t en
              std::int64_t step) {
   std::array<std::int64_t, kMaxRank> dims{};
   std::ranges::copy(layout.shape.dims(), dims.begin());
-  dims[at(axis)] = (end - begin + step - 1) / step;
+  const std::int64_t count = end > begin ? (end - begin - 1) / step + 1 : 0;
+  dims[at(axis)] = count;
   Layout result = layout;
   result.shape = Shape(std::span<const std::int64_t>(dims.data(), layout.shape.dims().size()));
   result.offset += begin * layout.strides[at(axis)];
-  result.strides[at(axis)] *= step;
+  // Of fewer than two elements nobody takes a step, which may be too large to multiply with.
+  if (count > 1) result.strides[at(axis)] *= step;
   return result;
 }
 

@@ -79,7 +79,7 @@ class ChunkedLoss {
     const Tensor weights =
         token_weights_.defined() ? rows_of(token_weights_, begin, end) : Tensor();
     accumulate(logits, x, weight_, {.transpose_b = true}, 0);
-    detail::launch_cross_entropy(logits, targets, weights, lse, sums_, constants_, begin > 0);
+    detail::launch_cross_entropy(logits, targets, weights, lse, sums_, constants_, begin);
     if (!dx_.defined() && !dweight_.defined()) return;
     launch(kernels::cross_entropy_backward, logits.device(),
            CrossEntropyBackwardArgs{.dloss = {},

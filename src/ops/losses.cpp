@@ -40,7 +40,7 @@ LossConstants::LossConstants(const CrossEntropyOptions& options)
 
 void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
                           const Tensor& lse, const LossSums& sums, const LossConstants& constants,
-                          bool accumulate) {
+                          std::int64_t first_row) {
   launch(kernels::cross_entropy, logits.device(),
          CrossEntropyArgs{.logits = view(logits),
                           .targets = view(targets),
@@ -51,7 +51,8 @@ void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Ten
                           .inv_weight = view(sums.inv_weight),
                           .ignore_index = constants.ignore_index,
                           .label_smoothing = constants.label_smoothing,
-                          .accumulate = accumulate});
+                          .accumulate = first_row > 0,
+                          .first_row = first_row});
 }
 
 }  // namespace wick::detail

@@ -30,9 +30,10 @@ struct LossConstants {
   float label_smoothing;
 };
 
-/// Adds rows of logits [n,V] to the sums and fills lse [n]; starts anew unless `accumulate`.
+/// Adds rows of logits [n,V] to the sums and fills lse [n]; row 0 is row `first_row` of the whole, and
+/// the sums start anew where that is 0.
 void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
                           const Tensor& lse, const LossSums& sums, const LossConstants& constants,
-                          bool accumulate);
+                          std::int64_t first_row = 0);
 
 }  // namespace wick::detail

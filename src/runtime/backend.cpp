@@ -13,6 +13,7 @@ namespace {
 const std::vector<std::unique_ptr<Backend>>& registry() {
   static const auto* const backends = [] {
     auto made = std::make_unique<std::vector<std::unique_ptr<Backend>>>(make_backends());
+    check_forced_variants(*made);
     return made.release();
   }();
   return *backends;

@@ -41,6 +41,9 @@ class Backend {
 /// The backend of `device`. Throws Error kDevice listing the devices that are present.
 Backend& backend_of(Device device);
 
+/// Throws Error kArgument when the environment forces a variant that none of `backends` has.
+void check_forced_variants(std::span<const std::unique_ptr<Backend>> backends);
+
 /// Every backend, the CPU first.
 std::span<const std::unique_ptr<Backend>> all_backends();
 

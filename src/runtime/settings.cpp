@@ -87,15 +87,28 @@ std::vector<std::string> kernel_variants(Device device, std::string_view kernel)
   return {names.begin(), names.end()};
 }
 
+namespace {
+
+void check_variant(std::span<const std::unique_ptr<Backend>> backends, std::string_view kernel,
+                   std::string_view variant) {
+  const auto has_it = [&](const auto& backend) {
+    return std::ranges::count(backend->variants(kernel), variant) > 0;
+  };
+  if (std::ranges::any_of(backends, has_it)) return;
+  throw Error(ErrorKind::kArgument, "force_variant",
+              fmt::format("no device has a variant \"{}\" of {}", variant, kernel));
+}
+
+}  // namespace
+
+void check_forced_variants(std::span<const std::unique_ptr<Backend>> backends) {
+  State& settings = state();
+  const std::lock_guard lock(settings.mutex);
+  for (const auto& [kernel, variant] : settings.forced) check_variant(backends, kernel, variant);
+}
+
 void force_variant(std::string_view kernel, std::string_view variant) {
-  bool known = variant.empty();
-  for (const auto& backend : all_backends()) {
-    known = known || std::ranges::count(backend->variants(kernel), variant) > 0;
-  }
-  if (!known) {
-    throw Error(ErrorKind::kArgument, "force_variant",
-                fmt::format("no device has a variant \"{}\" of {}", variant, kernel));
-  }
+  if (!variant.empty()) check_variant(all_backends(), kernel, variant);
   State& settings = state();
   {
     const std::lock_guard lock(settings.mutex);

@@ -129,8 +129,16 @@ Tensor Tensor::from_external(std::span<std::byte> bytes, DType dtype, const Shap
 
 const Shape& Tensor::shape() const { return require(impl_, "shape").layout.shape; }
 
+int Tensor::rank() const { return require(impl_, "rank").layout.shape.rank(); }
+
+std::int64_t Tensor::numel() const { return require(impl_, "numel").layout.shape.numel(); }
+
+std::size_t Tensor::count_for(std::string_view op) const {
+  return static_cast<std::size_t>(require(impl_, op).layout.shape.numel());
+}
+
 std::int64_t Tensor::dim(int axis) const {
-  const Shape& sizes = shape();
+  const Shape& sizes = require(impl_, "dim").layout.shape;
   const int from_front = axis < 0 ? axis + sizes.rank() : axis;
   if (from_front < 0 || from_front >= sizes.rank()) {
     throw Error(ErrorKind::kShape, "dim",
@@ -165,7 +173,7 @@ void Tensor::read_bytes(std::span<std::byte> bytes, DType wanted) const {
 }
 
 void Tensor::check_single() const {
-  if (numel() == 1) return;
+  if (count_for("item") == 1) return;
   throw Error(ErrorKind::kShape, "item", "the tensor must have exactly one element",
               {detail::describe("tensor", *this)});
 }

@@ -63,9 +63,9 @@ class Tensor {
   /// Size along `axis`; negative axes count from the end. Throws Error kShape when out of range.
   std::int64_t dim(int axis) const;
   /// Number of dimensions.
-  int rank() const { return shape().rank(); }
+  int rank() const;
   /// Number of elements.
-  std::int64_t numel() const { return shape().numel(); }
+  std::int64_t numel() const;
   /// Type of the elements.
   DType dtype() const;
   /// Where the elements are.
@@ -79,7 +79,7 @@ class Tensor {
   /// exactly (u8 also reads bool), else Error kDtype.
   template <class T>
   std::vector<T> to_vector() const {
-    std::vector<T> values(static_cast<std::size_t>(numel()));
+    std::vector<T> values(count_for("to_vector"));
     read_bytes(std::as_writable_bytes(std::span<T>(values)), DTypeOf<T>::value);
     return values;
   }
@@ -119,6 +119,7 @@ class Tensor {
 
  private:
   void read_bytes(std::span<std::byte> bytes, DType dtype) const;
+  std::size_t count_for(std::string_view op) const;
   void check_single() const;
 
   std::shared_ptr<TensorImpl> impl_;

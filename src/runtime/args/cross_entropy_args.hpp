@@ -16,6 +16,7 @@ struct CrossEntropyArgs {
   std::int64_t ignore_index = -100;
   float label_smoothing = 0;
   bool accumulate = false;
+  std::int64_t first_row = 0;  ///< number of row 0 in messages: rows may come in chunks
 
   template <class Visitor>
   void for_each_view(Visitor&& visit) const {
