@@ -1,0 +1,84 @@
+// Makes docs/ops.md from the catalog, the case lists and what each device answers; with --check, compares.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
+#include "harness/check_op.hpp"
+#include "harness/inputs.hpp"
+#include "wick/autograd/autograd.hpp"
+
+namespace wick::testing {
+
+namespace {
+
+// "f32 f16 bf16" as far as the device takes the op's first case of each dtype.
+std::string supported(const OpSpec& spec, Device device) {
+  std::vector<std::string> names;
+  for (const DType dtype : spec.dtypes) {
+    const auto found = std::ranges::find_if(spec.cases, [&](const OpCase& op_case) {
+      return !op_case.benchmark_only && takes(op_case, dtype);
+    });
+    if (found == spec.cases.end()) continue;
+    try {
+      const NoGradGuard no_grad;
+      found->run(make_tensors(*found, make_arrays(*found, dtype, 1), dtype, device));
+      names.emplace_back(to_string(dtype));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kUnsupported) throw;
+    }
+  }
+  return names.empty() ? "–" : fmt::format("{}", fmt::join(names, " "));
+}
+
+std::string gradient_words(std::string_view op) {
+  const std::string kind = gradient_kind(op);
+  if (kind == "differentiable") return "yes";
+  return kind == "in_place" ? "in place" : "no";
+}
+
+std::string table() {
+  std::ostringstream out;
+  out << "# Ops\n\n"
+         "Made by `wick_ops_table` from the catalog, the case lists and what each device answers; a test\n"
+         "keeps it true. The contract of each op (shapes, dtypes, errors, gradient, source) is in its\n"
+         "header under `include/wick/ops/`. Cases are those of the correctness test; each runs on every\n"
+         "dtype named, every variant and every instruction set.\n\n"
+         "| op | gradient | cases | refusals |";
+  for (const Device device : computing_devices()) out << ' ' << to_string(device) << " |";
+  out << "\n|---|---|---|---|";
+  for (std::size_t i = 0; i < computing_devices().size(); ++i) out << "---|";
+  out << '\n';
+  for (const OpSpec& spec : all_specs()) {
+    const auto tested = std::ranges::count(spec.cases, false, &OpCase::benchmark_only);
+    out << fmt::format("| {} | {} | {} | {} |", spec.op, gradient_words(spec.op), tested,
+                       spec.errors.size());
+    for (const Device device : computing_devices()) out << ' ' << supported(spec, device) << " |";
+    out << '\n';
+  }
+  return out.str();
+}
+
+int check(const std::string& path) {
+  std::ifstream file(path);
+  const std::string written{std::istreambuf_iterator<char>(file), {}};
+  if (written == table()) return 0;
+  std::cerr << path << " is not what the catalog and the cases say; write it anew with\n  wick_ops_table > "
+            << path << '\n';
+  return 1;
+}
+
+}  // namespace
+
+}  // namespace wick::testing
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == "--check") return wick::testing::check(argv[2]);
+  std::cout << wick::testing::table();
+  return 0;
+}

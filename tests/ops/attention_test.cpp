@@ -1,0 +1,178 @@
+// Attention over a long sequence: what the case list cannot show because it keeps its cases small.
+// Memory grows with T, not with T · T, and rows far into the sequence are still right.
+
+#include "wick/ops/attention.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "wick/autograd/autograd.hpp"
+#include "wick/runtime/memory.hpp"
+#include "wick/runtime/stream.hpp"
+
+namespace wick {
+
+namespace {
+
+constexpr std::int64_t kT = 8192;
+constexpr std::int64_t kH = 4;
+constexpr std::int64_t kDh = 64;
+constexpr std::int64_t kTensorBytes = kT * kH * kDh * 4;
+
+// The Dh elements of head h at position t.
+using Row = std::vector<double>;
+
+double dot(const Row& a, const Row& b) {
+  double sum = 0;
+  for (std::size_t d = 0; d < a.size(); ++d) sum += a[d] * b[d];
+  return sum;
+}
+
+void add_scaled(Row& to, double factor, const Row& from) {
+  for (std::size_t d = 0; d < to.size(); ++d) to[d] += factor * from[d];
+}
+
+Row row_of(const std::vector<float>& values, std::int64_t t, std::int64_t h) {
+  const auto first = values.begin() + (t * kH + h) * kDh;
+  return {first, first + kDh};
+}
+
+// One causal forward and backward pass over random tensors, made once for all tests.
+class LongAttention : public ::testing::Test {
+ protected:
+  struct Pass {
+    std::vector<float> q, k, v, dout, out, dq, dk, dv;
+    std::int64_t peak_bytes = 0;  // above what lived before q, k and v
+  };
+
+  // What one query's row gives, in double: p over the keys it sees, dp and Σ p dp.
+  struct QueryRow {
+    Row p, dp, out, dq;
+    double delta = 0;
+  };
+
+  static void SetUpTestSuite() {
+    Pass& made = pass();
+    std::mt19937_64 rng(8192);
+    const auto draw = [&](std::vector<float>& values) {
+      std::normal_distribution<float> normal;
+      values.resize(static_cast<std::size_t>(kT * kH * kDh));
+      std::generate(values.begin(), values.end(), [&] { return normal(rng); });
+    };
+    for (auto* values : {&made.q, &made.k, &made.v, &made.dout}) draw(*values);
+    run(made);
+  }
+
+  static void TearDownTestSuite() { pass() = Pass(); }
+
+  static Pass& pass() {
+    static Pass instance;
+    return instance;
+  }
+
+  static void run(Pass& made) {
+    const Shape shape = {1, kT, kH, kDh};
+    const std::int64_t before = memory_stats(kCpuDevice).live_bytes;
+    reset_peak_memory(kCpuDevice);
+    const Tensor q = Tensor::from_values(made.q, shape).set_requires_grad(true);
+    const Tensor k = Tensor::from_values(made.k, shape).set_requires_grad(true);
+    const Tensor v = Tensor::from_values(made.v, shape).set_requires_grad(true);
+    const Tensor out = attention(q, k, v);
+    backward(out, Tensor::from_values(made.dout, shape));
+    synchronize(kCpuDevice);
+    made.peak_bytes = memory_stats(kCpuDevice).peak_bytes - before;
+    made.out = out.to_vector<float>();
+    made.dq = q.grad().to_vector<float>();
+    made.dk = k.grad().to_vector<float>();
+    made.dv = v.grad().to_vector<float>();
+  }
+
+  static QueryRow query_row(std::int64_t t, std::int64_t h) {
+    const double scale = 1 / std::sqrt(static_cast<double>(kDh));
+    const Row q = row_of(pass().q, t, h);
+    const Row dout = row_of(pass().dout, t, h);
+    QueryRow row;
+    double max = -HUGE_VAL;
+    for (std::int64_t s = 0; s <= t; ++s) {
+      row.p.push_back(scale * dot(q, row_of(pass().k, s, h)));
+      row.dp.push_back(dot(dout, row_of(pass().v, s, h)));
+      max = std::max(max, row.p.back());
+    }
+    double sum = 0;
+    for (double& p : row.p) sum += p = std::exp(p - max);
+    for (double& p : row.p) p /= sum;
+    row.delta = dot(row.p, row.dp);
+    row.out.resize(static_cast<std::size_t>(kDh));
+    row.dq.resize(static_cast<std::size_t>(kDh));
+    for (std::int64_t s = 0; s <= t; ++s) {
+      const auto at = static_cast<std::size_t>(s);
+      add_scaled(row.out, row.p[at], row_of(pass().v, s, h));
+      add_scaled(row.dq, scale * row.p[at] * (row.dp[at] - row.delta), row_of(pass().k, s, h));
+    }
+    return row;
+  }
+
+  // Sums of up to 8192 terms in f32; a term of a gradient is (dp − Σ p dp) ≈ √Dh times as large.
+  static void expect_close(const Row& got, const Row& expected) {
+    double largest = 0;
+    for (const double value : expected) largest = std::max(largest, std::abs(value));
+    EXPECT_GT(largest, 0);
+    for (std::size_t d = 0; d < got.size(); ++d) {
+      EXPECT_NEAR(got[d], expected[d], 2e-5 * largest + 1e-7) << "element " << d;
+    }
+  }
+};
+
+TEST_F(LongAttention, PeakMemoryGrowsWithTheLengthOnly) {
+  constexpr std::int64_t kEight = 8 * kTensorBytes;  // q, k, v, out and their gradients
+  constexpr std::int64_t kScoresOfOneHead = kT * kT * 4;
+  EXPECT_GE(pass().peak_bytes, kEight);
+  EXPECT_LE(pass().peak_bytes, 2 * kEight);
+  EXPECT_LT(pass().peak_bytes - kEight, kScoresOfOneHead / 4);
+}
+
+TEST_F(LongAttention, SampledRowsOfOutAreRight) {
+  for (const std::int64_t t : {0, 1, 63, 64, 1000, 4095, 4096, 8191}) {
+    for (std::int64_t h = 0; h < kH; ++h) {
+      SCOPED_TRACE(::testing::Message() << "t " << t << ", h " << h);
+      expect_close(row_of(pass().out, t, h), query_row(t, h).out);
+    }
+  }
+}
+
+TEST_F(LongAttention, SampledRowsOfTheGradientOfQAreRight) {
+  for (const std::int64_t t : {1, 64, 1000, 4096, 8191}) {
+    for (std::int64_t h = 0; h < kH; ++h) {
+      SCOPED_TRACE(::testing::Message() << "t " << t << ", h " << h);
+      expect_close(row_of(pass().dq, t, h), query_row(t, h).dq);
+    }
+  }
+}
+
+// The last keys, which few queries see.
+TEST_F(LongAttention, LastRowsOfTheGradientsOfKAndVAreRight) {
+  const double scale = 1 / std::sqrt(static_cast<double>(kDh));
+  for (const std::int64_t s : {kT - 5, kT - 1}) {
+    for (std::int64_t h = 0; h < kH; ++h) {
+      SCOPED_TRACE(::testing::Message() << "s " << s << ", h " << h);
+      Row dk(static_cast<std::size_t>(kDh));
+      Row dv = dk;
+      for (std::int64_t t = s; t < kT; ++t) {
+        const QueryRow row = query_row(t, h);
+        const auto at = static_cast<std::size_t>(s);
+        add_scaled(dk, scale * row.p[at] * (row.dp[at] - row.delta), row_of(pass().q, t, h));
+        add_scaled(dv, row.p[at], row_of(pass().dout, t, h));
+      }
+      expect_close(row_of(pass().dk, s, h), dk);
+      expect_close(row_of(pass().dv, s, h), dv);
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace wick

@@ -1,0 +1,130 @@
+// Every case of every op, on every device that computes: results, gradients, refusals. The tests are made
+// from the case lists, one per op and dtype.
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "harness/check_op.hpp"
+#include "runtime/backend.hpp"
+
+namespace wick::testing {
+
+namespace {
+
+void report(const std::vector<std::string>& failures) {
+  for (const std::string& failure : failures) ADD_FAILURE() << failure;
+}
+
+// A test whose body is a function.
+class FunctionTest : public ::testing::Test {
+ public:
+  explicit FunctionTest(std::function<void()> body) : body_(std::move(body)) {}
+  void TestBody() override { body_(); }
+
+ private:
+  std::function<void()> body_;
+};
+
+void add_test(const std::string& suite, const std::string& name, std::function<void()> body) {
+  ::testing::RegisterTest(suite.c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                          [body = std::move(body)]() -> ::testing::Test* {
+                            return std::make_unique<FunctionTest>(body).release();
+                          });
+}
+
+template <class Check>
+void for_each_case(const OpSpec& spec, DType dtype, const Check& check) {
+  for (const OpCase& op_case : spec.cases) {
+    if (!op_case.benchmark_only && takes(op_case, dtype)) check(op_case);
+  }
+}
+
+void forward(const OpSpec& spec, DType dtype) {
+  for (const Device device : computing_devices()) {
+    for (const std::string& setting : settings_for(device, spec.op)) {
+      SCOPED_TRACE(setting);
+      const ForcedSetting forced(setting);
+      for_each_case(spec, dtype, [&](const OpCase& op_case) {
+        report(check_forward(spec, op_case, dtype, device));
+      });
+    }
+  }
+}
+
+void threads(const OpSpec& spec, DType dtype) {
+  for_each_case(spec, dtype, [&](const OpCase& op_case) {
+    report(check_threads(spec, op_case, dtype, kCpuDevice));
+  });
+}
+
+void null_device(const OpSpec& spec, DType dtype) {
+  for_each_case(spec, dtype,
+                [&](const OpCase& op_case) { report(check_null_device(spec, op_case, dtype)); });
+}
+
+void gradient(const OpSpec& spec, DType dtype) {
+  int checked = 0;
+  for (const Device device : computing_devices()) {
+    for (const std::string& setting : settings_for(device, spec.op)) {
+      SCOPED_TRACE(setting);
+      const ForcedSetting forced(setting);
+      for_each_case(spec, dtype, [&](const OpCase& op_case) {
+        if (!op_case.gradient) return;
+        ++checked;
+        report(check_gradient(spec, op_case, dtype, device));
+      });
+    }
+  }
+  EXPECT_GT(checked, 0) << spec.op << " has no gradient case for " << to_string(dtype);
+}
+
+void refusal(const std::string& op, const ErrorCase& error_case) {
+  try {
+    error_case.call();
+    ADD_FAILURE() << op << " / " << error_case.name << ": nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(to_string(error.kind()), to_string(error_case.kind)) << error.what();
+    for (const std::string& text : error_case.text) {
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos)
+          << "\"" << text << "\" is not in: " << error.what();
+    }
+  }
+}
+
+void add_tests(const OpSpec& spec) {
+  for (const DType dtype : spec.dtypes) {
+    const std::string name = fmt::format("{}_{}", spec.op, to_string(dtype));
+    add_test("Forward", name, [=] { forward(spec, dtype); });
+    add_test("Threads", name, [=] { threads(spec, dtype); });
+    add_test("NullDevice", name, [=] { null_device(spec, dtype); });
+    if (gradient_kind(spec.op) == "differentiable" && is_floating(dtype)) {
+      add_test("Gradient", name, [=] { gradient(spec, dtype); });
+    }
+  }
+  for (const ErrorCase& error_case : spec.errors) {
+    add_test("Refusal", fmt::format("{}_{}", spec.op, error_case.name),
+             [=, op = spec.op] { refusal(op, error_case); });
+  }
+}
+
+// A case list that nobody reads would be a check that cannot fail.
+void every_op_has_cases() {
+  for (const OpSpec& spec : all_specs()) {
+    EXPECT_FALSE(spec.cases.empty()) << spec.op;
+    EXPECT_FALSE(spec.errors.empty()) << spec.op;
+    EXPECT_FALSE(spec.dtypes.empty()) << spec.op;
+    EXPECT_NE(gradient_kind(spec.op), "unknown") << spec.op;
+  }
+}
+
+}  // namespace
+
+}  // namespace wick::testing
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  for (const auto& spec : wick::testing::all_specs()) wick::testing::add_tests(spec);
+  wick::testing::add_test("Catalog", "every_op_has_cases", wick::testing::every_op_has_cases);
+  return RUN_ALL_TESTS();
+}
