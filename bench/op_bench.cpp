@@ -26,8 +26,8 @@ struct Timed {
 };
 
 void count_work(benchmark::State& state, const Timed& timed, double passes) {
-  const double bytes = timed.op_case.bytes_per_element_of_dtype *
-                       static_cast<double>(size_of(timed.dtype)) * passes;
+  const double bytes =
+      timed.op_case.bytes_per_element_of_dtype * static_cast<double>(size_of(timed.dtype)) * passes;
   const auto rate = [&](double amount) {
     return benchmark::Counter(amount, benchmark::Counter::kIsIterationInvariantRate);
   };
@@ -80,8 +80,8 @@ void add_benchmarks(const OpSpec& spec) {
       if (!takes(op_case, dtype)) continue;
       for (const Device device : computing_devices()) {
         const Timed timed{spec, op_case, dtype, device};
-        const std::string name = fmt::format("{}/{}/{}/{}", spec.op, op_case.name,
-                                             to_string(dtype), to_string(device));
+        const std::string name =
+            fmt::format("{}/{}/{}/{}", spec.op, op_case.name, to_string(dtype), to_string(device));
         benchmark::RegisterBenchmark(name.c_str(), time_forward, timed)->UseRealTime();
         if (gradient_kind(spec.op) == "differentiable" && op_case.gradient && is_floating(dtype)) {
           benchmark::RegisterBenchmark((name + "/step").c_str(), time_step, timed)->UseRealTime();

@@ -51,8 +51,8 @@ int main() try {
   student.lora_b.set_requires_grad(true);
 
   Block teacher;
-  teacher.gate = wick::add(teacher.gate, wick::matmul(draw({kFeedForward, 4}, 0.1, 5),
-                                                      draw({4, kHidden}, 0.5, 6)));
+  teacher.gate = wick::add(
+      teacher.gate, wick::matmul(draw({kFeedForward, 4}, 0.1, 5), draw({4, kHidden}, 0.5, 6)));
 
   std::vector<wick::AdamwParameter> parameters;
   for (const wick::Tensor& p : {student.lora_a, student.lora_b}) {
@@ -75,13 +75,15 @@ int main() try {
     last = loss.item<float>();
     if (step == 1) first = last;
     if (step == 1 || step % 20 == 0) {
-      std::cout << "step " << std::setw(3) << step << "  loss " << std::setprecision(4) << last << '\n';
+      std::cout << "step " << std::setw(3) << step << "  loss " << std::setprecision(4) << last
+                << '\n';
     }
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::cout << "the adapter (" << kRank * (kHidden + kFeedForward) << " numbers beside "
-            << kHidden * kFeedForward << " frozen ones) took the loss from " << first << " to " << last
-            << "; " << static_cast<int>(kSteps * kTokens / seconds.count()) << " tokens/s, peak memory "
+            << kHidden * kFeedForward << " frozen ones) took the loss from " << first << " to "
+            << last << "; " << static_cast<int>(kSteps * kTokens / seconds.count())
+            << " tokens/s, peak memory "
             << wick::memory_stats(wick::kCpuDevice).peak_bytes / (1 << 20) << " MiB\n";
   return last < first / 20 ? 0 : 1;
 } catch (const wick::Error& error) {

@@ -29,9 +29,8 @@ void accumulate(Tensor& slot, Tensor contribution) {
     return;
   }
   if (!is_sole_owner(slot)) slot = detail::clone(slot);
-  const BinaryArgs args{.a = detail::view(slot),
-                        .b = detail::view(contribution),
-                        .out = detail::view(slot)};
+  const BinaryArgs args{
+      .a = detail::view(slot), .b = detail::view(contribution), .out = detail::view(slot)};
   launch(kernels::add, slot.device(), args);
 }
 

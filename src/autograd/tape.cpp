@@ -74,10 +74,11 @@ std::vector<Tensor> GradNode::unpack() const {
   std::vector<Tensor> tensors;
   for (const Saved& saved : saved_) {
     if (saved.tensor.defined() && saved.tensor.version() != saved.version) {
-      throw Error(ErrorKind::kArgument, "backward",
-                  fmt::format("{} saved a tensor that was written to since: version {} then, {} now",
-                              op_, saved.version, saved.tensor.version()),
-                  {detail::describe("saved", saved.tensor)});
+      throw Error(
+          ErrorKind::kArgument, "backward",
+          fmt::format("{} saved a tensor that was written to since: version {} then, {} now", op_,
+                      saved.version, saved.tensor.version()),
+          {detail::describe("saved", saved.tensor)});
     }
     tensors.push_back(saved.tensor);
   }
@@ -115,9 +116,8 @@ bool GradModeScope::probe_hit() const noexcept { return probe_was_hit; }
 
 bool needs_gradient(std::span<const Tensor> inputs) {
   if (current_mode == GradMode::kOff) return false;
-  const bool required = std::ranges::any_of(inputs, [](const Tensor& input) {
-    return input.defined() && input.requires_grad();
-  });
+  const bool required = std::ranges::any_of(
+      inputs, [](const Tensor& input) { return input.defined() && input.requires_grad(); });
   if (required && current_mode == GradMode::kProbe) probe_was_hit = true;
   return required && current_mode == GradMode::kRecord;
 }
@@ -131,8 +131,8 @@ void record(std::string_view op, std::span<const Tensor> inputs, std::span<const
 void record_always(std::string_view op, std::span<const Tensor> inputs,
                    std::span<const Tensor> outputs, std::vector<Tensor> saved,
                    BackwardFunction backward) {
-  const auto node = std::make_shared<GradNode>(op, inputs, outputs.size(), std::move(saved),
-                                               std::move(backward));
+  const auto node =
+      std::make_shared<GradNode>(op, inputs, outputs.size(), std::move(saved), std::move(backward));
   int index = 0;
   for (const Tensor& output : outputs) {
     const int own_index = index++;
@@ -150,7 +150,7 @@ Tensor record(std::string_view op, std::initializer_list<Tensor> inputs, const T
 }
 
 void forbid_gradient(std::string_view op, std::initializer_list<Tensor> inputs) {
-  if (!needs_gradient(inputs)) return;
+  if (current_mode == GradMode::kOff) return;
   for (const Tensor& input : inputs) {
     if (!input.requires_grad()) continue;
     throw Error(ErrorKind::kUnsupported, std::string(op),

@@ -16,9 +16,9 @@ namespace detail {
 
 /// What the gradient of an op is given.
 struct BackwardCall {
-  std::span<const Tensor> saved;   ///< as they were recorded
-  std::span<const Tensor> grads;   ///< one per output; undefined where nothing depends on it
-  const std::vector<bool>& wanted; ///< one per input: whether its gradient is needed
+  std::span<const Tensor> saved;    ///< as they were recorded
+  std::span<const Tensor> grads;    ///< one per output; undefined where nothing depends on it
+  const std::vector<bool>& wanted;  ///< one per input: whether its gradient is needed
 
   /// The gradient of the only output.
   const Tensor& dy() const { return grads.front(); }

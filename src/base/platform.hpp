@@ -32,13 +32,7 @@ inline void unpoison_memory([[maybe_unused]] const void* data, [[maybe_unused]] 
 #endif
 }
 
-/// A hint inside a spin loop.
-inline void cpu_relax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
+/// Processors that this process may run on: fewer than the machine has under taskset or in a container.
+int available_processors();
 
 }  // namespace wick::detail

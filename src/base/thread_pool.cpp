@@ -79,7 +79,11 @@ void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain,
     return;
   }
   const std::int64_t even = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread);
-  Job job{.body = body, .n = n, .chunk = std::max<std::int64_t>({grain, even, 1}), .failure = {}, .failure_mutex = {}};
+  Job job{.body = body,
+          .n = n,
+          .chunk = std::max<std::int64_t>({grain, even, 1}),
+          .failure = {},
+          .failure_mutex = {}};
   {
     const std::lock_guard lock(mutex_);
     job_ = &job;

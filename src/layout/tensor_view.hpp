@@ -14,7 +14,8 @@ struct TensorView {
   Shape shape;
   Strides strides{};
   Device device;
-  bool present = false;  ///< false for an optional operand that was left out (data of an empty tensor may be null)
+  /// false for an optional operand that was left out (data of an empty tensor may be null)
+  bool present = false;
 
   explicit operator bool() const noexcept { return present; }
   std::int64_t dim(int axis) const noexcept { return shape[axis]; }

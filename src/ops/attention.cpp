@@ -28,8 +28,7 @@ void check_heads(const detail::Check& check, const Tensor& q, const Tensor& k, c
 void check_mask(const detail::Check& check, const Tensor& q, const Tensor& k,
                 const AttentionOptions& options) {
   const Shape per_key{k.dim(0), k.dim(1)};
-  const bool aligned_ends =
-      options.causal || options.window != 0 || options.segments.defined();
+  const bool aligned_ends = options.causal || options.window != 0 || options.segments.defined();
   check.that(!aligned_ends || q.dim(1) <= k.dim(1), ErrorKind::kShape,
              "causal, window and segments need at most as many queries ({}) as keys ({})", q.dim(1),
              k.dim(1));
@@ -104,8 +103,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
   const Tensor queries = detail::dense_last_axis(q);
   const Tensor keys = detail::dense_last_axis(k);
   const Tensor values = detail::dense_last_axis(v);
-  const Tensor segments =
-      options.segments.defined() ? detail::aligned(options.segments) : Tensor();
+  const Tensor segments = options.segments.defined() ? detail::aligned(options.segments) : Tensor();
   Tensor out = Tensor::empty(q.shape(), q.dtype(), q.device());
   Tensor lse;
   if (detail::needs_gradient({q, k, v})) {

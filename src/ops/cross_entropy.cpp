@@ -32,9 +32,9 @@ std::vector<Tensor> cross_entropy_gradient(const detail::BackwardCall& call,
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
                      const CrossEntropyOptions& options) {
-  const detail::Check check("cross_entropy", {{"logits", logits},
-                                              {"targets", targets},
-                                              {"token_weights", options.token_weights, true}});
+  const detail::Check check(
+      "cross_entropy",
+      {{"logits", logits}, {"targets", targets}, {"token_weights", options.token_weights, true}});
   check.floating("logits", logits);
   check.that(logits.rank() == 2 && logits.dim(1) >= 1, ErrorKind::kShape,
              "logits must be [N,V] with V at least 1");

@@ -22,11 +22,10 @@ Tensor dropout(const Tensor& x, double p, const RandomKey& key) {
   check.that(p >= 0 && p < 1, ErrorKind::kArgument, "p must be in [0, 1), got {}", p);
   const RandomKeyArgs draws = detail::key_args(check, key, x.device());
   if (p == 0) return x;
-  return detail::record(
-      "dropout", {x}, masked(x, p, draws), {key.offset_base},
-      [p, key = detail::SavedKey(key)](const detail::BackwardCall& call) {
-        return std::vector{masked(call.dy(), p, key.with(call.saved[0]))};
-      });
+  return detail::record("dropout", {x}, masked(x, p, draws), {key.offset_base},
+                        [p, key = detail::SavedKey(key)](const detail::BackwardCall& call) {
+                          return std::vector{masked(call.dy(), p, key.with(call.saved[0]))};
+                        });
 }
 
 }  // namespace wick

@@ -16,17 +16,17 @@ Tensor gelu(const Tensor& x, GeluForm form) {
          GeluArgs{.x = detail::view(source),
                   .out = detail::view(out),
                   .tanh_approximation = tanh_approximation});
-  return detail::record(
-      "gelu", {x}, out, {source}, [tanh_approximation](const detail::BackwardCall& call) {
-        const Tensor dy = detail::dense(call.dy());
-        Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
-        launch(kernels::gelu_backward, dy.device(),
-               GeluBackwardArgs{.dy = detail::view(dy),
-                                .x = detail::view(call.saved[0]),
-                                .dx = detail::view(dx),
-                                .tanh_approximation = tanh_approximation});
-        return std::vector{dx};
-      });
+  return detail::record("gelu", {x}, out, {source},
+                        [tanh_approximation](const detail::BackwardCall& call) {
+                          const Tensor dy = detail::dense(call.dy());
+                          Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+                          launch(kernels::gelu_backward, dy.device(),
+                                 GeluBackwardArgs{.dy = detail::view(dy),
+                                                  .x = detail::view(call.saved[0]),
+                                                  .dx = detail::view(dx),
+                                                  .tanh_approximation = tanh_approximation});
+                          return std::vector{dx};
+                        });
 }
 
 }  // namespace wick

@@ -94,7 +94,9 @@ Shape with_dim(const Shape& shape, int axis, std::int64_t size) {
   return Shape(dims);
 }
 
-Shape without_last(const Shape& shape) { return Shape(shape.dims().first(shape.dims().size() - 1)); }
+Shape without_last(const Shape& shape) {
+  return Shape(shape.dims().first(shape.dims().size() - 1));
+}
 
 Shape with_last(const Shape& shape, std::int64_t size) {
   std::vector<std::int64_t> dims = shape.to_vector();

@@ -116,7 +116,8 @@ Tensor scaled_gradient(const Tensor& gradient, const Tensor& dloss, const Tensor
   if (factor.defined()) {
     const Tensor product = Tensor::empty({}, DType::kF32, dloss.device());
     launch(kernels::mul, dloss.device(),
-           BinaryArgs{.a = detail::view(total), .b = detail::view(factor), .out = detail::view(product)});
+           BinaryArgs{
+               .a = detail::view(total), .b = detail::view(factor), .out = detail::view(product)});
     total = product;
   }
   Tensor scaled = Tensor::empty(gradient.shape(), gradient.dtype(), gradient.device());

@@ -100,8 +100,8 @@ Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   if (detail::needs_gradient({lora_b})) {
     xa = Tensor::empty({rows.dim(0), a.dim(0)}, DType::kF32, x.device());
   }
-  Tensor out = Tensor::empty(detail::with_dim(x.shape(), x.rank() - 1, w.dim(0)), x.dtype(),
-                             x.device());
+  Tensor out =
+      Tensor::empty(detail::with_dim(x.shape(), x.rank() - 1, w.dim(0)), x.dtype(), x.device());
   const Tensor out_rows = detail::with_shape(out, {rows.dim(0), w.dim(0)});
   launch(kernels::lora_linear, x.device(),
          LoraLinearArgs{.x = detail::view(rows),

@@ -12,10 +12,12 @@ namespace {
 
 // [.., M, K] -> [G·M, K]: so that the gradient of a matrix shared by a batch is a single product.
 Tensor fold_batch(const Tensor& x) {
-  return detail::with_shape(detail::dense(x), {x.numel() / std::max<std::int64_t>(x.dim(-1), 1), x.dim(-1)});
+  return detail::with_shape(detail::dense(x),
+                            {x.numel() / std::max<std::int64_t>(x.dim(-1), 1), x.dim(-1)});
 }
 
-Tensor gradient_of_a(const Tensor& dy, const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+Tensor gradient_of_a(const Tensor& dy, const Tensor& a, const Tensor& b,
+                     const MatmulOptions& options) {
   const MatmulOptions plain{.transpose_b = !options.transpose_b, .alpha = options.alpha};
   const MatmulOptions swapped{
       .transpose_a = options.transpose_b, .transpose_b = true, .alpha = options.alpha};
@@ -24,7 +26,8 @@ Tensor gradient_of_a(const Tensor& dy, const Tensor& a, const Tensor& b, const M
   return detail::sum_to_shape(da, a.shape());
 }
 
-Tensor gradient_of_b(const Tensor& dy, const Tensor& a, const Tensor& b, const MatmulOptions& options) {
+Tensor gradient_of_b(const Tensor& dy, const Tensor& a, const Tensor& b,
+                     const MatmulOptions& options) {
   const bool shared = b.rank() == 2 && a.rank() > 2 && !options.transpose_a && a.numel() > 0;
   const Tensor left = shared ? fold_batch(a) : a;
   const Tensor right = shared ? fold_batch(dy) : dy;

@@ -26,8 +26,7 @@ ValuesAndIndices max(const Tensor& x, int axis, bool keepdim) {
 
   const Shape with_one = detail::with_dim(x.shape(), along, 1);
   const Tensor kept_indices = detail::with_shape(indices, with_one);
-  const Shape shape =
-      keepdim ? with_one : detail::reduced_axes(check, x, {.axes = {along}}).kept;
+  const Shape shape = keepdim ? with_one : detail::reduced_axes(check, x, {.axes = {along}}).kept;
   ValuesAndIndices result{.values = detail::with_shape(values, shape),
                           .indices = detail::with_shape(indices, shape)};
   detail::record("max", {x}, result.values, {kept_indices},

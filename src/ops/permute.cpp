@@ -17,8 +17,7 @@ Tensor permute(const Tensor& x, const std::vector<int>& order) {
     forward.push_back(check.axis("x", x, order[i]));
     inverse[static_cast<std::size_t>(forward.back())] = static_cast<int>(i);
   }
-  const bool is_permutation =
-      order.size() == rank && std::ranges::count(inverse, -1) == 0;
+  const bool is_permutation = order.size() == rank && std::ranges::count(inverse, -1) == 0;
   check.that(is_permutation, ErrorKind::kShape, "order [{}] must name each axis of x once",
              fmt::join(order, ","));
   const Tensor out = detail::with_layout(x, permute(detail::layout_of(x), forward));

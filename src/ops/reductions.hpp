@@ -10,11 +10,11 @@ namespace wick::detail {
 
 /// The axes of a reduction in the form that kernels take.
 struct ReducedAxes {
-  std::vector<int> order;    ///< kept axes, then reduced ones
+  std::vector<int> order;  ///< kept axes, then reduced ones
   int num_reduced = 0;
-  std::int64_t count = 1;    ///< elements per result
-  Shape kept;                ///< shape without the reduced axes
-  Shape with_ones;           ///< shape with 1 in their places
+  std::int64_t count = 1;  ///< elements per result
+  Shape kept;              ///< shape without the reduced axes
+  Shape with_ones;         ///< shape with 1 in their places
 };
 
 /// Checks `options.axes` against x. kShape for an axis out of range or named twice.
@@ -24,7 +24,8 @@ ReducedAxes reduced_axes(const Check& check, const Tensor& x, const ReduceOption
 Tensor reduce_sum(const Tensor& x, const ReducedAxes& axes, bool keepdim, double factor);
 
 /// The gradient of reduce_sum(): factor · dy, repeated over what was reduced.
-Tensor expand_gradient(const Tensor& dy, const ReducedAxes& axes, const Shape& shape, double factor);
+Tensor expand_gradient(const Tensor& dy, const ReducedAxes& axes, const Shape& shape,
+                       double factor);
 
 /// x [R,D] with `axis` last, in the layout of the selection kernels (any strides).
 Tensor rows_along(const Tensor& x, int axis);

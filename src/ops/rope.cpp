@@ -46,15 +46,15 @@ Tensor rope(const Tensor& x, const Tensor& positions, const RopeFrequencies& fre
       "rope", {{"x", x}, {"positions", positions}, {"inv_freq", frequencies.inv_freq}});
   check_operands(check, x, positions, frequencies.inv_freq);
   const Tensor own = detail::aligned(positions);
-  const Tensor per_row = detail::with_layout(
-      own, *broadcast_to(detail::layout_of(own), {x.dim(0), x.dim(1)}));
+  const Tensor per_row =
+      detail::with_layout(own, *broadcast_to(detail::layout_of(own), {x.dim(0), x.dim(1)}));
   const Tensor inv_freq = detail::dense(frequencies.inv_freq);
   const auto factor = static_cast<float>(frequencies.attention_factor);
-  return detail::record("rope", {x}, rotate(x, per_row, inv_freq, factor, false),
-                        {per_row, inv_freq}, [factor](const detail::BackwardCall& call) {
-                          return std::vector{
-                              rotate(call.dy(), call.saved[0], call.saved[1], factor, true)};
-                        });
+  return detail::record(
+      "rope", {x}, rotate(x, per_row, inv_freq, factor, false), {per_row, inv_freq},
+      [factor](const detail::BackwardCall& call) {
+        return std::vector{rotate(call.dy(), call.saved[0], call.saved[1], factor, true)};
+      });
 }
 
 }  // namespace wick

@@ -11,15 +11,13 @@ Tensor silu(const Tensor& x) {
   check.floating("x", x);
   const Tensor source = detail::dense(x);
   Tensor out = Tensor::empty(x.shape(), x.dtype(), x.device());
-  launch(kernels::silu, x.device(),
-         UnaryArgs{.x = detail::view(source), .out = detail::view(out)});
+  launch(kernels::silu, x.device(), UnaryArgs{.x = detail::view(source), .out = detail::view(out)});
   return detail::record("silu", {x}, out, {source}, [](const detail::BackwardCall& call) {
     const Tensor dy = detail::dense(call.dy());
     Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
     launch(kernels::silu_backward, dy.device(),
-           UnaryBackwardArgs{.dy = detail::view(dy),
-                             .x = detail::view(call.saved[0]),
-                             .dx = detail::view(dx)});
+           UnaryBackwardArgs{
+               .dy = detail::view(dy), .x = detail::view(call.saved[0]), .dx = detail::view(dx)});
     return std::vector{dx};
   });
 }

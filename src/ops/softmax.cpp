@@ -1,5 +1,5 @@
-#include "ops/softmaxes.hpp"
 #include "wick/ops/softmax.hpp"
+#include "ops/softmaxes.hpp"
 
 namespace wick {
 

@@ -24,11 +24,11 @@ ValuesAndIndices top_k(const Tensor& x, std::int64_t k, int axis) {
 
   ValuesAndIndices result{.values = detail::from_rows(values, x.shape(), along, k),
                           .indices = detail::from_rows(indices, x.shape(), along, k)};
-  detail::record("top_k", {x}, result.values, {result.indices},
-                 [along, from = x.shape()](const detail::BackwardCall& call) {
-                   return std::vector{
-                       detail::scatter_gradient(call.dy(), call.saved[0], from, along)};
-                 });
+  detail::record(
+      "top_k", {x}, result.values, {result.indices},
+      [along, from = x.shape()](const detail::BackwardCall& call) {
+        return std::vector{detail::scatter_gradient(call.dy(), call.saved[0], from, along)};
+      });
   return result;
 }
 

@@ -148,7 +148,8 @@ void CachingAllocator::put_guard(const Block& block) const {
 bool CachingAllocator::guard_intact(const Block& block) const {
   const auto is_guard = [](std::byte value) { return value == kGuardPattern; };
   return std::all_of(block.data - kGuardBytes, block.data, is_guard) &&
-         std::all_of(block.data + block.requested, block.data - kGuardBytes + block.bytes, is_guard);
+         std::all_of(block.data + block.requested, block.data - kGuardBytes + block.bytes,
+                     is_guard);
 }
 
 void CachingAllocator::throw_out_of_memory(std::size_t bytes) const {

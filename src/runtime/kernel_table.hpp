@@ -25,7 +25,7 @@ struct KernelTable {
 template <class Args>
 struct Kernel {
   std::string_view name;
-  KernelFunction<Args> KernelTable::*entry;
+  KernelFunction<Args> KernelTable::* entry;
 };
 
 namespace kernels {

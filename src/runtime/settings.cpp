@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <thread>
 
+#include "base/platform.hpp"
 #include "runtime/backend.hpp"
 #include "runtime/variants.hpp"
 #include "wick/base/error.hpp"
@@ -37,7 +37,7 @@ std::string_view environment(const char* name) {
 
 int threads_at_start() {
   const std::string_view text = environment("WICK_NUM_THREADS");
-  if (text.empty()) return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (text.empty()) return detail::available_processors();
   int count = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (status != std::errc{} || end != text.data() + text.size() || count < 1) {
@@ -77,7 +77,8 @@ int num_threads() { return state().num_threads; }
 
 void set_num_threads(int n) {
   if (n < 1) {
-    throw Error(ErrorKind::kArgument, "set_num_threads", fmt::format("n must be at least 1, got {}", n));
+    throw Error(ErrorKind::kArgument, "set_num_threads",
+                fmt::format("n must be at least 1, got {}", n));
   }
   state().num_threads = n;
 }

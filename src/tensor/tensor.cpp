@@ -87,7 +87,8 @@ Tensor dense(const Tensor& tensor) {
 void bump_version(const Tensor& tensor) { tensor.impl()->storage->bump_version(); }
 
 Operand describe(std::string_view name, const Tensor& tensor) {
-  if (!tensor.defined()) return {.name = std::string(name), .shape = {}, .dtype = "undefined", .device = "none"};
+  if (!tensor.defined())
+    return {.name = std::string(name), .shape = {}, .dtype = "undefined", .device = "none"};
   return {.name = std::string(name),
           .shape = tensor.shape().to_vector(),
           .dtype = std::string(to_string(tensor.dtype())),
@@ -157,7 +158,9 @@ std::span<const std::int64_t> Tensor::strides() const {
   return {layout.strides.data(), static_cast<std::size_t>(layout.shape.rank())};
 }
 
-bool Tensor::is_contiguous() const { return wick::is_contiguous(require(impl_, "is_contiguous").layout); }
+bool Tensor::is_contiguous() const {
+  return wick::is_contiguous(require(impl_, "is_contiguous").layout);
+}
 
 void Tensor::read_bytes(std::span<std::byte> bytes, DType wanted) const {
   const DType own = dtype();
@@ -214,7 +217,8 @@ void Tensor::set_grad(const Tensor& grad) const {
   if (impl_->meta == nullptr) impl_->meta = std::make_shared<AutogradMeta>();
   if (grad.defined()) {
     const auto refuse = [&](ErrorKind kind, std::string_view what) {
-      throw Error(kind, "set_grad", fmt::format("the gradient must have the {} of the tensor", what),
+      throw Error(kind, "set_grad",
+                  fmt::format("the gradient must have the {} of the tensor", what),
                   {detail::describe("tensor", *this), detail::describe("grad", grad)});
     };
     if (grad.shape() != shape()) refuse(ErrorKind::kShape, "shape");

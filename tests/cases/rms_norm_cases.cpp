@@ -49,11 +49,13 @@ std::vector<OpCase> cases() {
   list.push_back(rms_norm_case("2x4099", {2, 4099}));
   for (const Lay lay : {Lay::kPaddedRows, Lay::kStrided, Lay::kTransposed, Lay::kRepeated,
                         Lay::kOffset, Lay::kMisaligned}) {
-    list.push_back(rms_norm_case(fmt::format("lay_{}", static_cast<int>(lay)), {5, 19}, {.lay = lay}));
+    list.push_back(
+        rms_norm_case(fmt::format("lay_{}", static_cast<int>(lay)), {5, 19}, {.lay = lay}));
   }
   list.push_back(rms_norm_case("f32_weight", {4, 21}, {.f32_weight = true}));
   list.push_back(rms_norm_case("large", {3, 40}, {.values = normal(100)}));
-  list.push_back(rms_norm_case("eps_dominates", {3, 40}, {.values = constant(0), .gradient = false}));
+  list.push_back(
+      rms_norm_case("eps_dominates", {3, 40}, {.values = constant(0), .gradient = false}));
   list.push_back(rms_norm_case("specials", {9, 15}, {.values = specials(), .gradient = false}));
   for (const auto& [R, D] : {std::pair{1024, 1024}, {512, 2048}, {1, 4096}}) {
     OpCase timed = rms_norm_case(fmt::format("{}x{}", R, D), {R, D});
@@ -65,23 +67,37 @@ std::vector<OpCase> cases() {
 }
 
 std::vector<ErrorCase> errors() {
-  const auto x = [](Device device = kCpuDevice) { return Tensor::zeros({2, 3, 8}, DType::kBF16, device); };
+  const auto x = [](Device device = kCpuDevice) {
+    return Tensor::zeros({2, 3, 8}, DType::kBF16, device);
+  };
   const auto weight = [](std::int64_t size, DType dtype = DType::kF32) {
     return Tensor::zeros({size}, dtype);
   };
   return {
-      {"weight_size", ErrorKind::kShape,
-       {"rms_norm: weight must be [8] to match the last axis of x; got weight [7] f32@cpu, x [2,3,8] bf16@cpu"},
+      {"weight_size",
+       ErrorKind::kShape,
+       {"rms_norm: weight must be [8] to match the last axis of x; got weight [7] f32@cpu, x "
+        "[2,3,8] bf16@cpu"},
        [=] { rms_norm(x(), weight(7)); }},
-      {"scalar", ErrorKind::kShape, {"x [] f32@cpu"},
+      {"scalar",
+       ErrorKind::kShape,
+       {"x [] f32@cpu"},
        [=] { rms_norm(Tensor::zeros({}, DType::kF32), weight(1)); }},
-      {"empty_rows", ErrorKind::kShape, {"x [3,0] f32@cpu"},
+      {"empty_rows",
+       ErrorKind::kShape,
+       {"x [3,0] f32@cpu"},
        [=] { rms_norm(Tensor::zeros({3, 0}, DType::kF32), weight(0)); }},
-      {"weight_dtype", ErrorKind::kDtype, {"weight [8] f16@cpu", "x [2,3,8] bf16@cpu"},
+      {"weight_dtype",
+       ErrorKind::kDtype,
+       {"weight [8] f16@cpu", "x [2,3,8] bf16@cpu"},
        [=] { rms_norm(x(), weight(8, DType::kF16)); }},
-      {"integers", ErrorKind::kDtype, {"x [2] i32@cpu"},
+      {"integers",
+       ErrorKind::kDtype,
+       {"x [2] i32@cpu"},
        [=] { rms_norm(Tensor::zeros({2}, DType::kI32), weight(2)); }},
-      {"device", ErrorKind::kDevice, {"weight [8] f32@cpu", "x [2,3,8] bf16@null"},
+      {"device",
+       ErrorKind::kDevice,
+       {"weight [8] f32@cpu", "x [2,3,8] bf16@null"},
        [=] { rms_norm(x(kNullDevice), weight(8)); }},
       {"eps", ErrorKind::kArgument, {"eps"}, [=] { rms_norm(x(), weight(8), {.eps = -1}); }},
       {"undefined", ErrorKind::kArgument, {"weight"}, [=] { rms_norm(x(), Tensor()); }},

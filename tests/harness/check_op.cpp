@@ -56,9 +56,9 @@ struct Context {
   std::uint64_t seed() const { return seed_of(spec.op, op_case.name); }
 
   void fail(std::string what) {
-    failures.push_back(fmt::format(
-        "{} / {} {} on {}: {} (seed {}; replay: --gtest_filter='*{}*')", spec.op, op_case.name,
-        to_string(dtype), to_string(device), what, seed(), spec.op));
+    failures.push_back(fmt::format("{} / {} {} on {}: {} (seed {}; replay: --gtest_filter='*{}*')",
+                                   spec.op, op_case.name, to_string(dtype), to_string(device), what,
+                                   seed(), spec.op));
   }
 };
 
@@ -201,7 +201,8 @@ std::vector<std::string> check_null_device(const OpSpec& spec, const OpCase& op_
   for (const Tensor& input : inputs) {
     if (!input.requires_grad()) continue;
     const Tensor grad = input.grad();
-    if (grad.defined() && grad.shape() != input.shape()) context.fail("a gradient has a wrong shape");
+    if (grad.defined() && grad.shape() != input.shape())
+      context.fail("a gradient has a wrong shape");
   }
   return context.failures;
 }
@@ -327,15 +328,18 @@ class GradientCheck {
     const double u_grad = unit_roundoff(c.inputs[input].dtype(context_.dtype));
     const double u_case = unit_roundoff(context_.dtype);
     // Low precision: the gradient itself, the results it is made from, and what the case adds.
-    const double low = 2 * u_grad + (context_.dtype == DType::kF32 ? 0 : (2 + c.tolerance.roundings) * u_case);
+    const double low =
+        2 * u_grad + (context_.dtype == DType::kF32 ? 0 : (2 + c.tolerance.roundings) * u_case);
     constexpr double kDifferenceError = 1e-8;
-    return scale * (low + unit_roundoff(DType::kF32) * growth(length) * condition + kDifferenceError) +
+    return scale *
+               (low + unit_roundoff(DType::kF32) * growth(length) * condition + kDifferenceError) +
            smallest(context_.dtype) + 1e-9;
   }
 
   void check_input(std::size_t input, const Array& got) {
     if (got.shape != arrays_[input].shape) {
-      context_.fail(fmt::format("gradient of {} has a wrong shape", context_.op_case.inputs[input].name));
+      context_.fail(
+          fmt::format("gradient of {} has a wrong shape", context_.op_case.inputs[input].name));
       return;
     }
     std::vector<std::int64_t> chosen = sample(got.numel());
@@ -370,7 +374,8 @@ class GradientCheck {
       scale += got[i] * got[i] * direction[i] * direction[i];
     }
     // Rounding errors of the elements are independent; a wrong factor is not.
-    const double tol = 8 * tolerance(input, std::sqrt(scale) + std::abs(expected)) + 1e-6 * std::sqrt(scale);
+    const double tol =
+        8 * tolerance(input, std::sqrt(scale) + std::abs(expected)) + 1e-6 * std::sqrt(scale);
     if (std::abs(found - expected) <= tol) return;
     context_.fail(fmt::format("gradient of {} along a direction: got {}, expected {}, tolerance {}",
                               context_.op_case.inputs[input].name, found, expected, tol));
@@ -380,7 +385,9 @@ class GradientCheck {
     constexpr std::int64_t kMost = 24;
     std::vector<std::int64_t> chosen;
     for (std::int64_t k = 0; k < std::min(count, kMost); ++k) {
-      chosen.push_back(count <= kMost ? k : static_cast<std::int64_t>(rng_() % static_cast<std::uint64_t>(count)));
+      chosen.push_back(count <= kMost
+                           ? k
+                           : static_cast<std::int64_t>(rng_() % static_cast<std::uint64_t>(count)));
     }
     return chosen;
   }

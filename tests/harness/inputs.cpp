@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "wick/autograd/autograd.hpp"
-#include "wick/ops/view.hpp"
 #include "wick/ops/move.hpp"
+#include "wick/ops/view.hpp"
 
 namespace wick::testing {
 

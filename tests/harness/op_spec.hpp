@@ -64,9 +64,9 @@ struct Input {
 ///   tol_i = 2 u(out) |r_i|  +  u(f32) (8 + 2 √length) condition · s_i  +  roundings · u(case) · s_i  +  tiny(out),
 /// u being the unit roundoff, s_i the magnitude (largest |r| of that output unless given).
 struct Tolerance {
-  double length = 1;      ///< longest reduction
-  double condition = 1;   ///< how much the op amplifies rounding of its inputs' size
-  double roundings = 0;   ///< intermediate roundings to the dtype under test
+  double length = 1;     ///< longest reduction
+  double condition = 1;  ///< how much the op amplifies rounding of its inputs' size
+  double roundings = 0;  ///< intermediate roundings to the dtype under test
   /// Per output and element, for results that cancel: usually the reference on absolute values.
   std::function<std::vector<Array>(std::span<const Array>)> magnitude = {};
 };
@@ -89,7 +89,8 @@ struct OpCase {
   std::vector<DType> only_dtypes = {};
   /// For the benchmark: cases with bytes or FLOP are timed, and those marked are only timed.
   double flops = 0;
-  double bytes_per_element_of_dtype = 0;  ///< compulsory traffic in elements of the dtype under test
+  /// compulsory traffic in elements of the dtype under test
+  double bytes_per_element_of_dtype = 0;
   bool benchmark_only = false;
 };
 

@@ -45,9 +45,12 @@ std::string gradient_words(std::string_view op) {
 std::string table() {
   std::ostringstream out;
   out << "# Ops\n\n"
-         "Made by `wick_ops_table` from the catalog, the case lists and what each device answers; a test\n"
-         "keeps it true. The contract of each op (shapes, dtypes, errors, gradient, source) is in its\n"
-         "header under `include/wick/ops/`. Cases are those of the correctness test; each runs on every\n"
+         "Made by `wick_ops_table` from the catalog, the case lists and what each device answers; "
+         "a test\n"
+         "keeps it true. The contract of each op (shapes, dtypes, errors, gradient, source) is in "
+         "its\n"
+         "header under `include/wick/ops/`. Cases are those of the correctness test; each runs on "
+         "every\n"
          "dtype named, every variant and every instruction set.\n\n"
          "| op | gradient | cases | refusals |";
   for (const Device device : computing_devices()) out << ' ' << to_string(device) << " |";
@@ -68,7 +71,8 @@ int check(const std::string& path) {
   std::ifstream file(path);
   const std::string written{std::istreambuf_iterator<char>(file), {}};
   if (written == table()) return 0;
-  std::cerr << path << " is not what the catalog and the cases say; write it anew with\n  wick_ops_table > "
+  std::cerr << path
+            << " is not what the catalog and the cases say; write it anew with\n  wick_ops_table > "
             << path << '\n';
   return 1;
 }

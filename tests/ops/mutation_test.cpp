@@ -56,9 +56,8 @@ TEST_F(Mutation, EveryScaledGradientFailsATest) {
     const std::set<std::size_t> seen = inputs_seen(spec);
     EXPECT_FALSE(seen.empty()) << spec.op << " puts nothing of its name on the tape";
     for (const std::size_t input : seen) {
-      EXPECT_TRUE(is_noticed(spec, input))
-          << "the gradient of input " << input << " of " << spec.op << ", times " << kFactor
-          << ", fails no case";
+      EXPECT_TRUE(is_noticed(spec, input)) << "the gradient of input " << input << " of " << spec.op
+                                           << ", times " << kFactor << ", fails no case";
     }
     inputs_by_op[spec.op] = static_cast<int>(seen.size());
   }

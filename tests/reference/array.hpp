@@ -40,7 +40,8 @@ struct Array {
 };
 
 /// The position of flat row-major index `flat` of `shape`, one number per axis.
-inline std::vector<std::int64_t> unravel(std::int64_t flat, const std::vector<std::int64_t>& shape) {
+inline std::vector<std::int64_t> unravel(std::int64_t flat,
+                                         const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> index(shape.size());
   for (std::size_t axis = shape.size(); axis-- > 0;) {
     index[axis] = flat % shape[axis];

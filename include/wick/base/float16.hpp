@@ -47,7 +47,8 @@ constexpr Half::Half(float value) {
     h = 0x7E00u | ((magnitude >> 13) & 0x03FFu);
   } else if (magnitude >= 0x477FF000u) {  // 65520 and above round to infinity
     h = 0x7C00u;
-  } else if (magnitude >= 0x38800000u) {  // normal: rebias the exponent by 112 and round 13 bits away
+  } else if (magnitude >=
+             0x38800000u) {  // normal: rebias the exponent by 112 and round 13 bits away
     const std::uint32_t rebiased = magnitude - (112u << 23);
     h = (rebiased + 0x0FFFu + ((rebiased >> 13) & 1u)) >> 13;
   } else if (magnitude > 0x33000000u) {  // subnormal: above half of the smallest one

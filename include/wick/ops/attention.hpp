@@ -12,8 +12,9 @@ struct AttentionOptions {
   double scale = 0;         ///< factor of the scores; 0 means 1/√Dh
   bool causal = true;       ///< no key after the query
   std::int64_t window = 0;  ///< only keys less than this many positions away; 0 means all
-  Tensor key_mask = {};     ///< [B,S] bool: false hides a key (padding on either side); undefined: all seen
-  Tensor segments = {};     ///< [B,S] i32: packed documents; a query sees keys of its own number only
+  /// [B,S] bool: false hides a key (padding on either side); undefined: all seen
+  Tensor key_mask = {};
+  Tensor segments = {};  ///< [B,S] i32: packed documents; a query sees keys of its own number only
 };
 
 /// Scaled dot-product attention with grouped heads: out = softmax(scale · q kᵀ + mask) v.

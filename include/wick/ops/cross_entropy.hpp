@@ -15,7 +15,8 @@ enum class LossReduction {
 /// What a cross-entropy counts.
 struct CrossEntropyOptions {
   std::int64_t ignore_index = -100;  ///< rows with this target count nothing
-  double label_smoothing = 0;        ///< ε in [0, 1): part of the target that is uniform over the vocabulary
+  /// ε in [0, 1): part of the target that is uniform over the vocabulary
+  double label_smoothing = 0;
   LossReduction reduction = LossReduction::kMean;
   Tensor token_weights = {};  ///< w: [N] f32, >= 0; undefined means 1 for each row
 };

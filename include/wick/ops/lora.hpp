@@ -7,8 +7,9 @@ namespace wick {
 
 /// The numbers of a low-rank adapter.
 struct LoraOptions {
-  double scale = 1;    ///< lora_alpha / r, or lora_alpha / √r for rank-stabilised LoRA
-  double dropout = 0;  ///< probability of zeroing an element of the adapter's input; 0 when not training
+  double scale = 1;  ///< lora_alpha / r, or lora_alpha / √r for rank-stabilised LoRA
+  /// probability of zeroing an element of the adapter's input; 0 when not training
+  double dropout = 0;
   RandomKey key = {};  ///< for dropout; element m · K + k of x
 };
 

@@ -62,6 +62,7 @@ Tensor concatenate(const std::vector<Tensor>& tensors, int axis);
 /// Errors: kShape for a bad axis, kArgument for a bad range or step.
 /// Gradient: x; zeros outside the range.
 /// Source: elementary.
-Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, std::int64_t step = 1);
+Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end,
+             std::int64_t step = 1);
 
 }  // namespace wick

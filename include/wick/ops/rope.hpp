@@ -15,12 +15,12 @@ struct RopeOptions {
   std::int64_t rotary_dim = 0;  ///< how many elements of a head are rotated: even and positive
   double rope_theta = 10000;
   RopeScaling scaling = RopeScaling::kDefault;
-  double factor = 1;                                    ///< linear, llama3, yarn
-  double low_freq_factor = 1;                           ///< llama3
-  double high_freq_factor = 4;                          ///< llama3
-  double original_max_position_embeddings = 8192;       ///< llama3, yarn
-  double beta_fast = 32;                                ///< yarn
-  double beta_slow = 1;                                 ///< yarn
+  double factor = 1;                               ///< linear, llama3, yarn
+  double low_freq_factor = 1;                      ///< llama3
+  double high_freq_factor = 4;                     ///< llama3
+  double original_max_position_embeddings = 8192;  ///< llama3, yarn
+  double beta_fast = 32;                           ///< yarn
+  double beta_slow = 1;                            ///< yarn
   double attention_factor = 0;  ///< yarn; 0 means 0.1 ln(factor) + 1 (1 when factor <= 1)
   bool truncate = true;         ///< yarn: round the borders of the ramp to whole dimensions
 };

@@ -9,13 +9,13 @@ namespace wick {
 /// What the caching allocator of one device holds. Byte counts are of blocks as they are handed out,
 /// after rounding up to a size class.
 struct MemoryStats {
-  std::int64_t live_bytes = 0;         ///< held by tensors now
-  std::int64_t peak_bytes = 0;         ///< largest live_bytes since the last reset_peak_memory()
-  std::int64_t cached_bytes = 0;       ///< freed by tensors, kept for reuse
-  std::int64_t live_blocks = 0;        ///< number of blocks held by tensors
-  std::int64_t num_allocations = 0;    ///< blocks handed out since the start
+  std::int64_t live_bytes = 0;           ///< held by tensors now
+  std::int64_t peak_bytes = 0;           ///< largest live_bytes since the last reset_peak_memory()
+  std::int64_t cached_bytes = 0;         ///< freed by tensors, kept for reuse
+  std::int64_t live_blocks = 0;          ///< number of blocks held by tensors
+  std::int64_t num_allocations = 0;      ///< blocks handed out since the start
   std::int64_t num_raw_allocations = 0;  ///< of these, the ones that had to ask the system
-  std::int64_t guard_violations = 0;   ///< writes outside a block seen in guard mode
+  std::int64_t guard_violations = 0;     ///< writes outside a block seen in guard mode
 };
 
 /// The statistics of `device`. Throws Error kDevice when the device is absent.

@@ -40,9 +40,8 @@ const std::vector<Target>& targets() {
     std::vector<Target> found;
     for (const std::int64_t bit : hwy::SupportedAndGeneratedTargets()) {
       std::string name = hwy::TargetName(bit);
-      std::ranges::transform(name, name.begin(), [](unsigned char c) {
-        return static_cast<char>(std::tolower(c));
-      });
+      std::ranges::transform(name, name.begin(),
+                             [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       found.push_back({bit, std::move(name)});
     }
     std::ranges::sort(found, {}, &Target::bit);

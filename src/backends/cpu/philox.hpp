@@ -39,6 +39,11 @@ constexpr PhiloxCounter philox4x32(PhiloxCounter c, PhiloxKey key) {
   return c;
 }
 
+/// The words of `counters` counters from `first` on, four each, by vectors. Writes whole ones: `words` has
+/// room for a number of counters that is a multiple of 16.
+void draw_philox_words(PhiloxKey key, std::uint64_t first, std::int64_t counters,
+                       std::uint32_t* words);
+
 /// The counter of elements 0 to 3; element i uses lane i mod 4 of this plus i / 4.
 inline std::uint64_t first_counter(const RandomKeyArgs& key) {
   if (!key.offset_base) return key.offset;

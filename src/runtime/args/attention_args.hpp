@@ -8,10 +8,11 @@ namespace wick {
 
 /// Which keys a query may look at. Query t of T stands at position S − T + t of S.
 struct AttentionMask {
-  bool causal = false;     ///< key position <= query position
-  std::int64_t window = 0; ///< if not 0: query position − key position < window (and, not causal, key − query < window)
-  TensorView key_mask;     ///< [B,S] bool, any strides, may be absent: false hides the key
-  TensorView segments;     ///< [B,S] i32, any strides, may be absent: equal numbers see each other
+  bool causal = false;  ///< key position <= query position
+  /// if not 0: query position − key position < window (and, not causal, key − query < window)
+  std::int64_t window = 0;
+  TensorView key_mask;  ///< [B,S] bool, any strides, may be absent: false hides the key
+  TensorView segments;  ///< [B,S] i32, any strides, may be absent: equal numbers see each other
 };
 
 /// out = softmax(scale · q kᵀ + mask) v by tiles; memory beyond the outputs is independent of T · S.

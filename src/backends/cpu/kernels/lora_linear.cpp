@@ -35,15 +35,6 @@ Result result(const TensorView& c, std::int64_t columns) {
   return {.data = c.data, .dtype = c.dtype, .row_stride = columns};
 }
 
-// The words of `counters` counters from `first` on, four each.
-void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t counters, std::uint32_t* words) {
-  for (std::int64_t i = 0; i < counters; ++i) {
-    const PhiloxCounter four =
-        philox4x32(philox_counter(first + static_cast<std::uint64_t>(i)), key);
-    std::ranges::copy(four, words + 4 * i);
-  }
-}
-
 // drop() on tiles of a matrix [M,K]: element i = m · K + k draws the i-th number of the stream.
 class Dropout {
  public:
@@ -69,8 +60,8 @@ class Dropout {
     while (n > 0) {
       const std::int64_t skipped = element % 4;  // of the first counter's words
       const std::int64_t count = std::min(n, kWords - skipped);
-      philox_words(key_, first_ + static_cast<std::uint64_t>(element / 4),
-                   (skipped + count + 3) / 4, words);
+      draw_philox_words(key_, first_ + static_cast<std::uint64_t>(element / 4),
+                        (skipped + count + 3) / 4, words);
       for (std::int64_t i = 0; i < count; ++i) {
         x[i] = uniform_bits(words[skipped + i]) >= threshold_ ? x[i] * factor_ : 0.0F;
       }

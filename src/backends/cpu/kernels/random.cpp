@@ -133,6 +133,11 @@ namespace wick::cpu {
 HWY_EXPORT(philox_words);
 HWY_EXPORT(dropout_blocks);
 
+void draw_philox_words(PhiloxKey key, std::uint64_t first, std::int64_t counters,
+                       std::uint32_t* words) {
+  HWY_DYNAMIC_DISPATCH(philox_words)(key, first, counters, words);
+}
+
 namespace {
 
 // Below, numbers are made from words by code that is compiled once, so that a seed gives the same
@@ -142,12 +147,11 @@ namespace {
 // begin + i, and words come in fours.
 template <class Body>
 void for_each_block_of_words(Stream& stream, const RandomArgs& args, const Body& body) {
-  const auto make_words = &HWY_DYNAMIC_DISPATCH(philox_words);
   const std::uint64_t first = first_counter(args.key);
   const PhiloxKey key = philox_key(args.key.seed);
   for_each_block(stream, args.out.numel(), [&](std::int64_t begin, std::int64_t n) {
     std::uint32_t words[kBlockElements];
-    make_words(key, first + static_cast<std::uint64_t>(begin / 4), (n + 3) / 4, words);
+    draw_philox_words(key, first + static_cast<std::uint64_t>(begin / 4), (n + 3) / 4, words);
     body(begin, n, words);
   });
 }

@@ -73,7 +73,6 @@ void rms_norm_rows(Stream& stream, const RmsNormArgs& a, const float* weight) {
   });
 }
 
-
 void rms_norm_backward_rows(Stream& stream, const RmsNormBackwardArgs& a, const float* weight,
                             float* partials) {
   const std::int64_t R = a.x.dim(0);
