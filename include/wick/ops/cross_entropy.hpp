@@ -8,7 +8,7 @@ namespace wick {
 
 /// How the losses of the rows become one number.
 enum class LossReduction {
-  kMean,  ///< Σ w · loss / Σ w over rows that are not ignored; 0 when there are none
+  kMean,  ///< Σ w · loss / Σ w over rows that are not ignored; 0 when Σ w is 0
   kSum,   ///< Σ w · loss
 };
 

@@ -11,7 +11,7 @@ namespace wick {
 ///
 /// Shapes: x any; out the same.
 /// Dtypes: any to any. Floating to floating rounds to nearest even; floating to integer truncates towards
-///   zero and saturates (NaN gives 0); to bool is "not zero".
+///   zero and saturates (NaN gives 0); integer to integer wraps around; to bool is "not zero".
 /// Errors: none beyond an undefined tensor (kArgument).
 /// Gradient: x, when both dtypes are floating; a conversion to an integer carries none.
 /// Source: IEEE 754-2019, section 5.4.
@@ -31,7 +31,7 @@ Tensor contiguous(const Tensor& x);
 /// Shapes: src broadcasts to dst's shape; dst any layout that does not repeat elements.
 /// Dtypes: any to any, as cast().
 /// Errors: kShape when src does not broadcast, kDevice, kArgument when dst requires a gradient and ops are
-///   recorded, or repeats elements, or shares memory with src.
+///   recorded, or repeats elements, or lies in the same storage as src.
 /// Gradient: none; dst's version goes up, so that a tape that saved it refuses to run.
 /// Source: elementary.
 void copy_(const Tensor& dst, const Tensor& src);

@@ -38,7 +38,7 @@ void adamw_(std::span<const AdamwParameter> parameters, std::int64_t step,
             const AdamwOptions& options = {});
 
 /// Scales gradients in place so that their joint 2-norm is at most max_norm: g ·= min(1, max_norm / (norm + 1e-6)).
-/// Returns the norm before clipping; the host does not wait for it.
+/// Returns the norm before clipping; the host does not wait for it. A norm that is NaN makes every gradient NaN.
 ///
 /// Shapes: any, dense; the result is [].
 /// Dtypes: f32, f16, bf16, mixed freely; the result f32, accumulated in at least f32.

@@ -21,7 +21,7 @@ struct RandomKey {
 ///
 /// Shapes: any.
 /// Dtypes: f32, f16, bf16. u = (word >> 8) · 2⁻²⁴, out = low + (high − low) · u in f32, rounded to dtype; a
-///   result that rounds to high becomes the largest number below it.
+///   result that rounds to high becomes the largest number below it. A low that dtype cannot hold rounds too.
 /// Errors: kDtype, kArgument unless low < high and both are finite, kShape or kDtype or kDevice for a bad
 ///   offset_base.
 /// Gradient: none.

@@ -33,7 +33,7 @@ struct ScaleArgs {
 };
 
 /// dst = src with conversion of dtype. Same shape, any strides on both sides (dst never overlaps
-/// itself or src). src may lie at any byte address; dst is aligned to its elements.
+/// itself or src) and any byte address.
 struct CopyArgs {
   TensorView src, dst;
 

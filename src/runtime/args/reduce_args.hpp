@@ -5,7 +5,7 @@
 namespace wick {
 
 /// out = factor · Σ x over the last `num_reduced` dimensions of x (any strides). out is dense, with the
-/// other dimensions of x and x's dtype (i64 for i32 and bool).
+/// other dimensions of x and x's dtype (i64 for i32).
 struct ReduceArgs {
   TensorView x, out;
   int num_reduced = 0;
