@@ -14,7 +14,7 @@ struct TensorView {
   Shape shape;
   Strides strides{};
   Device device;
-  /// false for an optional operand that was left out (data of an empty tensor may be null)
+  /// false for an optional operand that was left out
   bool present = false;
 
   explicit operator bool() const noexcept { return present; }

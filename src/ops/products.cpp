@@ -85,7 +85,7 @@ void launch_product(const ProductShape& shape, const Tensor& c, const Tensor& a,
   // A matrix b shared by the whole batch makes one tall product instead of many.
   const std::int64_t G = shape.batch.numel();
   const std::int64_t rows = G * shape.M;
-  if (G > 1 && b.rank() == 2 && !options.transpose_a && is_aligned(a)) {
+  if (G > 1 && b.rank() == 2 && !options.transpose_a && is_aligned(a) && is_aligned(c)) {
     const std::optional<Layout> tall_a = reshape(layout_of(a), {1, rows, shape.K});
     const std::optional<Layout> tall_c = reshape(layout_of(c), {1, rows, shape.N});
     if (tall_a && tall_c && a.numel() == rows * shape.K) {
@@ -98,11 +98,11 @@ void launch_product(const ProductShape& shape, const Tensor& c, const Tensor& a,
   const Tensor left = as_matrices(a, options.transpose_a, shape.batch, shape.M, shape.K);
   const Tensor right = as_matrices(b, options.transpose_b, shape.batch, shape.K, shape.N);
   const std::optional<Layout> stacked = reshape(layout_of(c), {G, shape.M, shape.N});
-  if (stacked) {
+  if (stacked && is_aligned(c)) {
     launch_matrices(with_layout(c, *stacked), left, right, options.alpha, beta);
     return;
   }
-  // The batch of c has gaps that no single stride describes.
+  // The batch of c has gaps that no single stride describes, or c lies at an odd address.
   const Tensor whole = clone(c);
   launch_matrices(with_shape(whole, {G, shape.M, shape.N}), left, right, options.alpha, beta);
   launch(kernels::copy, c.device(), CopyArgs{.src = view(whole), .dst = view(c)});

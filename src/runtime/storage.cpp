@@ -3,12 +3,25 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/platform.hpp"
 #include "runtime/backend.hpp"
 
 namespace wick {
 
+namespace {
+
+// The address of tensors without elements: kernels may compute with it, as they must not with a null one, and
+// the address sanitizer sees who touches it.
+std::byte* address_of_nothing() {
+  alignas(64) static std::byte nothing[64];
+  detail::poison_memory(nothing, sizeof(nothing));
+  return nothing;
+}
+
+}  // namespace
+
 Storage::Storage(Private, Device device, std::byte* data, std::size_t bytes)
-    : device_(device), data_(data), bytes_(bytes) {}
+    : device_(device), data_(bytes == 0 ? address_of_nothing() : data), bytes_(bytes) {}
 
 std::shared_ptr<Storage> Storage::allocate(Device device, std::size_t bytes) {
   Backend& backend = backend_of(device);

@@ -57,9 +57,8 @@ TensorView view(const Tensor& tensor) {
 TensorView view(const Tensor& tensor, const Layout& layout) {
   const TensorImpl& impl = *tensor.impl();
   impl.storage->note_use();
-  std::byte* const start = impl.storage->data();
   const auto offset = static_cast<std::size_t>(layout.offset) * size_of(impl.dtype);
-  return {.data = start == nullptr ? nullptr : start + offset,
+  return {.data = impl.storage->data() + offset,
           .dtype = impl.dtype,
           .shape = layout.shape,
           .strides = layout.strides,

@@ -31,8 +31,11 @@ inline ValuesAndPositions top_k_ref(const Array& x, std::int64_t k, std::int64_t
   for (std::int64_t line = 0; line < lines; ++line) {
     const std::int64_t first = line / inner * size * inner + line % inner;
     std::iota(order.begin(), order.end(), std::int64_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::int64_t p, std::int64_t q) {
-      return counts_as_larger(x[first + p * inner], x[first + q * inner]);
+    std::sort(order.begin(), order.end(), [&](std::int64_t p, std::int64_t q) {
+      const double a = x[first + p * inner];
+      const double b = x[first + q * inner];
+      if (counts_as_larger(a, b)) return true;
+      return !counts_as_larger(b, a) && p < q;
     });
     for (std::int64_t j = 0; j < k; ++j) {
       const std::int64_t from = order[static_cast<std::size_t>(j)];

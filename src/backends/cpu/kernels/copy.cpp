@@ -249,7 +249,8 @@ class TileCopier {
     if (convert_ == nullptr && !is_across(from)) {
       gather_(src, from, dst, to, rows, columns);
     } else if (convert_ != nullptr && from.column_step == step(from_size_) &&
-               to.column_step == step(to_size_) && is_aligned(src)) {
+               to.column_step == step(to_size_) && is_aligned(src, from_size_) &&
+               is_aligned(dst, to_size_)) {
       for (std::int64_t r = 0; r < rows; ++r) {
         convert_(src + r * from.row_step, dst + r * to.row_step, columns);
       }
@@ -262,9 +263,9 @@ class TileCopier {
   static std::int64_t step(std::size_t size) { return static_cast<std::int64_t>(size); }
 
   // Rows are whole elements apart, so the first address speaks for all.
-  bool is_aligned(const std::byte* src) const {
+  static bool is_aligned(const std::byte* address, std::size_t size) {
     // SAFETY: only the number of the address is looked at.
-    return reinterpret_cast<std::uintptr_t>(src) % from_size_ == 0;
+    return reinterpret_cast<std::uintptr_t>(address) % size == 0;
   }
 
   // Brings the tile together, converts it where that is needed, and spreads it out.
@@ -299,6 +300,14 @@ void copy_tile(const CopyPlan& plan, const TileCopier& copier, const std::byte* 
               dst + row * to.row_step + column * to.column_step, to,
               std::min(plan.tile_rows, plan.rows.size - row),
               std::min(plan.tile_columns, plan.columns.size - column));
+}
+
+// n elements, `step` apart, at any address.
+template <class T>
+void fill_run(std::byte* run, std::int64_t step, std::int64_t n, T value) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::memcpy(run + i * step * static_cast<std::int64_t>(sizeof(T)), &value, sizeof(T));
+  }
 }
 
 LoopNest<1> fill_loops(const TensorView& out) {
@@ -343,16 +352,14 @@ KernelStatus copy(Stream& stream, const CopyArgs& args) {
 KernelStatus fill(Stream& stream, const FillArgs& args) {
   const LoopNest<1> nest = fill_loops(args.out);
   switch_dtype(args.out.dtype, [&]<class T>(std::type_identity<T>) {
-    T* const out = data_as<T>(args.out);
+    auto* const out = static_cast<std::byte*>(args.out.data);
     const T value = convert_value<T>(args.value);
     const std::int64_t step = nest.inner().strides[0];
     for_each_block(stream, nest.numel(), [&](std::int64_t begin, std::int64_t count) {
-      for_each_run(nest, begin, begin + count,
-                   [&](std::int64_t, std::int64_t n, const Offsets<1>& start) {
-                     T* const run = out + start[0];
-                     if (step == 1) std::fill_n(run, n, value);
-                     for (std::int64_t i = 0; step != 1 && i < n; ++i) run[i * step] = value;
-                   });
+      for_each_run(
+          nest, begin, begin + count, [&](std::int64_t, std::int64_t n, const Offsets<1>& start) {
+            fill_run(out + start[0] * static_cast<std::int64_t>(sizeof(T)), step, n, value);
+          });
     });
   });
   return KernelStatus::ok();
