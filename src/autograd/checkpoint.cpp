@@ -26,6 +26,7 @@ std::vector<Tensor> recompute(const Segment& segment, const detail::BackwardCall
   }
   detail::run_tape(reached, cotangents, /*retain_graph=*/false);
   std::vector<Tensor> gradients;
+  gradients.reserve(leaves.size());
   for (const Tensor& leaf : leaves) gradients.push_back(leaf.grad());
   return gradients;
 }

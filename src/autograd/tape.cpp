@@ -25,7 +25,7 @@ thread_local bool probe_was_hit = false;
 }  // namespace
 
 GradNode::GradNode(std::string_view op, std::span<const Tensor> inputs, std::size_t num_outputs,
-                   std::vector<Tensor> saved, detail::BackwardFunction backward)
+                   std::span<const Tensor> saved, detail::BackwardFunction backward)
     : op_(op),
       num_outputs_(num_outputs),
       sequence_(next_sequence()),
@@ -88,6 +88,7 @@ std::vector<Tensor> GradNode::unpack() const {
 std::vector<Tensor> GradNode::run(std::span<const Tensor> grads) const {
   const std::vector<Tensor> saved = unpack();
   std::vector<bool> wanted;
+  wanted.reserve(edges_.size());
   for (const auto& edge : edges_) wanted.push_back(edge != nullptr);
   return backward_({.saved = saved, .grads = grads, .wanted = wanted});
 }
@@ -123,16 +124,16 @@ bool needs_gradient(std::span<const Tensor> inputs) {
 }
 
 void record(std::string_view op, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
-            std::vector<Tensor> saved, BackwardFunction backward) {
+            std::span<const Tensor> saved, BackwardFunction backward) {
   if (!needs_gradient(inputs)) return;
-  record_always(op, inputs, outputs, std::move(saved), std::move(backward));
+  record_always(op, inputs, outputs, saved, std::move(backward));
 }
 
 void record_always(std::string_view op, std::span<const Tensor> inputs,
-                   std::span<const Tensor> outputs, std::vector<Tensor> saved,
+                   std::span<const Tensor> outputs, std::span<const Tensor> saved,
                    BackwardFunction backward) {
   const auto node =
-      std::make_shared<GradNode>(op, inputs, outputs.size(), std::move(saved), std::move(backward));
+      std::make_shared<GradNode>(op, inputs, outputs.size(), saved, std::move(backward));
   int index = 0;
   for (const Tensor& output : outputs) {
     const int own_index = index++;
@@ -145,7 +146,7 @@ void record_always(std::string_view op, std::span<const Tensor> inputs,
 Tensor record(std::string_view op, std::initializer_list<Tensor> inputs, const Tensor& output,
               std::initializer_list<Tensor> saved, BackwardFunction backward) {
   record(op, std::span<const Tensor>(inputs.begin(), inputs.size()), std::span(&output, 1),
-         std::vector<Tensor>(saved), std::move(backward));
+         std::span<const Tensor>(saved.begin(), saved.size()), std::move(backward));
   return output;
 }
 

@@ -36,11 +36,11 @@ inline bool needs_gradient(std::initializer_list<Tensor> inputs) {
 /// Puts an op on the tape when needs_gradient(inputs): its floating outputs then require a gradient. `saved` are
 /// remembered with their versions and handed to `backward`, which should capture nothing but plain values.
 void record(std::string_view op, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
-            std::vector<Tensor> saved, BackwardFunction backward);
+            std::span<const Tensor> saved, BackwardFunction backward);
 
 /// As record(), even when no input requires a gradient: something the op captured does.
 void record_always(std::string_view op, std::span<const Tensor> inputs,
-                   std::span<const Tensor> outputs, std::vector<Tensor> saved,
+                   std::span<const Tensor> outputs, std::span<const Tensor> saved,
                    BackwardFunction backward);
 
 /// The usual case of one output, which it returns.
@@ -68,7 +68,7 @@ class GradNode {
   };
 
   GradNode(std::string_view op, std::span<const Tensor> inputs, std::size_t num_outputs,
-           std::vector<Tensor> saved, detail::BackwardFunction backward);
+           std::span<const Tensor> saved, detail::BackwardFunction backward);
   ~GradNode();
   GradNode(const GradNode&) = delete;
   GradNode& operator=(const GradNode&) = delete;

@@ -41,6 +41,7 @@ void Check::same_device() const {
 
 void Check::fail(ErrorKind kind, std::string rule) const {
   std::vector<Operand> given;
+  given.reserve(operands_.size());
   for (const Entry& entry : operands_) given.push_back(describe(entry.name, *entry.tensor));
   throw Error(kind, std::string(op_), std::move(rule), std::move(given));
 }

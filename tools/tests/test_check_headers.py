@@ -1,0 +1,42 @@
+import unittest
+
+import check_case
+
+
+class Headers(check_case.CheckCase):
+    script = "check_headers.py"
+
+    def test_clean_and_remembered(self):
+        self.write("include/wick/base/a.hpp", "#pragma once\n#include <string>\ninline std::string a();\n")
+        self.write("src/base/b.hpp", '#pragma once\n#include "wick/base/a.hpp"\n')
+        self.write("src/base/c-inl.hpp", "this is compiled by its source\n")
+        self.assert_clean("2 headers", "(2 compiled now)")
+        self.assert_clean("(0 compiled now)")
+        self.write("include/wick/base/a.hpp", "#pragma once\n#include <string>\ninline std::string a(int);\n")
+        self.assert_clean("(2 compiled now)")
+        self.write("src/base/b.hpp", '#pragma once\n#include "wick/base/a.hpp"\nint b();\n')
+        self.assert_clean("(1 compiled now)")
+
+    def test_header_that_lacks_an_include(self):
+        self.write("src/base/a.hpp", "#pragma once\n\nstd::string a();\n")
+        self.assert_violation("src/base/a.hpp:3: ")
+        self.assert_violation("src/base/a.hpp:3: ")
+
+    def test_a_broken_header_breaks_those_that_include_it(self):
+        self.write("src/base/b.hpp", '#pragma once\n#include "base/a.hpp"\n')
+        self.write("src/base/a.hpp", "#pragma once\n")
+        self.assert_clean()
+        self.write("src/base/a.hpp", "#pragma once\nno such;\n")
+        self.assert_violation("src/base/a.hpp:2: ", "(when src/base/b.hpp is compiled alone)", count=2)
+
+    def test_header_that_is_missing(self):
+        self.write("src/base/a.hpp", '#pragma once\n#include "base/none.hpp"\n')
+        self.assert_violation("src/base/a.hpp:2: ", "base/none.hpp")
+
+    def test_guard(self):
+        self.write("src/base/a.hpp", "// #pragma once\nint a();\n")
+        self.assert_violation("src/base/a.hpp:1: has no `#pragma once`")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,260 @@
+"""Runs ./dev with stand-ins for the programs that it calls; each notes its arguments in calls.txt."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
+{body}
+"""
+# Only the programs that ./dev may take from the system.
+SYSTEM = "bash sh env dirname basename grep sed tail cat rm mkdir touch tee python3".split()
+
+
+class DevCase(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory(prefix="wick-dev-")
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name).resolve()
+        self.bin = self.root / "bin"
+        self.bin.mkdir()
+        for name in SYSTEM:
+            if found := shutil.which(name):
+                (self.bin / name).symlink_to(found)
+        shutil.copy(REPO / "dev", self.root)
+        self.stand_in("id", "echo 0")
+        self.stand_in("nproc", "echo 2")
+        self.stand_in("sleep")
+        self.stand_in("uname", "echo Linux")
+        self.stand_in("apt-get")
+        self.stand_in("cmake")
+        self.installed()
+
+    def stand_in(self, name, body="exit 0"):
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(STAND_IN.format(body=body))
+        path.chmod(0o755)
+
+    def installed(self, lacking=()):
+        """Lets dpkg-query report every package but those that are lacking."""
+        checks = "".join(f'[ "$p" = "{name}" ] && continue; ' for name in lacking)
+        self.stand_in("dpkg-query", f'shift 2; for p in "$@"; do {checks}echo "$p installed"; done')
+
+    def dev(self, *arguments, **environment):
+        calls = self.root / "calls.txt"
+        calls.write_text("")
+        result = subprocess.run(
+            [str(self.root / "dev"), *arguments],
+            env={"PATH": str(self.bin), "CALLS": str(calls), "HOME": str(self.root), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        noise = ("dpkg-query", "id ", "nproc", "uname", "sleep")
+        made = [line for line in calls.read_text().splitlines() if not line.startswith(noise)]
+        return result.returncode, result.stdout + result.stderr, made
+
+
+class Deps(DevCase):
+    def test_nothing_is_missing(self):
+        status, output, calls = self.dev("deps")
+        self.assertEqual((status, calls), (0, []), output)
+
+    def test_only_what_is_missing_is_installed(self):
+        self.installed(lacking=["ccache", "clang-tidy-19"])
+        status, output, calls = self.dev("deps")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(calls[0], "apt-get update -q")
+        self.assertEqual(len(calls), 2)
+        self.assertTrue(calls[1].endswith(" ccache clang-tidy-19"), calls)
+        self.assertIn("installing: ccache clang-tidy-19", output)
+
+    def test_a_failed_update_is_tried_again(self):
+        self.installed(lacking=["ccache"])
+        self.stand_in("apt-get", '[ "$1" = install ] || [ "$(grep -c update "$CALLS")" -ge 3 ]')
+        status, output, calls = self.dev("deps")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(sum("update" in call for call in calls), 3)
+        self.stand_in("apt-get", "exit 1")
+        status, output, calls = self.dev("deps")
+        self.assertEqual(status, 1)
+        self.assertIn("failed three times", output)
+
+    def test_a_failed_installation_is_named(self):
+        self.installed(lacking=["ccache"])
+        self.stand_in("apt-get", '[ "$1" = update ]')
+        status, output, _ = self.dev("deps")
+        self.assertEqual(status, 1)
+        self.assertIn("could not be installed: ccache", output)
+
+    def test_sudo_when_not_root(self):
+        self.installed(lacking=["ccache"])
+        self.stand_in("id", "echo 1000")
+        status, output, _ = self.dev("deps")
+        self.assertEqual(status, 1)
+        self.assertIn("root is needed", output)
+        self.stand_in("sudo", '"$@"')
+        status, output, calls = self.dev("deps")
+        self.assertEqual(status, 0, output)
+        self.assertTrue(calls[0].startswith("sudo env DEBIAN_FRONTEND=noninteractive apt-get update"), calls)
+
+    def test_homebrew(self):
+        for name in ("apt-get", "dpkg-query"):
+            (self.bin / name).unlink()
+        self.stand_in("uname", "echo Darwin")
+        self.assertIn("Homebrew", self.dev("deps")[1])
+        there = "cmake ninja ccache fmt googletest highway onednn llvm"
+        self.stand_in("brew", f'[ "$1" = install ] || printf "%s\\n" {there}')
+        (self.bin / "python3").unlink()
+        status, output, calls = self.dev("deps")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(calls[-1], "brew install google-benchmark libomp python")
+
+    def test_other_systems(self):
+        (self.bin / "apt-get").unlink()
+        status, output, _ = self.dev("deps")
+        self.assertEqual(status, 1)
+        self.assertIn("Missing: ninja git", output)
+        self.assertIn("oneDNN", output)
+        self.stand_in("ninja")
+        self.stand_in("git")
+        self.assertEqual(self.dev("deps")[0], 0)
+
+
+class Commands(DevCase):
+    def test_help_and_unknown(self):
+        self.assertEqual(self.dev("help")[0], 0)
+        status, output, _ = self.dev("fly")
+        self.assertEqual(status, 1)
+        self.assertIn("unknown command: fly", output)
+
+    def test_build(self):
+        status, output, calls = self.dev("build")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(calls, ["cmake --preset dev", "cmake --build build/dev --parallel 2"])
+        (self.root / "build/asan").mkdir(parents=True)
+        (self.root / "build/asan/build.ninja").touch()
+        self.assertEqual(self.dev("build", "asan")[2], ["cmake --build build/asan --parallel 2"])
+        self.stand_in("cmake", "exit 3")
+        self.assertNotEqual(self.dev("build")[0], 0)
+
+    def test_tests_pass_their_arguments_and_their_verdict_on(self):
+        self.stand_in("ctest", 'exit "$CTEST_EXIT"')
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", 'echo "1 passed, 0 failed"; exit "$COUNT_EXIT"')
+        status, output, calls = self.dev("test", "asan", "--", "-L", "ops", CTEST_EXIT="0", COUNT_EXIT="0")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(output.splitlines()[-1], "1 passed, 0 failed")
+        ctest = next(call for call in calls if call.startswith("ctest"))
+        self.assertIn(f"--test-dir {self.root}/build/asan ", ctest)
+        self.assertTrue(ctest.endswith(" -L ops"), ctest)
+        self.assertEqual(self.dev("test", CTEST_EXIT="8", COUNT_EXIT="0")[0], 0)  # the counted cases decide
+        self.assertNotEqual(self.dev("test", CTEST_EXIT="0", COUNT_EXIT="1")[0], 0)
+        calls = self.dev("test", "--", "-R", "x", CTEST_EXIT="0", COUNT_EXIT="0")[2]
+        ctest = next(call for call in calls if call.startswith("ctest"))
+        self.assertIn("/build/dev ", ctest)
+
+    def test_a_group_is_built_and_run_alone(self):
+        self.stand_in("ctest")
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", "echo 1 passed, 0 failed")
+        status, output, calls = self.dev("test", "asan", "ops", "--", "-R", "x")
+        self.assertEqual(status, 0, output)
+        self.assertIn("cmake --build build/asan --parallel 2 --target tests-ops", calls)
+        self.assertTrue(any(call.startswith("ctest") and call.endswith(" -L ^ops$ -R x") for call in calls), calls)
+
+    def test_nothing_is_tested_when_the_build_fails(self):
+        self.stand_in("cmake", "exit 3")
+        self.stand_in("ctest")
+        status, _, calls = self.dev("test")
+        self.assertNotEqual(status, 0)
+        self.assertFalse(any(call.startswith("ctest") for call in calls))
+
+    def test_lint_goes_on_after_a_failure(self):
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", 'case "$1" in *sizes*) echo "a.cpp:1: long"; exit 1;; *) echo "OK: fine";; esac')
+        status, output, calls = self.dev("lint")
+        self.assertEqual(status, 1)
+        self.assertIn("check_sizes      FAILED\na.cpp:1: long", output)
+        self.assertIn("check_tidy       passed", output)
+        self.assertEqual(output.splitlines()[-1], "lint failed: check_sizes")
+        self.stand_in("python3", "echo 'OK: fine'")
+        status, output, calls = self.dev("lint")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "lint passed"))
+        run = {call.split()[1] for call in calls if call.startswith("python3")}
+        # A check that needs a build is a test of its own.
+        tests = (REPO / "tests/CMakeLists.txt").read_text()
+        there = {f"tools/{path.name}" for path in (REPO / "tools").glob("check_*.py") if path.name not in tests}
+        self.assertEqual(run, there)
+
+    def test_bench_and_demo(self):
+        for command, program in (("bench", "bench/wick_bench"), ("demo", "examples/first_lora/first_lora")):
+            path = self.root / "build/release" / program
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('#!/bin/sh\necho "ran $*"\nexit 5\n')
+            path.chmod(0o755)
+            status, output, calls = self.dev(command, "--a", "b c")
+            self.assertEqual(status, 5, output)
+            self.assertIn("ran --a b c", output)
+            self.assertEqual(calls[-1], f"cmake --build build/release --parallel 2 --target {program}")
+
+    def test_clean(self):
+        (self.root / "build/dev").mkdir(parents=True)
+        self.assertEqual(self.dev("clean")[0], 0)
+        self.assertFalse((self.root / "build").exists())
+
+
+class Ci(DevCase):
+    """.ci/run with a stand-in for ./dev, which answers by its first two arguments."""
+
+    def ci(self, **answers):
+        (self.root / ".ci").mkdir(exist_ok=True)
+        (self.root / "tools").mkdir(exist_ok=True)
+        shutil.copy(REPO / ".ci/run", self.root / ".ci")
+        shutil.copy(REPO / "tools/sum_parts.py", self.root / "tools")
+        defaults = {"deps": ":", "lint": "echo lint passed", "test_dev": "echo 5 passed, 0 failed, 1 skipped",
+                    "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed"}  # fmt: skip
+        cases = "".join(f"{key}) {action};; " for key, action in {**defaults, **answers}.items())
+        (self.root / "dev").unlink()
+        self.stand_in("dev", f'case "$1${{2:+_$2}}" in {cases} esac')
+        (self.root / "dev").symlink_to(self.bin / "dev")
+        calls = self.root / "calls.txt"
+        calls.write_text("")
+        result = subprocess.run(
+            [str(self.root / ".ci/run")],
+            env={"PATH": str(self.bin), "CALLS": str(calls), "CI": "true"},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return result.returncode, result.stdout.splitlines(), calls.read_text().splitlines()
+
+    def test_the_sum_comes_last(self):
+        status, lines, calls = self.ci()
+        self.assertEqual((status, lines[-1]), (0, "10 passed, 0 failed, 1 skipped"))
+        parts = ["deps", "lint", "test dev", "test asan ops", "test tsan threads"]
+        self.assertEqual([call.strip() for call in calls], [f"dev {part}" for part in parts])
+
+    def test_a_failed_part_fails_all_and_the_rest_still_runs(self):
+        for answers, last in (
+            ({"lint": "echo lint failed: a; exit 1"}, "10 passed, 1 failed, 1 skipped"),
+            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "9 passed, 2 failed"),
+            ({"test_asan": "echo ninja: stopped; exit 1"}, "7 passed, 1 failed, 1 skipped"),
+            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "10 passed, 1 failed, 1 skipped"),
+        ):
+            with self.subTest(answers=answers):
+                shutil.copy(REPO / "dev", self.root)
+                status, lines, calls = self.ci(**answers)
+                self.assertEqual((status, lines[-1], len(calls)), (1, last, 5))
+
+
+if __name__ == "__main__":
+    unittest.main()
