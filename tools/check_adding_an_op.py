@@ -79,6 +79,7 @@ def main() -> int:
     if listed.count("softcap") < 10:
         raise SystemExit(f"too few tests of the new op were made:\n{listed}")
     run([str(tests), "--gtest_filter=*softcap*", "--gtest_brief=1"], tree)
+    run(["build/dev/tests/mutation_test", "--gtest_brief=1"], tree)
     run(["python3", "tools/check_ops.py"], tree)
     run(["python3", "tools/check_contracts.py"], tree)
     print(f"{len(found)} blocks applied, built and tested")
