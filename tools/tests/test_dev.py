@@ -220,6 +220,7 @@ class Ci(DevCase):
         shutil.copy(REPO / ".ci/run", self.root / ".ci")
         shutil.copy(REPO / "tools/sum_parts.py", self.root / "tools")
         defaults = {"deps": ":", "lint": "echo lint passed", "test_dev": "echo 5 passed, 0 failed, 1 skipped",
+                    "test_release": "echo 4 passed, 0 failed", "demo": "echo loss 1",
                     "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed"}  # fmt: skip
         cases = "".join(f"{key}) {action};; " for key, action in {**defaults, **answers}.items())
         (self.root / "dev").unlink()
@@ -239,21 +240,23 @@ class Ci(DevCase):
 
     def test_the_sum_comes_last(self):
         status, lines, calls = self.ci()
-        self.assertEqual((status, lines[-1]), (0, "10 passed, 0 failed, 1 skipped"))
-        parts = ["deps", "lint", "test dev", "test asan ops", "test tsan threads"]
+        self.assertEqual((status, lines[-1]), (0, "14 passed, 0 failed, 1 skipped"))
+        parts = ["deps", "lint", "test dev", "test release ops", "demo", "test asan ops",
+                 "test tsan threads"]
         self.assertEqual([call.strip() for call in calls], [f"dev {part}" for part in parts])
 
     def test_a_failed_part_fails_all_and_the_rest_still_runs(self):
         for answers, last in (
-            ({"lint": "echo lint failed: a; exit 1"}, "10 passed, 1 failed, 1 skipped"),
-            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "9 passed, 2 failed"),
-            ({"test_asan": "echo ninja: stopped; exit 1"}, "7 passed, 1 failed, 1 skipped"),
-            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "10 passed, 1 failed, 1 skipped"),
+            ({"lint": "echo lint failed: a; exit 1"}, "14 passed, 1 failed, 1 skipped"),
+            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "13 passed, 2 failed"),
+            ({"demo": "echo loss nan; exit 1"}, "14 passed, 1 failed, 1 skipped"),
+            ({"test_asan": "echo ninja: stopped; exit 1"}, "11 passed, 1 failed, 1 skipped"),
+            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "14 passed, 1 failed, 1 skipped"),
         ):
             with self.subTest(answers=answers):
                 shutil.copy(REPO / "dev", self.root)
                 status, lines, calls = self.ci(**answers)
-                self.assertEqual((status, lines[-1], len(calls)), (1, last, 5))
+                self.assertEqual((status, lines[-1], len(calls)), (1, last, 7))
 
 
 if __name__ == "__main__":
