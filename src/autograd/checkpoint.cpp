@@ -46,7 +46,6 @@ std::vector<Tensor> checkpoint(const Segment& segment, const std::vector<Tensor>
     const detail::GradModeScope probing(detail::GradMode::kProbe);
     outputs = segment(inputs);
     for (const Tensor& output : outputs) needed = needed || output.requires_grad();
-    needed = needed || probing.probe_hit();
   }
   if (!needed || detail::grad_mode() != detail::GradMode::kRecord) return outputs;
   detach_leaves(outputs);

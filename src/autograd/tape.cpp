@@ -20,7 +20,6 @@ std::uint64_t next_sequence() {
 }
 
 thread_local detail::GradMode current_mode = detail::GradMode::kRecord;
-thread_local bool probe_was_hit = false;
 
 }  // namespace
 
@@ -103,28 +102,30 @@ namespace detail {
 
 GradMode grad_mode() noexcept { return current_mode; }
 
-GradModeScope::GradModeScope(GradMode mode) noexcept
-    : before_(std::exchange(current_mode, mode)),
-      hit_before_(std::exchange(probe_was_hit, false)) {}
+GradModeScope::GradModeScope(GradMode mode) noexcept : before_(std::exchange(current_mode, mode)) {}
 
-GradModeScope::~GradModeScope() {
-  current_mode = before_;
-  // A probe inside a probe reports to the outer one too.
-  probe_was_hit = hit_before_ || (probe_was_hit && before_ == GradMode::kProbe);
+GradModeScope::~GradModeScope() { current_mode = before_; }
+
+namespace {
+
+bool any_requires_grad(std::span<const Tensor> inputs) {
+  return std::ranges::any_of(
+      inputs, [](const Tensor& input) { return input.defined() && input.requires_grad(); });
 }
 
-bool GradModeScope::probe_hit() const noexcept { return probe_was_hit; }
+}  // namespace
 
 bool needs_gradient(std::span<const Tensor> inputs) {
-  if (current_mode == GradMode::kOff) return false;
-  const bool required = std::ranges::any_of(
-      inputs, [](const Tensor& input) { return input.defined() && input.requires_grad(); });
-  if (required && current_mode == GradMode::kProbe) probe_was_hit = true;
-  return required && current_mode == GradMode::kRecord;
+  return current_mode == GradMode::kRecord && any_requires_grad(inputs);
 }
 
 void record(std::string_view op, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
             std::span<const Tensor> saved, BackwardFunction backward) {
+  if (current_mode == GradMode::kProbe && any_requires_grad(inputs)) {
+    for (const Tensor& output : outputs) {
+      if (is_floating(output.dtype())) output.set_requires_grad(true);
+    }
+  }
   if (!needs_gradient(inputs)) return;
   record_always(op, inputs, outputs, saved, std::move(backward));
 }

@@ -108,7 +108,7 @@ void run_tape(std::span<const Tensor> outputs, std::span<const Tensor> cotangent
 enum class GradMode : int {
   kRecord,  ///< what requires a gradient
   kOff,     ///< nothing
-  kProbe,   ///< nothing, but probe_hit() tells whether kRecord would have
+  kProbe,   ///< nothing, but results tell whether they would require a gradient
 };
 
 /// Sets the mode while it lives.
@@ -119,12 +119,8 @@ class GradModeScope {
   GradModeScope(const GradModeScope&) = delete;
   GradModeScope& operator=(const GradModeScope&) = delete;
 
-  /// In kProbe: whether an op met an input that requires a gradient.
-  bool probe_hit() const noexcept;
-
  private:
   GradMode before_;
-  bool hit_before_;
 };
 
 GradMode grad_mode() noexcept;
