@@ -1,5 +1,5 @@
 // Times the cases of the op lists that name their bytes or FLOP, forward and backward, on every device that
-// computes. Each result is verified before it is timed. `./dev bench --benchmark_filter=rms_norm`
+// computes. The forward result is verified before it is timed. `./dev bench --benchmark_filter=rms_norm`
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
