@@ -28,4 +28,17 @@ struct LoraOptions {
 Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& lora_a,
                    const Tensor& lora_b, const LoraOptions& options = {});
 
+/// The factor that DoRA gives each output of an adapted layer: its magnitude over the norm of its row,
+/// out[n] = magnitude[n] / ‖W[n,:] + scale · (B A)[n,:]‖₂. A row whose norm is 0 gives 0.
+///
+/// Shapes: magnitude [N]; weight W [N,K]; lora_a A [r,K]; lora_b B [N,r], any r >= 0; out [N].
+/// Dtypes: magnitude f32; weight f32, f16 or bf16; A and B one dtype, f32 or the weight's; out f32. B A
+///   is accumulated in f32, squares in f32 or better.
+/// Errors: kShape, kDtype, kDevice; kArgument when the weight requires a gradient (it is frozen).
+/// Gradient: magnitude, 0 for a row whose norm is 0. The norm counts as a constant by definition: A and
+///   B may require a gradient, but receive none from this op.
+/// Source: Liu et al. 2024, https://arxiv.org/abs/2402.09353
+Tensor dora_gain(const Tensor& magnitude, const Tensor& weight, const Tensor& lora_a,
+                 const Tensor& lora_b, double scale);
+
 }  // namespace wick
