@@ -16,6 +16,7 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/wick-config.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/wick-config-version.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/wick-config.cmake ${PROJECT_BINARY_DIR}/wick-config-version.cmake
-  ${PROJECT_SOURCE_DIR}/cmake/FindOneDNN.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/FindOneDNN.cmake ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/FindUtf8proc.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/wick)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/wick)

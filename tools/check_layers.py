@@ -26,10 +26,12 @@ LEVELS = {
     "backends": 4,  # only the registry, which names the backends that were built
     "ops": 5,
     "io": 5,
+    "text": 5,
     "nn": 6,
     "models": 7,
     "train": 8,
     "generate": 8,
+    "c_api": 9,
 }
 UMBRELLA = "include/wick/wick.hpp"
 STD_HEADERS = frozenset(

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <vector>
 
 #include "ops/checks.hpp"
@@ -21,6 +22,7 @@ Tensor clip_grad_norm_(std::span<const Tensor> gradients, double max_norm) {
   const Device device = gradients.front().device();
   Tensor norm = Tensor::empty({}, DType::kF32, device);
   launch(kernels::global_norm, device, GlobalNormArgs{.tensors = views, .out = detail::view(norm)});
+  if (std::isinf(max_norm)) return norm;
   launch(kernels::clip_by_norm, device,
          ClipByNormArgs{.tensors = views, .norm = detail::view(norm), .max_norm = max_norm});
   for (const Tensor& gradient : gradients) detail::bump_version(gradient);

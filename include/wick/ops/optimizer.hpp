@@ -38,12 +38,12 @@ void adamw_(std::span<const AdamwParameter> parameters, std::int64_t step,
             const AdamwOptions& options = {});
 
 /// Scales gradients in place so that their joint 2-norm is at most max_norm: g ·= min(1, max_norm / (norm + 1e-6)).
-/// Returns the norm before clipping; the host does not wait for it. A norm that is NaN makes every gradient NaN.
+/// Returns the norm before clipping; the host does not wait for it. A norm that is NaN makes every gradient NaN, unless max_norm is infinite.
 ///
 /// Shapes: any, dense; the result is [].
 /// Dtypes: f32, f16, bf16, mixed freely; the result f32, accumulated in at least f32.
 /// Errors: kArgument for an empty list, an undefined gradient (with its position), or a max_norm that is not
-///   positive (infinity measures without clipping); kDtype, kDevice.
+///   positive (infinity measures and leaves the gradients alone); kDtype, kDevice.
 /// Gradient: none; the versions of the gradients go up.
 /// Source: Pascanu et al. 2012, https://arxiv.org/abs/1211.5063; the 1e-6 is PyTorch's clip_grad_norm_
 Tensor clip_grad_norm_(std::span<const Tensor> gradients, double max_norm);

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "wick/io/safetensors.hpp"
+#include "wick/models/model_config.hpp"
+#include "wick/nn/linear.hpp"
+#include "wick/nn/lora_adapter.hpp"
+
+namespace wick {
+
+/// How weights come into memory.
+struct LoadOptions {
+  Device device = kCpuDevice;
+  /// convert the weights; by default they stay as they are stored, and on the CPU they are the file's mapped pages
+  std::optional<DType> dtype = {};
+};
+
+/// An adapter that takes part, and how strongly.
+struct ActiveAdapter {
+  std::string name;
+  double weight = 1;
+};
+
+/// What decoders and encoders have in common: weights by their names in the checkpoint, and adapters.
+class Model {
+ public:
+  virtual ~Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  /// The description that the model was built from.
+  const ModelConfig& config() const noexcept { return config_; }
+  /// The folder that it was loaded from; empty for a new model.
+  const std::filesystem::path& folder() const noexcept { return folder_; }
+  /// Where the weights are.
+  Device device() const noexcept { return device_; }
+  /// The weights by their names in the checkpoint; tied ones once.
+  const NamedTensors& parameters() const noexcept { return parameters_; }
+  /// Number of elements of all weights.
+  std::int64_t num_parameters() const;
+  /// Bytes of all weights as they are held.
+  std::int64_t num_bytes() const;
+  /// All linear layers, in the model's order.
+  const std::vector<std::unique_ptr<Linear>>& linears() const noexcept { return linears_; }
+  /// The layer of this path, or nullptr.
+  Linear* find_linear(std::string_view path) const;
+  /// What an adapter must know of this model.
+  LoraHost lora_host() const;
+
+  /// Makes every weight ask for a gradient, for full fine-tuning. The weights must be f32 (LoadOptions::dtype). Throws Error
+  /// kDtype otherwise.
+  void set_trainable(bool trainable);
+
+  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use.
+  void add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter);
+  /// LoraAdapter::load() and add_adapter().
+  std::shared_ptr<LoraAdapter> load_adapter(const std::string& name,
+                                            const std::filesystem::path& folder);
+  /// Forgets an adapter, active or not. Throws Error kArgument for an unknown name.
+  void remove_adapter(const std::string& name);
+  /// The adapters by name.
+  const std::map<std::string, std::shared_ptr<LoraAdapter>>& adapters() const noexcept {
+    return adapters_;
+  }
+  /// Chooses the adapters that take part from now on; the base stays where it is. Throws Error kArgument for an unknown
+  /// name, or while adapters are merged.
+  void set_active_adapters(const std::vector<ActiveAdapter>& active);
+  /// Adds the active adapters into the weights, for speed; unmerge_adapters() restores them to the bit.
+  void merge_adapters();
+  /// Takes merge_adapters() back.
+  void unmerge_adapters();
+
+  /// Writes config.json and model.safetensors (shards of at most `shard_bytes`, with an index) with the active adapters
+  /// merged, in `dtype` or as the weights are held. Copies tokenizer and generation files of folder(). The folder must
+  /// not exist or be empty: nothing is overwritten. Throws Error kIo, kArgument.
+  void save_merged(const std::filesystem::path& folder, std::optional<DType> dtype = {},
+                   std::int64_t shard_bytes = std::int64_t{5} << 30) const;
+
+ protected:
+  Model(ModelConfig config, Device device) : config_(std::move(config)), device_(device) {}
+
+  /// Registers a layer; the reference stays valid.
+  Linear& add_linear(const std::string& path, Tensor weight, Tensor bias);
+
+  ModelConfig config_;
+  std::filesystem::path folder_;
+  Device device_;
+  NamedTensors parameters_;
+  std::string output_head_;
+
+ private:
+  std::vector<std::unique_ptr<Linear>> linears_;
+  std::map<std::string, std::shared_ptr<LoraAdapter>> adapters_;
+};
+
+}  // namespace wick

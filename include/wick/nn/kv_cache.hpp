@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "wick/tensor/tensor.hpp"
+
+namespace wick {
+
+/// Keys and values of the positions that a model has seen, for each layer. Memory for `capacity` positions is taken at once
+/// and never moved.
+class KvCache {
+ public:
+  /// Throws Error kArgument for sizes below 1, kOutOfMemory.
+  KvCache(std::int64_t num_layers, std::int64_t batch, std::int64_t capacity,
+          std::int64_t num_kv_heads, std::int64_t head_dim, DType dtype,
+          Device device = kCpuDevice);
+
+  /// What attention reads: all positions so far, the new ones included.
+  struct Keys {
+    Tensor k;  ///< [B,S,Hkv,Dh]
+    Tensor v;  ///< as k
+  };
+  /// Writes k and v [B,T,Hkv,Dh] of one layer after the positions so far. length() moves on with advance(). Throws Error
+  /// kArgument when they do not fit, kShape.
+  Keys append(std::int64_t layer, const Tensor& k, const Tensor& v);
+  /// Counts T positions as seen, after every layer has appended them.
+  void advance(std::int64_t count);
+  /// Forgets positions from `length` on. Throws Error kArgument when it is more than length().
+  void truncate(std::int64_t length);
+  /// Keeps the sequences of these rows only, in this order. Throws Error kArgument for a row that is not there.
+  void keep_rows(const std::vector<std::int64_t>& rows);
+
+  /// Positions seen.
+  std::int64_t length() const noexcept { return length_; }
+  /// Positions that fit.
+  std::int64_t capacity() const noexcept { return capacity_; }
+  /// Sequences.
+  std::int64_t batch() const noexcept { return batch_; }
+
+ private:
+  std::vector<Tensor> k_;
+  std::vector<Tensor> v_;
+  std::int64_t batch_;
+  std::int64_t capacity_;
+  std::int64_t length_ = 0;
+};
+
+}  // namespace wick

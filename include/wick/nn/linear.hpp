@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wick/ops/random.hpp"
+#include "wick/tensor/tensor.hpp"
+
+namespace wick {
+
+/// What the layers of a model must know of the pass that they are part of.
+struct PassContext {
+  bool training = false;   ///< dropout is applied
+  std::uint64_t seed = 0;  ///< of the dropout masks; a training loop gives each micro-batch its own
+
+  /// The stretch of random numbers that belongs to one module in this pass.
+  RandomKey key_of(std::uint64_t module) const { return {.seed = seed, .offset = module << 36}; }
+};
+
+/// The tensors and numbers of one adapter on one linear layer.
+struct LoraLayer {
+  Tensor a;            ///< [r,K] f32
+  Tensor b;            ///< [N,r] f32
+  Tensor magnitude;    ///< [N] f32 with DoRA, else undefined
+  double scale = 1;    ///< lora_alpha / r or lora_alpha / √r
+  double dropout = 0;  ///< of the adapter's input, when training
+};
+
+/// A layer as it takes part in the forward pass: with a factor for the adapter's contribution.
+struct WeightedLora {
+  std::shared_ptr<const LoraLayer> layer;
+  double weight = 1;
+};
+
+/// A linear layer y = x Wᵀ + b with the adapters that are active on it.
+class Linear {
+ public:
+  /// `path` is the module's name in the checkpoint ("model.layers.0.self_attn.q_proj"), `index` its number in the model.
+  Linear(std::string path, std::uint64_t index, Tensor weight, Tensor bias);
+
+  /// The module's name in the checkpoint.
+  const std::string& path() const noexcept { return path_; }
+  /// [N,K].
+  const Tensor& weight() const noexcept { return weight_; }
+  /// [N] or undefined.
+  const Tensor& bias() const noexcept { return bias_; }
+  /// K.
+  std::int64_t in_features() const { return weight_.dim(1); }
+  /// N.
+  std::int64_t out_features() const { return weight_.dim(0); }
+
+  /// y = x Wᵀ + b + Σ weight · adapter(x). x […,K], result […,N] of x's dtype. One adapter may be trained; of several, or
+  /// of one with a weight other than 1, no gradient reaches the adapters.
+  Tensor forward(const Tensor& x, const PassContext& pass) const;
+
+  /// Replaces the adapters that take part. Throws Error kShape when one does not fit the weight, kArgument while adapters
+  /// are merged.
+  void set_adapters(std::vector<WeightedLora> adapters);
+  /// Takes one adapter out, if it is among them. Throws as set_adapters().
+  void drop_adapter(const LoraLayer* layer);
+  /// True when forward() adds adapters to the weight.
+  bool has_adapters() const noexcept { return !adapters_.empty(); }
+
+  /// Adds the active adapters into a copy of the weight, computed in f32 and rounded once to the weight's dtype;
+  /// forward() then runs the plain product.
+  void merge();
+  /// Goes back to the weight as it was, to the bit.
+  void unmerge();
+  /// The weight that merge() would make.
+  Tensor merged_weight() const;
+
+ private:
+  Tensor plain(const Tensor& x) const;
+  Tensor adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
+  Tensor dora(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
+  Tensor mixed(const Tensor& x) const;
+
+  std::string path_;
+  std::uint64_t index_;
+  Tensor weight_;
+  Tensor bias_;
+  Tensor weight_before_merge_;
+  Tensor no_a_;
+  Tensor no_b_;
+  std::vector<WeightedLora> adapters_;
+};
+
+}  // namespace wick

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "wick/models/causal_lm.hpp"
+#include "wick/train/batches.hpp"
+
+namespace wick {
+
+/// The numbers of AdamW and clipping, with Hugging Face's names and defaults.
+struct OptimizerOptions {
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0;
+  double max_grad_norm = 1;  ///< 0: no clipping
+};
+
+/// How a pass is computed; the result is the same.
+struct ComputeOptions {
+  std::int64_t checkpointed_layers = 0;  ///< layers that run again in backward()
+  std::int64_t loss_chunk_rows = 0;      ///< rows of logits that exist at a time; 0: about 32 MiB
+};
+
+/// What one step did.
+struct StepReport {
+  std::int64_t step = 0;  ///< from 1
+  double loss = 0;        ///< mean over the step's targets
+  double grad_norm = 0;   ///< before clipping
+  double learning_rate = 0;
+  std::int64_t num_tokens = 0;   ///< without padding
+  std::int64_t num_targets = 0;
+};
+
+/// Takes optimizer steps on given micro-batches: knows of no files, epochs or schedules.
+class Optimizer {
+ public:
+  /// `parameters` are trained under their names; each must require a gradient. Tensors named like a bias or a norm get no
+  /// weight decay. Throws Error kArgument when there are none.
+  Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
+            ComputeOptions compute = {});
+
+  /// Forward, backward and update. The loss is the sum over the targets of all micro-batches divided by their number: how
+  /// the samples are spread over micro-batches does not matter. `seed` decides dropout. `stop` is asked between
+  /// micro-batches; when it says yes nothing is changed and nothing returned.
+  ///
+  /// Throws Error kArgument with step and tensor when the loss or a gradient is not finite (nothing has been changed
+  /// then), when no token is a target, and after the first step when a parameter received no gradient.
+  std::optional<StepReport> step(std::span<const MicroBatch> batches, double learning_rate,
+                                 std::uint64_t seed,
+                                 const std::function<bool()>& stop = nullptr);
+
+  /// Sum of the losses of a micro-batch's targets, without dropout or gradient.
+  double loss_sum(const MicroBatch& batch) const;
+
+  /// Steps taken.
+  std::int64_t steps() const noexcept { return steps_; }
+  /// The trained tensors by name.
+  const NamedTensors& parameters() const noexcept { return parameters_; }
+  /// Moments, named "m.<parameter>" and "v.<parameter>".
+  NamedTensors state() const;
+  /// Takes moments and step count over from a checkpoint. Throws Error kArgument, kShape naming what does not fit.
+  void set_state(const NamedTensors& state, std::int64_t steps);
+
+ private:
+  Tensor batch_loss(const MicroBatch& batch, const PassContext& context,
+                    std::int64_t checkpointed_layers) const;
+  void update(StepReport& report);
+  void check_finite(const StepReport& report) const;
+
+  const CausalLm& model_;
+  NamedTensors parameters_;
+  std::vector<Tensor> m_;
+  std::vector<Tensor> v_;
+  std::vector<std::size_t> decayed_;
+  std::vector<std::size_t> plain_;
+  OptimizerOptions options_;
+  ComputeOptions compute_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace wick

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "wick/models/causal_lm.hpp"
+#include "wick/train/batches.hpp"
+#include "wick/train/dataset.hpp"
+#include "wick/train/memory_forecast.hpp"
+#include "wick/train/optimizer.hpp"
+#include "wick/train/schedule.hpp"
+
+namespace wick {
+
+/// What is trained.
+enum class FineTuneType {
+  kLora,  ///< an adapter on a frozen base (DoRA by LoraConfig::use_dora)
+  kFull,  ///< every weight
+};
+
+/// A whole run, in the words of Hugging Face's Trainer where it has them.
+struct TrainerOptions {
+  FineTuneType fine_tune_type = FineTuneType::kLora;
+  std::filesystem::path output_dir;  ///< checkpoints and the result; empty: nothing is written
+  double num_train_epochs = 3;
+  std::int64_t max_steps = 0;  ///< wins over num_train_epochs when positive
+  std::int64_t gradient_accumulation_steps = 1;
+  BatchOptions batches;
+  OptimizerOptions optimizer;
+  ScheduleType lr_scheduler_type = ScheduleType::kLinear;
+  double learning_rate = 1e-4;
+  std::int64_t warmup_steps = 0;
+  double warmup_ratio = 0;  ///< of all steps; used when warmup_steps is 0
+  double min_lr_ratio = 0;
+  std::int64_t eval_steps = 0;  ///< 0: at the end only
+  std::int64_t save_steps = 0;  ///< 0: at the end only
+  std::int64_t save_total_limit = 0;  ///< checkpoints kept besides the best; 0: all
+  bool load_best_model_at_end = false;
+  std::int64_t early_stopping_patience = 0;  ///< evaluations without a better loss; 0: never stops
+  std::uint64_t seed = 42;
+  ComputeOptions compute;
+  std::int64_t memory_budget = 0;  ///< bytes; 0: none
+};
+
+/// What an evaluation found.
+struct EvalReport {
+  std::int64_t step = 0;
+  double loss = 0;  ///< mean over the targets
+  std::int64_t num_targets = 0;
+  bool is_best = false;
+};
+
+/// Called while a run goes on; each may be empty.
+struct TrainerEvents {
+  std::function<void(const StepReport&)> on_step;
+  std::function<void(const EvalReport&)> on_evaluate;
+  std::function<void(const std::filesystem::path&)> on_save;
+  /// asked between micro-batches; true saves a checkpoint and ends the run
+  std::function<bool()> should_stop;
+};
+
+/// How a run ended.
+struct TrainResult {
+  enum class End { kFinished, kEarlyStopping, kStopped };
+  End end = End::kFinished;
+  std::int64_t steps = 0;
+  double last_loss = 0;
+  std::optional<EvalReport> last_eval;
+  std::optional<EvalReport> best_eval;
+};
+
+/// Trains a model on a data set: epochs, schedule, evaluation, checkpoints, resuming.
+///
+/// A run that was killed and resumed ends in the same bytes as one that was not.
+class Trainer {
+ public:
+  /// `adapter` (of `model`, active) is trained with kLora, else nullptr. `eval` may be empty. Checks options, makes the
+  /// memory forecast and applies memory_budget. Throws Error kArgument, kOutOfMemory.
+  Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter, Dataset train,
+          Dataset eval, TrainerOptions options);
+  ~Trainer();
+
+  /// Continues from a checkpoint folder. Throws Error kIo, kParse, and kArgument naming the option or data that differs
+  /// from those of the checkpoint in a way that changes the result.
+  void resume(const std::filesystem::path& checkpoint);
+  /// The newest whole checkpoint of a folder, if there is one.
+  static std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& folder);
+
+  /// Runs to the end; writes checkpoints and the final result to output_dir.
+  TrainResult run(const TrainerEvents& events = {});
+  /// Mean loss over the evaluation data. Throws Error kArgument when there is none.
+  EvalReport evaluate() const;
+
+  /// Steps that the run will take.
+  std::int64_t total_steps() const;
+  /// Steps taken, those of a resumed checkpoint included.
+  std::int64_t steps() const;
+  /// What was forecast.
+  const MemoryForecast& forecast() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace wick

@@ -1,0 +1,241 @@
+#include "wick/generate/sampler.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <string>
+
+#include "generate/uniform.hpp"
+#include "wick/base/error.hpp"
+
+namespace wick {
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kMost = std::numeric_limits<double>::max();
+
+// A token that may be drawn; `value` is its score, later its weight: a multiple of its probability.
+struct Candidate {
+  std::int32_t id;
+  double value;
+};
+
+bool comes_before(const Candidate& a, const Candidate& b) {
+  return a.value != b.value ? a.value > b.value : a.id < b.id;
+}
+
+[[noreturn]] void refuse(const std::string& rule) {
+  throw Error(ErrorKind::kArgument, "sampling", rule);
+}
+
+void check_range(const char* name, double value, double least, double most) {
+  if (value >= least && value <= most) return;  // NaN is in no range
+  const std::string range = most == kMost
+                                ? fmt::format("finite and at least {}", least)
+                                : fmt::format("in [{}, {}]", least, most);
+  refuse(fmt::format("{} must be {}, got {}", name, range, value));
+}
+
+void check_finite(const char* name, double value) {
+  if (!std::isfinite(value)) refuse(fmt::format("{} must be finite, got {}", name, value));
+}
+
+void check_count(const char* name, std::int64_t value) {
+  if (value < 0) refuse(fmt::format("{} must be at least 0, got {}", name, value));
+}
+
+std::int32_t most_likely(const std::vector<double>& scores) {
+  const auto best = std::max_element(scores.begin(), scores.end());  // the first of equals
+  return static_cast<std::int32_t>(best - scores.begin());
+}
+
+// Moves the best `count` of [first, last) to its front, in order.
+template <class Iterator>
+void sort_front(Iterator first, std::ptrdiff_t count, Iterator last) {
+  if (count < last - first) std::nth_element(first, first + count, last, comes_before);
+  std::sort(first, first + std::min(count, last - first), comes_before);
+}
+
+std::vector<Candidate> as_candidates(const std::vector<double>& scores) {
+  std::vector<Candidate> all;
+  all.reserve(scores.size());
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] != -kInfinity) all.push_back({static_cast<std::int32_t>(i), scores[i]});
+  }
+  return all;
+}
+
+void keep_top_k(std::vector<Candidate>& kept, std::int64_t k) {
+  if (k == 0 || k >= static_cast<std::int64_t>(kept.size())) return;
+  std::nth_element(kept.begin(), kept.begin() + k, kept.end(), comes_before);
+  kept.resize(static_cast<std::size_t>(k));
+}
+
+// Scores become weights, 1 for the most likely token.
+void weigh(std::vector<Candidate>& kept, double temperature) {
+  double largest = -kInfinity;
+  for (const Candidate& candidate : kept) largest = std::max(largest, candidate.value);
+  for (Candidate& candidate : kept) {
+    candidate.value = std::exp((candidate.value - largest) / temperature);
+  }
+  std::erase_if(kept, [](const Candidate& candidate) { return candidate.value == 0; });
+}
+
+double total_weight(const std::vector<Candidate>& kept) {
+  double total = 0;
+  for (const Candidate& candidate : kept) total += candidate.value;
+  return total;
+}
+
+// Sorts in growing blocks, because a few tokens usually reach p.
+void keep_top_p(std::vector<Candidate>& kept, double p) {
+  if (p == 1) return;
+  const double wanted = p * total_weight(kept);
+  const auto size = static_cast<std::ptrdiff_t>(kept.size());
+  double sum = 0;
+  std::ptrdiff_t done = 0;
+  for (std::ptrdiff_t block = 64; done < size; block *= 4) {
+    const std::ptrdiff_t end = std::min(size, done + block);
+    sort_front(kept.begin() + done, end - done, kept.end());
+    while (done < end) {
+      sum += kept[static_cast<std::size_t>(done++)].value;
+      if (sum >= wanted) {
+        kept.resize(static_cast<std::size_t>(done));
+        return;
+      }
+    }
+  }
+}
+
+std::vector<Candidate> filter(const std::vector<double>& scores, const SamplingOptions& options) {
+  std::vector<Candidate> kept = as_candidates(scores);
+  keep_top_k(kept, options.top_k);
+  weigh(kept, options.temperature);
+  keep_top_p(kept, options.top_p);
+  // The largest weight is 1, so that a weight is the ratio that min-p asks for.
+  std::erase_if(kept, [&](const Candidate& candidate) { return candidate.value < options.min_p; });
+  return kept;
+}
+
+}  // namespace
+
+void SamplingOptions::check() const {
+  check_range("temperature", temperature, 0, kMost);
+  check_count("top_k", top_k);
+  check_range("top_p", top_p, 0, 1);
+  check_range("min_p", min_p, 0, 1);
+  if (!(repetition_penalty > 0) || !std::isfinite(repetition_penalty)) {
+    refuse(
+        fmt::format("repetition_penalty must be finite and above 0, got {}", repetition_penalty));
+  }
+  check_finite("presence_penalty", presence_penalty);
+  check_finite("frequency_penalty", frequency_penalty);
+  check_count("repetition_context_size", repetition_context_size);
+}
+
+Sampler::Sampler(const SamplingOptions& options, std::uint64_t stream)
+    : options_(options),
+      stream_(stream),
+      has_penalties_(options.repetition_penalty != 1 || options.presence_penalty != 0 ||
+                     options.frequency_penalty != 0) {
+  options_.check();
+}
+
+void Sampler::accept(Token token) {
+  if (!has_penalties_) return;
+  const auto count = [this](const Token& counted, std::int64_t change) {
+    Seen& seen = seen_[counted.id];
+    seen.times += change;
+    if (counted.is_generated) seen.times_generated += change;
+    if (seen.times == 0) seen_.erase(counted.id);
+  };
+  count(token, 1);
+  if (options_.repetition_context_size == 0) return;
+  window_.push_back(token);
+  if (static_cast<std::int64_t>(window_.size()) > options_.repetition_context_size) {
+    count(window_.front(), -1);
+    window_.pop_front();
+  }
+}
+
+void Sampler::accept_prompt(std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids) {
+    if (id < 0) refuse(fmt::format("a token id of the prompt is {}", id));
+    accept({.id = id, .is_generated = false});
+  }
+}
+
+void Sampler::penalise(std::vector<double>& scores) const {
+  // Penalties of absurd size must not make infinities: the difference of two would be NaN.
+  const auto bounded = [](double value) { return std::clamp(value, -kMost, kMost); };
+  const double repetition = options_.repetition_penalty;
+  for (const auto& [id, seen] : seen_) {
+    const auto at = static_cast<std::size_t>(id);
+    if (at >= scores.size()) {
+      refuse(fmt::format("token {} was seen before, but there are {} logits", id, scores.size()));
+    }
+    double& score = scores[at];
+    if (score == -kInfinity) continue;
+    const auto times = static_cast<double>(seen.times_generated);
+    score = bounded(score > 0 ? score / repetition : score * repetition);
+    if (times > 0) score = bounded(score - options_.presence_penalty);
+    score = bounded(score - bounded(options_.frequency_penalty * times));
+  }
+}
+
+std::vector<double> Sampler::scores(std::span<const float> logits) const {
+  std::vector<double> scores(logits.begin(), logits.end());
+  double largest = -kInfinity;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (std::isnan(scores[i]) || scores[i] == kInfinity) {
+      refuse(fmt::format("logit {} of {} is {}", i, scores.size(), scores[i]));
+    }
+    largest = std::max(largest, scores[i]);
+  }
+  if (largest == -kInfinity) {
+    refuse(fmt::format("none of {} logits is finite", scores.size()));
+  }
+  if (has_penalties_) penalise(scores);
+  return scores;
+}
+
+std::int32_t Sampler::next(std::span<const float> logits) {
+  const std::vector<double> now = scores(logits);
+  std::int32_t id = -1;
+  if (options_.temperature == 0) {
+    id = most_likely(now);
+  } else {
+    const std::vector<Candidate> kept = filter(now, options_);
+    const double wanted = detail::uniform(options_.seed, stream_, drawn_) * total_weight(kept);
+    double sum = 0;
+    for (const Candidate& candidate : kept) {
+      sum += candidate.value;
+      id = candidate.id;
+      if (sum > wanted) break;
+    }
+  }
+  ++drawn_;
+  accept({.id = id, .is_generated = true});
+  return id;
+}
+
+std::vector<std::pair<std::int32_t, double>> Sampler::distribution(
+    std::span<const float> logits) const {
+  const std::vector<double> now = scores(logits);
+  if (options_.temperature == 0) return {{most_likely(now), 1.0}};
+  std::vector<Candidate> kept = filter(now, options_);
+  std::sort(kept.begin(), kept.end(), comes_before);
+  const double total = total_weight(kept);
+  std::vector<std::pair<std::int32_t, double>> result;
+  result.reserve(kept.size());
+  for (const Candidate& candidate : kept) {
+    result.emplace_back(candidate.id, candidate.value / total);
+  }
+  return result;
+}
+
+}  // namespace wick

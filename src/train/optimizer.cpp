@@ -1,0 +1,175 @@
+#include "wick/train/optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "wick/autograd/autograd.hpp"
+#include "wick/base/error.hpp"
+#include "wick/ops/arithmetic.hpp"
+#include "wick/ops/move.hpp"
+#include "wick/ops/optimizer.hpp"
+
+namespace wick {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& rule, std::string hint = {}) {
+  throw Error(ErrorKind::kArgument, "train_step", rule, {}, std::move(hint));
+}
+
+// Weight decay pulls towards zero, which is not where a norm's weight or a bias belongs.
+bool is_decayed(const std::string& name) {
+  return !name.ends_with(".bias") && name.find("norm") == std::string::npos &&
+         name.find("LayerNorm") == std::string::npos;
+}
+
+bool is_finite(const Tensor& tensor) {
+  constexpr double kMeasure = std::numeric_limits<double>::infinity();
+  const std::vector<Tensor> one{tensor.detach()};
+  return std::isfinite(clip_grad_norm_(one, kMeasure).item<float>());
+}
+
+// Different for every micro-batch of every step of a seed.
+std::uint64_t pass_seed(std::uint64_t seed, std::int64_t step, std::size_t micro_batch) {
+  std::uint64_t mixed = seed + 0x9E3779B97F4A7C15u * (static_cast<std::uint64_t>(step) + 1);
+  mixed ^= 0xD1B54A32D192ED03u * (micro_batch + 1);
+  mixed ^= mixed >> 31;
+  return mixed * 0xBF58476D1CE4E5B9u;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
+                     ComputeOptions compute)
+    : model_(model), parameters_(std::move(parameters)), options_(options), compute_(compute) {
+  if (parameters_.empty()) fail("there is nothing to train");
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& [name, tensor] = parameters_[i];
+    if (!tensor.requires_grad()) fail("parameter " + name + " does not require a gradient");
+    m_.push_back(Tensor::zeros(tensor.shape(), DType::kF32, tensor.device()));
+    v_.push_back(Tensor::zeros(tensor.shape(), DType::kF32, tensor.device()));
+    (is_decayed(name) ? decayed_ : plain_).push_back(i);
+  }
+}
+
+Tensor Optimizer::batch_loss(const MicroBatch& batch, const PassContext& context,
+                             std::int64_t checkpointed_layers) const {
+  const Shape shape{batch.batch_size, batch.length};
+  const Device device = model_.device();
+  CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
+                  .segments = Tensor::from_values(batch.segments, shape, device),
+                  .context = context,
+                  .checkpointed_layers = checkpointed_layers};
+  const Tensor hidden = model_.hidden(Tensor::from_values(batch.ids, shape, device), pass);
+  return model_.loss(hidden, Tensor::from_values(batch.targets, shape, device),
+                     {.reduction = LossReduction::kSum}, compute_.loss_chunk_rows, context);
+}
+
+double Optimizer::loss_sum(const MicroBatch& batch) const {
+  const NoGradGuard no_gradient;
+  return static_cast<double>(batch_loss(batch, {}, 0).item<float>());
+}
+
+std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, double learning_rate,
+                                          std::uint64_t seed, const std::function<bool()>& stop) {
+  StepReport report{.step = steps_ + 1, .learning_rate = learning_rate};
+  for (const MicroBatch& batch : batches) {
+    report.num_targets += batch.num_targets;
+    report.num_tokens += batch.num_tokens;
+  }
+  if (report.num_targets == 0) {
+    fail("step " + std::to_string(report.step) + ": no token of its samples is a target");
+  }
+  for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+  const double share = 1 / static_cast<double>(report.num_targets);
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (stop && stop()) return std::nullopt;
+    if (batches[i].num_targets == 0) continue;
+    const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
+    const Tensor loss = scale(batch_loss(batches[i], context, compute_.checkpointed_layers), share);
+    backward(loss);
+    report.loss += static_cast<double>(loss.item<float>());
+  }
+  update(report);
+  return report;
+}
+
+void Optimizer::update(StepReport& report) {
+  std::vector<Tensor> gradients;
+  for (const auto& [name, tensor] : parameters_) {
+    if (!tensor.grad().defined()) {
+      fail("step " + std::to_string(report.step) + ": " + name + " received no gradient");
+    }
+    gradients.push_back(tensor.grad());
+  }
+  // Measured first and clipped then: a gradient that is not finite must still be there to be named.
+  constexpr double kMeasure = std::numeric_limits<double>::infinity();
+  report.grad_norm = static_cast<double>(clip_grad_norm_(gradients, kMeasure).item<float>());
+  check_finite(report);
+  if (options_.max_grad_norm > 0) clip_grad_norm_(gradients, options_.max_grad_norm);
+  const auto take = [&](const std::vector<std::size_t>& group, double weight_decay) {
+    std::vector<AdamwParameter> state;
+    for (const std::size_t i : group) state.push_back({parameters_[i].second, m_[i], v_[i]});
+    if (state.empty()) return;
+    adamw_(state, report.step,
+           {.lr = report.learning_rate,
+            .beta1 = options_.adam_beta1,
+            .beta2 = options_.adam_beta2,
+            .eps = options_.adam_epsilon,
+            .weight_decay = weight_decay});
+  };
+  take(decayed_, options_.weight_decay);
+  take(plain_, 0);
+  for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+  steps_ = report.step;
+}
+
+void Optimizer::check_finite(const StepReport& report) const {
+  if (std::isfinite(report.loss) && std::isfinite(report.grad_norm)) return;
+  std::string what = "the loss is " + std::to_string(report.loss);
+  for (const auto& [name, tensor] : parameters_) {
+    if (!is_finite(tensor)) {
+      what += "; tensor " + name + " holds NaN or infinity";
+      break;
+    }
+    if (tensor.grad().defined() && !is_finite(tensor.grad())) {
+      what += "; the gradient of " + name + " is not finite";
+      break;
+    }
+  }
+  fail("step " + std::to_string(report.step) + ": " + what + "; nothing was updated",
+       "lower the learning rate or look at the data of this step");
+}
+
+NamedTensors Optimizer::state() const {
+  NamedTensors state;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    state.emplace_back("m." + parameters_[i].first, m_[i]);
+    state.emplace_back("v." + parameters_[i].first, v_[i]);
+  }
+  return state;
+}
+
+void Optimizer::set_state(const NamedTensors& state, std::int64_t steps) {
+  const std::map<std::string, Tensor> stored(state.begin(), state.end());
+  for (const auto& [name, target] : this->state()) {
+    const auto found = stored.find(name);
+    if (found == stored.end()) fail("the optimizer state lacks " + name);
+    if (!(found->second.shape() == target.shape()) || found->second.dtype() != DType::kF32) {
+      throw Error(ErrorKind::kShape, "train_step",
+                  "the optimizer state's " + name + " must be f32 " + to_string(target.shape()) +
+                      ", got " + std::string(to_string(found->second.dtype())) + " " +
+                      to_string(found->second.shape()));
+    }
+    copy_(target, found->second);
+  }
+  if (stored.size() != 2 * parameters_.size()) {
+    fail("the optimizer state has tensors of parameters that are not trained");
+  }
+  steps_ = steps;
+}
+
+}  // namespace wick
