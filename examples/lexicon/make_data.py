@@ -170,14 +170,19 @@ def wordnet_record(heading, part, body):
     word = own_spelling(heading, body)
     body = re.sub(r"\s*\[(?:syn|ant|also): [^\]]*\]", "", body)
     body = re.sub(r"[`']([^`']+)'(?!\w)", r"'\1'", body).replace("`", "'")
-    match = re.match(r'([^"]+?)[;:,] ?(".*)', body)  # a quotation after no such mark belongs to the definition
-    definition, quotes = match.groups() if match else (body, "")
-    if definition.count('"') % 2:
-        definition = definition.replace('"', "")
+    definition, quotes = split_quotes(body)
     if not re.search("[a-z]", definition):
         return None
     examples = [as_sentence(example) for example in re.findall(r'"([^"]+)"', quotes) if uses(example, word)]
     return fit(Record(word, part, as_sentence(definition), tuple(examples)))
+
+
+def split_quotes(body):
+    """(definition, examples): an example is a quotation after `;`; others belong to the definition."""
+    for match in re.finditer(r'[;:,] ?(?=")', body):
+        if body.count('"', 0, match.start()) % 2 == 0:
+            return body[: match.start()], body[match.end() :]
+    return (body if body.count('"') % 2 == 0 else body.replace('"', "")), ""
 
 
 def own_spelling(heading, body):
@@ -234,7 +239,9 @@ MISPRINTS = {
 ABBREVIATION = re.compile(r"(?:\b(?:Dr|Mr|Mrs|St|Rev|Gen|Col|Prof|Hon|Capt|viz|etc|lib|cf|i\.e|e\.g)|\b[A-Z])\.$")
 STUB = re.compile(r"(?:See|(?:The )?same as|Vide)\b", re.IGNORECASE)
 # Sentences that announce what is cut off: `... in the following lines by the Reverend Father Jape.`
-ANNOUNCES = re.compile(r"^Following (?:is|are)\b|\bfollowing (?:lines|verses|passage|story)\b|\bas follows\b|\bhere following\b")
+ANNOUNCES = re.compile(
+    r"^Following (?:is|are)\b|\bfollowing (?:lines|verses|passage|story)\b|\bas follows\b|\bhere following\b"
+)
 UNKIND = re.compile(r"nigger|negro|mulatto", re.IGNORECASE)
 
 

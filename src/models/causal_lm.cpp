@@ -116,6 +116,10 @@ std::shared_ptr<CausalLm> CausalLm::load(const std::filesystem::path& folder,
   model->folder_ = folder;
   model->build(source);
   source.check_all_taken();
+  if (options.rope_dtype) {
+    Tensor& frequencies = model->rope_.inv_freq;
+    frequencies = cast(cast(frequencies, *options.rope_dtype), DType::kF32);
+  }
   return model;
 }
 

@@ -91,6 +91,12 @@ void Model::save_merged(const std::filesystem::path& folder, std::optional<DType
   std::error_code ignored;
   std::filesystem::remove(folder, ignored);  // an empty one, in whose place the new one is put
   detail::AtomicFolder target(folder);
+  write_files(target.staging(), dtype, shard_bytes);
+  target.commit();
+}
+
+void Model::write_files(const std::filesystem::path& folder, std::optional<DType> dtype,
+                        std::int64_t shard_bytes) const {
   const Shards shards = plan_shards(parameters_, dtype, shard_bytes);
   detail::Json weight_map = detail::Json::object();
   std::int64_t total = 0;
@@ -99,29 +105,32 @@ void Model::save_merged(const std::filesystem::path& folder, std::optional<DType
     const std::string file = shard_name(s, shards.size());
     for (const std::size_t i : shards[s]) {
       const auto& [name, tensor] = parameters_[i];
-      const bool is_weight = name.ends_with(".weight");
-      const Linear* linear =
-          is_weight ? find_linear(std::string_view(name).substr(0, name.size() - 7)) : nullptr;
-      const bool changed = linear != nullptr && linear->has_adapters();
-      const Tensor value = changed ? linear->merged_weight() : tensor;
-      tensors.emplace_back(name, dtype ? cast(value.detach(), *dtype) : value.detach());
+      const Tensor value = merged_parameter(name, tensor).detach();
+      tensors.emplace_back(name, dtype ? cast(value, *dtype) : value);
       weight_map[name] = file;
       total += bytes_of(tensors.back().second);
     }
-    save_safetensors(target.staging() / file, tensors);
+    save_safetensors(folder / file, tensors);
   }
   if (shards.size() > 1) {
     const detail::Json index{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
-    detail::write_file_atomically(target.staging() / "model.safetensors.index.json",
-                                  detail::to_text(index));
+    detail::write_file_atomically(folder / "model.safetensors.index.json", detail::to_text(index));
   }
-  detail::write_file_atomically(target.staging() / "config.json", config_text(config_, dtype));
+  detail::write_file_atomically(folder / "config.json", config_text(config_, dtype));
   for (const std::string_view name : kCompanions) {
     const std::filesystem::path from = folder_ / name;
     if (folder_.empty() || !std::filesystem::exists(from)) continue;
-    detail::write_file_atomically(target.staging() / name, detail::read_text_file(from));
+    detail::write_file_atomically(folder / name, detail::read_text_file(from));
   }
-  target.commit();
+}
+
+// A linear layer's weight with the active adapters in it; any other parameter as it is.
+Tensor Model::merged_parameter(const std::string& name, const Tensor& tensor) const {
+  constexpr std::string_view kWeight = ".weight";
+  if (!name.ends_with(kWeight)) return tensor;
+  const Linear* linear =
+      find_linear(std::string_view(name).substr(0, name.size() - kWeight.size()));
+  return linear != nullptr && linear->has_adapters() ? linear->merged_weight() : tensor;
 }
 
 }  // namespace wick

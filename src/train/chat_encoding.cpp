@@ -52,8 +52,9 @@ ChatEncoder::ChatEncoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
     if (token && !token->empty()) special_by_byte_[first_byte(*token)].emplace_back(*token, id);
   }
   for (auto& tokens : special_by_byte_) {
-    std::ranges::stable_sort(tokens, std::greater<>{},
-                             [](const SpecialToken& token) { return token.first.size(); });
+    std::ranges::sort(tokens, [](const SpecialToken& a, const SpecialToken& b) {
+      return std::pair(b.first.size(), a.second) < std::pair(a.first.size(), b.second);
+    });
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace wick::detail {
 
@@ -14,10 +15,27 @@ std::int64_t length_of(std::span<const std::int64_t> lengths, std::int64_t sampl
   return lengths[static_cast<std::size_t>(sample)];
 }
 
-void pack_window(std::span<const std::int64_t> longest_first, std::span<const std::int64_t> lengths,
+// Samples by length, the shortest first. Equal ones stay in their order, which a shuffle has made: hence the position.
+std::vector<std::int64_t> by_length(std::span<const std::int64_t> samples,
+                                    std::span<const std::int64_t> lengths) {
+  std::vector<std::pair<std::int64_t, std::size_t>> keys;
+  keys.reserve(samples.size());
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    keys.emplace_back(length_of(lengths, samples[i]), i);
+  }
+  std::ranges::sort(keys);
+  std::vector<std::int64_t> sorted;
+  sorted.reserve(samples.size());
+  for (const auto& [length, position] : keys) sorted.push_back(samples[position]);
+  return sorted;
+}
+
+void pack_window(std::span<const std::int64_t> window, std::span<const std::int64_t> lengths,
                  std::int64_t row_length, std::vector<SampleRow>& rows) {
   std::map<std::int64_t, std::vector<std::size_t>> rows_by_space;
-  for (const std::int64_t sample : longest_first) {
+  const std::vector<std::int64_t> shortest_first = by_length(window, lengths);
+  for (auto place = shortest_first.rbegin(); place != shortest_first.rend(); ++place) {
+    const std::int64_t sample = *place;
     const std::int64_t length = length_of(lengths, sample);
     std::int64_t space = row_length;
     std::size_t row = rows.size();
@@ -58,14 +76,9 @@ std::vector<SampleRow> pack_best_fit(std::span<const std::int64_t> order,
                                      std::span<const std::int64_t> lengths,
                                      std::int64_t row_length) {
   std::vector<SampleRow> rows;
-  std::vector<std::int64_t> window;
   for (std::size_t begin = 0; begin < order.size(); begin += kPackingWindow) {
-    const auto part = order.subspan(begin, std::min(kPackingWindow, order.size() - begin));
-    window.assign(part.begin(), part.end());
-    std::stable_sort(window.begin(), window.end(), [&](std::int64_t a, std::int64_t b) {
-      return length_of(lengths, a) > length_of(lengths, b);
-    });
-    pack_window(window, lengths, row_length, rows);
+    const std::size_t count = std::min(kPackingWindow, order.size() - begin);
+    pack_window(order.subspan(begin, count), lengths, row_length, rows);
   }
   return rows;
 }
@@ -74,9 +87,7 @@ void sort_windows(std::span<std::int64_t> order, std::span<const std::int64_t> l
                   std::size_t window) {
   for (std::size_t begin = 0; begin < order.size(); begin += window) {
     const auto part = order.subspan(begin, std::min(window, order.size() - begin));
-    std::stable_sort(part.begin(), part.end(), [&](std::int64_t a, std::int64_t b) {
-      return length_of(lengths, a) < length_of(lengths, b);
-    });
+    std::ranges::copy(by_length(part, lengths), part.begin());
   }
 }
 

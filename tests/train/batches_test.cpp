@@ -98,7 +98,7 @@ EpochSums check_epoch(const Dataset& dataset, const BatchOptions& options, std::
     std::int64_t num_targets = 0;
     for (std::size_t row = 0; row < rows.size(); ++row) {
       EXPECT_FALSE(rows[row].empty());
-      if (!options.packing) EXPECT_EQ(rows[row].size(), 1u);
+      EXPECT_TRUE(options.packing || rows[row].size() == 1);
       check_row(dataset, rows[row], batch, static_cast<std::int64_t>(row), num_targets);
       sums.order.insert(sums.order.end(), rows[row].begin(), rows[row].end());
     }

@@ -21,6 +21,9 @@ struct LoadOptions {
   Device device = kCpuDevice;
   /// convert the weights; by default they stay as they are stored, and on the CPU they are the file's mapped pages
   std::optional<DType> dtype = {};
+  /// round the rotary frequencies through this dtype, as PyTorch's model.to(bfloat16) does; by default they are f32, as
+  /// after from_pretrained()
+  std::optional<DType> rope_dtype = {};
 };
 
 /// An adapter that takes part, and how strongly.
@@ -83,6 +86,9 @@ class Model {
   /// not exist or be empty: nothing is overwritten. Throws Error kIo, kArgument.
   void save_merged(const std::filesystem::path& folder, std::optional<DType> dtype = {},
                    std::int64_t shard_bytes = std::int64_t{5} << 30) const;
+  /// Writes the same files into a folder that may have others; each is replaced at once. Throws Error kIo.
+  void write_files(const std::filesystem::path& folder, std::optional<DType> dtype = {},
+                   std::int64_t shard_bytes = std::int64_t{5} << 30) const;
 
  protected:
   Model(ModelConfig config, Device device) : config_(std::move(config)), device_(device) {}
@@ -97,6 +103,8 @@ class Model {
   std::string output_head_;
 
  private:
+  Tensor merged_parameter(const std::string& name, const Tensor& tensor) const;
+
   std::vector<std::unique_ptr<Linear>> linears_;
   std::map<std::string, std::shared_ptr<LoraAdapter>> adapters_;
 };

@@ -45,6 +45,8 @@ struct TrainerOptions {
   std::uint64_t seed = 42;
   ComputeOptions compute;
   std::int64_t memory_budget = 0;  ///< bytes; 0: none
+  /// kFull: dtype of the weights that are written at the end; checkpoints are f32
+  std::optional<DType> save_dtype = {};
 };
 
 /// What an evaluation found.
@@ -57,6 +59,7 @@ struct EvalReport {
 
 /// Called while a run goes on; each may be empty.
 struct TrainerEvents {
+  std::function<void(std::int64_t total_steps)> on_start;
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EvalReport&)> on_evaluate;
   std::function<void(const std::filesystem::path&)> on_save;

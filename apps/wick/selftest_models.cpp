@@ -1,0 +1,268 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "selftest.hpp"
+#include "selftest_values.hpp"
+#include "wick/wick.hpp"
+
+namespace wick::cli {
+
+namespace {
+
+constexpr double kLogitsLimit = 2e-4;
+constexpr double kLossLimit = 1e-5;
+constexpr double kGradientLimit = 1e-3;
+constexpr double kStepLimit = 1e-3;
+constexpr double kLearningRateLimit = 1e-12;
+constexpr double kTrainedLimit = 1e-3;
+constexpr double kEmbeddingLimit = 1e-5;
+// The error of what was not computed at all.
+constexpr double kAbsent = std::numeric_limits<double>::infinity();
+
+// The steps that every adapter's reference run took.
+constexpr std::int64_t kSteps = 10;
+constexpr Schedule kSchedule{.type = ScheduleType::kCosine,
+                             .learning_rate = 2e-2,
+                             .warmup_steps = 2,
+                             .total_steps = kSteps};
+constexpr OptimizerOptions kOptimizer{.weight_decay = 0.01, .max_grad_norm = 1.0};
+
+class Subject {
+ public:
+  Subject(std::string name, const ComparisonSink& sink) : name_(std::move(name)), sink_(sink) {}
+  void compare(const std::string& quantity, double error, double limit) const {
+    sink_({name_, quantity, error, limit});
+  }
+
+ private:
+  std::string name_;
+  const ComparisonSink& sink_;
+};
+
+Tensor to_device(const Tensor& ids, Device device) {
+  return Tensor::from_values(ids.to_vector<std::int64_t>(), ids.shape(), device);
+}
+
+// The reference shifts labels inside the model; here position t holds what follows it.
+MicroBatch batch_of(const ExpectedValues& expected) {
+  const Tensor ids = expected.tensor("input_ids");
+  const std::vector<std::int64_t> tokens = expected.ids("input_ids");
+  const std::vector<std::int64_t> labels = expected.ids("labels");
+  MicroBatch batch{.batch_size = ids.dim(0), .length = ids.dim(1)};
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const auto position = static_cast<std::int32_t>(i % static_cast<std::size_t>(batch.length));
+    const bool is_last = position + 1 == batch.length;
+    batch.ids.push_back(static_cast<std::int32_t>(tokens[i]));
+    batch.targets.push_back(is_last ? -100 : static_cast<std::int32_t>(labels[i + 1]));
+    batch.positions.push_back(position);
+    batch.segments.push_back(0);
+    if (batch.targets.back() != -100) ++batch.num_targets;
+  }
+  batch.num_tokens = static_cast<std::int64_t>(tokens.size());
+  return batch;
+}
+
+Tensor mean_loss(const CausalLm& model, const MicroBatch& batch) {
+  const Shape shape{batch.batch_size, batch.length};
+  const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, model.device()));
+  return model.loss(hidden, Tensor::from_values(batch.targets, shape, model.device()));
+}
+
+std::vector<double> logits_of(const CausalLm& model, const Tensor& ids) {
+  const NoGradGuard no_gradient;
+  return as_doubles(model.logits(model.hidden(ids)));
+}
+
+// In memory PEFT holds a magnitude in a module of its own, with a weight; in the file the name ends before.
+std::string name_in_file(const std::string& name) {
+  const std::string suffix = ".weight";
+  const bool is_magnitude = name.ends_with("lora_magnitude_vector" + suffix);
+  return is_magnitude ? name.substr(0, name.size() - suffix.size()) : name;
+}
+
+// Runs backward() and compares every gradient that the reference gives under `prefix`.
+void compare_gradients(const Subject& subject, const CausalLm& model, const MicroBatch& batch,
+                       const ExpectedValues& expected,
+                       const std::map<std::string, Tensor>& parameters) {
+  for (const auto& [name, tensor] : parameters) tensor.set_grad(Tensor());
+  const Tensor loss = mean_loss(model, batch);
+  subject.compare("loss",
+                  max_abs_error({static_cast<double>(loss.item<float>())}, expected.values("loss")),
+                  kLossLimit);
+  backward(loss);
+  for (const std::string& name : expected.names_after("grad.")) {
+    const std::vector<double> values = expected.values("grad." + name);
+    const auto found = parameters.find(name_in_file(name));
+    const bool computed = found != parameters.end() && found->second.grad().defined();
+    subject.compare(
+        "gradient of " + name,
+        computed ? relative_norm_error(as_doubles(found->second.grad()), values) : kAbsent,
+        kGradientLimit);
+  }
+  for (const auto& [name, tensor] : parameters) tensor.set_grad(Tensor());
+}
+
+void compare_greedy(const Subject& subject, const CausalLm& model, const ExpectedValues& expected,
+                    const std::string& name, const std::vector<std::int64_t>& input_ids) {
+  const std::vector<std::int64_t> ids = expected.ids(name);
+  std::size_t prompt = 0;
+  while (prompt < ids.size() && prompt < input_ids.size() && ids[prompt] == input_ids[prompt]) {
+    ++prompt;
+  }
+  const std::vector<std::vector<std::int32_t>> prompts{{ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(prompt)}};
+  GenerateOptions options;
+  options.max_new_tokens = static_cast<std::int64_t>(ids.size() - prompt);
+  options.ignore_eos = true;
+  const std::vector<std::int32_t> got = generate_ids(model, prompts, options)[0];
+  std::size_t wrong = ids.size() - prompt - std::min(got.size(), ids.size() - prompt);
+  for (std::size_t i = 0; i < got.size() && prompt + i < ids.size(); ++i) {
+    if (got[i] != ids[prompt + i]) ++wrong;
+  }
+  subject.compare("greedy ids that differ", prompt == 0 ? kAbsent : static_cast<double>(wrong), 0);
+}
+
+void compare_training(const Subject& subject, const CausalLm& model, const MicroBatch& batch,
+                      const ExpectedValues& expected, const LoraAdapter& adapter) {
+  const std::vector<double> losses = expected.values("train.losses");
+  const std::vector<double> norms = expected.values("train.grad_norms");
+  const std::vector<double> rates = expected.values("train.lrs");
+  Optimizer optimizer(model, adapter.tensors(), kOptimizer);
+  for (std::int64_t step = 1; step <= kSteps; ++step) {
+    const auto at = static_cast<std::size_t>(step - 1);
+    const std::string label = " of step " + std::to_string(step);
+    const double rate = kSchedule.at(step);
+    const StepReport report = *optimizer.step(std::span(&batch, 1), rate, 0);
+    subject.compare("loss" + label, relative_error(report.loss, losses.at(at)), kStepLimit);
+    subject.compare("gradient norm" + label, relative_error(report.grad_norm, norms.at(at)),
+                    kStepLimit);
+    subject.compare("learning rate" + label, std::abs(rate - rates.at(at)), kLearningRateLimit);
+  }
+  const NamedTensors tensors = adapter.tensors();
+  const std::map<std::string, Tensor> trained(tensors.begin(), tensors.end());
+  for (const std::string& name : expected.names_after("trained.")) {
+    const auto found = trained.find(name_in_file(name));
+    const bool exists = found != trained.end();
+    const std::vector<double> values = expected.values("trained." + name);
+    subject.compare("trained " + name,
+                    exists ? relative_norm_error(as_doubles(found->second), values) : kAbsent,
+                    kTrainedLimit);
+  }
+}
+
+void compare_adapter(const std::filesystem::path& folder, const std::filesystem::path& model_folder,
+                     const ExpectedValues& base, Device device, const ComparisonSink& sink) {
+  const Subject subject(model_folder.filename().string() + "/" + folder.filename().string(), sink);
+  const ExpectedValues expected(folder / "expected.safetensors");
+  const auto model = CausalLm::load(model_folder, {.device = device, .dtype = DType::kF32});
+  const std::shared_ptr<LoraAdapter> adapter = model->load_adapter("default", folder);
+  model->set_active_adapters({{"default"}});
+  adapter->set_trainable(true);
+  const Tensor ids = to_device(base.tensor("input_ids"), device);
+  const MicroBatch batch = batch_of(base);
+  subject.compare("logits", max_abs_error(logits_of(*model, ids), expected.values("logits")),
+                  kLogitsLimit);
+  const NamedTensors tensors = adapter->tensors();
+  compare_gradients(subject, *model, batch, expected, {tensors.begin(), tensors.end()});
+  if (!expected.contains("train.losses")) return;
+  compare_training(subject, *model, batch, expected, *adapter);
+  // Ten steps away from the same start, two runs differ as their trained tensors may.
+  subject.compare(
+      "logits after training",
+      relative_norm_error(logits_of(*model, ids), expected.values("trained_logits")),
+      kTrainedLimit);
+  model->merge_adapters();
+  subject.compare("merged logits",
+                  relative_norm_error(logits_of(*model, ids), expected.values("merged_logits")),
+                  kTrainedLimit);
+  compare_greedy(subject, *model, expected, "merged_greedy_ids", base.ids("input_ids"));
+}
+
+// The model whose logits are nearest. PyTorch's model.to(bfloat16) rounds the rotary frequencies too, and a reference
+// that was computed after it has other logits than one loaded from the same file: both are accepted.
+std::shared_ptr<CausalLm> load_as_reference(const std::filesystem::path& folder, Device device,
+                                            const ExpectedValues& expected, std::string& name) {
+  LoadOptions options{.device = device, .dtype = DType::kF32};
+  const auto model = CausalLm::load(folder, options);
+  const Tensor ids = to_device(expected.tensor("input_ids"), device);
+  const std::vector<double> logits = expected.values("logits");
+  const double error = max_abs_error(logits_of(*model, ids), logits);
+  const std::string& stored = model->config().dtype;
+  if (error <= kLogitsLimit || (stored != "bfloat16" && stored != "float16")) return model;
+  options.rope_dtype = stored == "bfloat16" ? DType::kBF16 : DType::kF16;
+  const auto rounded = CausalLm::load(folder, options);
+  if (!(max_abs_error(logits_of(*rounded, ids), logits) <= kLogitsLimit)) return model;
+  name += " (rotary frequencies in " + stored + ")";
+  return rounded;
+}
+
+void compare_decoder(const std::filesystem::path& folder, Device device,
+                     const ComparisonSink& sink) {
+  const ExpectedValues expected(folder / "expected.safetensors");
+  std::string name = folder.filename().string();
+  const auto model = load_as_reference(folder, device, expected, name);
+  const Subject subject(name, sink);
+  const Tensor ids = to_device(expected.tensor("input_ids"), device);
+  {
+    const NoGradGuard no_gradient;
+    const Tensor hidden = model->hidden(ids);
+    subject.compare("last hidden state",
+                    max_abs_error(as_doubles(hidden), expected.values("hidden_last")),
+                    kLogitsLimit);
+    subject.compare("logits",
+                    max_abs_error(as_doubles(model->logits(hidden)), expected.values("logits")),
+                    kLogitsLimit);
+  }
+  model->set_trainable(true);
+  const NamedTensors& parameters = model->parameters();
+  compare_gradients(subject, *model, batch_of(expected), expected,
+                    {parameters.begin(), parameters.end()});
+  model->set_trainable(false);
+  compare_greedy(subject, *model, expected, "greedy_ids", expected.ids("input_ids"));
+  const std::filesystem::path adapters = folder / "adapters";
+  if (!std::filesystem::exists(adapters)) return;
+  std::vector<std::filesystem::path> folders;
+  for (const auto& entry : std::filesystem::directory_iterator(adapters)) {
+    if (entry.is_directory()) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  for (const auto& adapter : folders) compare_adapter(adapter, folder, expected, device, sink);
+}
+
+void compare_encoder(const std::filesystem::path& folder, Device device,
+                     const ComparisonSink& sink) {
+  const Subject subject(folder.filename().string(), sink);
+  const ExpectedValues expected(folder / "expected.safetensors");
+  const auto model = TextEncoder::load(folder, {.device = device, .dtype = DType::kF32});
+  const Tensor ids = to_device(expected.tensor("input_ids"), device);
+  const NoGradGuard no_gradient;
+  const Tensor mask = cast(to_device(expected.tensor("attention_mask"), device), DType::kBool);
+  std::vector<double> states = as_doubles(model->hidden(ids, mask));
+  std::vector<double> reference = expected.values("last_hidden_state");
+  // What stands at padding is nobody's business.
+  const std::vector<std::int64_t> kept = expected.ids("attention_mask");
+  const std::size_t width = states.size() / kept.size();
+  for (std::size_t i = 0; i < states.size() && i < reference.size(); ++i) {
+    if (kept[i / width] == 0) states[i] = reference[i] = 0;
+  }
+  subject.compare("last hidden state", max_abs_error(states, reference), kLogitsLimit);
+  subject.compare("embedding",
+                  max_abs_error(as_doubles(model->embed(ids, mask)), expected.values("embedding")),
+                  kEmbeddingLimit);
+}
+
+}  // namespace
+
+void compare_model(const std::filesystem::path& folder, Device device, const ComparisonSink& sink) {
+  if (load_model_config(folder).family == ModelFamily::kEncoder) {
+    compare_encoder(folder, device, sink);
+  } else {
+    compare_decoder(folder, device, sink);
+  }
+}
+
+}  // namespace wick::cli

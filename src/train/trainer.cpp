@@ -1,0 +1,367 @@
+#include "wick/train/trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/atomic_file.hpp"
+#include "base/json.hpp"
+#include "train/checkpoints.hpp"
+#include "train/trainer_state.hpp"
+#include "wick/autograd/autograd.hpp"
+#include "wick/base/error.hpp"
+#include "wick/ops/move.hpp"
+
+namespace wick {
+
+namespace {
+
+constexpr std::string_view kStateFile = "trainer_state.json";
+constexpr std::string_view kOptimizerFile = "optimizer.safetensors";
+constexpr std::string_view kWeightsFile = "model.safetensors";
+
+[[noreturn]] void refuse(const std::string& rule, std::string hint = {}) {
+  throw Error(ErrorKind::kArgument, "train", rule, {}, std::move(hint));
+}
+
+void check_options(const TrainerOptions& options) {
+  const auto need = [](bool holds, const std::string& rule) {
+    if (!holds) refuse(rule);
+  };
+  need(options.max_steps > 0 || (options.num_train_epochs > 0 && std::isfinite(options.num_train_epochs)),
+       "num_train_epochs or max_steps must be positive");
+  need(options.gradient_accumulation_steps >= 1, "gradient_accumulation_steps must be at least 1");
+  need(options.learning_rate >= 0 && std::isfinite(options.learning_rate),
+       "learning_rate must be finite and not negative");
+  need(options.warmup_steps >= 0 && options.warmup_ratio >= 0 && options.warmup_ratio <= 1,
+       "warmup_steps must not be negative, and warmup_ratio in [0, 1]");
+  need(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1, "min_lr_ratio must be in [0, 1]");
+  need(std::min({options.eval_steps, options.save_steps, options.save_total_limit,
+                 options.early_stopping_patience, options.memory_budget}) >= 0,
+       "eval_steps, save_steps, save_total_limit, early_stopping_patience and memory_budget must "
+       "not be negative");
+}
+
+std::int64_t steps_of(const EpochPlan& plan, std::int64_t accumulation) {
+  return (plan.size() + accumulation - 1) / accumulation;
+}
+
+// Epochs may differ in length: packing fits another order of samples into another number of rows.
+std::int64_t count_steps(const Dataset& train, const TrainerOptions& options) {
+  if (options.max_steps > 0) return options.max_steps;
+  std::int64_t total = 0;
+  double left = options.num_train_epochs;
+  for (std::int64_t epoch = 0; left > 0; ++epoch, left -= 1) {
+    const EpochPlan plan(train, options.batches, epoch);
+    const auto steps = static_cast<double>(steps_of(plan, options.gradient_accumulation_steps));
+    total += static_cast<std::int64_t>(std::ceil(std::min(left, 1.0) * steps));
+  }
+  return std::max<std::int64_t>(total, 1);
+}
+
+Schedule make_schedule(const TrainerOptions& options, std::int64_t total) {
+  std::int64_t warmup = options.warmup_steps;
+  if (warmup == 0) {
+    warmup = static_cast<std::int64_t>(
+        std::ceil(options.warmup_ratio * static_cast<double>(total)));
+  }
+  return {.type = options.lr_scheduler_type,
+          .learning_rate = options.learning_rate,
+          .warmup_steps = warmup,
+          .total_steps = total,
+          .min_lr_ratio = options.min_lr_ratio};
+}
+
+NamedTensors read_tensors(const std::filesystem::path& path) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  NamedTensors tensors;
+  for (const auto& [name, info] : file.tensors()) tensors.emplace_back(name, file.tensor(name));
+  return tensors;
+}
+
+// Overwrites trained tensors with those of a checkpoint.
+void restore(const NamedTensors& targets, const std::filesystem::path& path) {
+  const NoGradGuard no_gradient;
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  for (const auto& [name, target] : targets) {
+    const Tensor stored = file.contains(name) ? file.tensor(name) : Tensor();
+    if (!stored.defined() || !(stored.shape() == target.shape()) ||
+        stored.dtype() != target.dtype()) {
+      refuse(path.string() + ": tensor " + name + " must be there as " +
+             std::string(to_string(target.dtype())) + " " + to_string(target.shape()));
+    }
+    copy_(target, stored);
+  }
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  std::shared_ptr<CausalLm> model;
+  std::shared_ptr<LoraAdapter> adapter;
+  Dataset train;
+  Dataset eval;
+  TrainerOptions options;
+  std::int64_t total = 0;
+  Schedule schedule;
+  MemoryForecast forecast;
+  std::unique_ptr<Optimizer> optimizer;
+  detail::Json settings;
+  detail::TrainerState state;
+  std::optional<std::filesystem::path> last_checkpoint;
+  bool is_resumed = false;
+
+  NamedTensors trained() const { return adapter ? adapter->tensors() : model->parameters(); }
+  bool writes() const { return !options.output_dir.empty(); }
+  void prepare_output() const;
+  void save_trained(const std::filesystem::path& folder) const;
+  void save_checkpoint(const TrainerEvents& events);
+  void save_result();
+  EvalReport evaluate() const;
+  EvalReport note_evaluation(const TrainerEvents& events);
+  StepReport take_step(const EpochPlan& plan, const TrainerEvents& events, bool& stopped);
+  bool out_of_patience() const;
+  bool is_due(std::int64_t every) const {
+    return every > 0 && state.global_step % every == 0;
+  }
+};
+
+Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter,
+                 Dataset train, Dataset eval, TrainerOptions options)
+    : impl_(std::make_unique<Impl>()) {
+  Impl& run = *impl_;
+  run.model = std::move(model);
+  run.adapter = std::move(adapter);
+  run.train = std::move(train);
+  run.eval = std::move(eval);
+  run.options = std::move(options);
+  check_options(run.options);
+  const bool is_full = run.options.fine_tune_type == FineTuneType::kFull;
+  if (is_full != (run.adapter == nullptr)) {
+    refuse(is_full ? "full fine-tuning trains the weights, not an adapter"
+                   : "LoRA needs an adapter to train");
+  }
+  run.options.batches.seed = run.options.seed;
+  if (is_full) {
+    run.model->set_trainable(true);
+  } else {
+    run.adapter->set_trainable(true);
+  }
+  run.total = count_steps(run.train, run.options);
+  run.schedule = make_schedule(run.options, run.total);
+  run.settings = detail::settings_json(run.options, run.total, run.train, run.eval);
+  std::int64_t elements = 0;
+  for (const auto& [name, tensor] : run.trained()) elements += tensor.numel();
+  const BatchOptions& batches = run.options.batches;
+  const std::int64_t length = batches.packing ? batches.max_seq_length : run.train.max_length();
+  run.forecast =
+      run.options.memory_budget > 0
+          ? fit_memory(*run.model, elements, batches.batch_size, length, run.options.compute,
+                       run.options.memory_budget)
+          : forecast_memory(*run.model, elements, batches.batch_size, length, run.options.compute);
+  run.options.compute = run.forecast.compute;
+  run.optimizer = std::make_unique<Optimizer>(*run.model, run.trained(), run.options.optimizer,
+                                              run.options.compute);
+}
+
+Trainer::~Trainer() = default;
+
+std::int64_t Trainer::total_steps() const { return impl_->total; }
+std::int64_t Trainer::steps() const { return impl_->state.global_step; }
+const MemoryForecast& Trainer::forecast() const { return impl_->forecast; }
+EvalReport Trainer::evaluate() const { return impl_->evaluate(); }
+
+std::optional<std::filesystem::path> Trainer::latest_checkpoint(
+    const std::filesystem::path& folder) {
+  const auto checkpoints = detail::list_checkpoints(folder);
+  if (checkpoints.empty()) return std::nullopt;
+  return checkpoints.back().path;
+}
+
+void Trainer::resume(const std::filesystem::path& checkpoint) {
+  Impl& run = *impl_;
+  run.state = detail::read_trainer_state(checkpoint / kStateFile, run.settings);
+  restore(run.trained(),
+          checkpoint / (run.adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
+  run.optimizer->set_state(read_tensors(checkpoint / kOptimizerFile), run.state.global_step);
+  run.last_checkpoint = checkpoint;
+  run.is_resumed = true;
+}
+
+// A run of its own must not mix its checkpoints with those of another.
+void Trainer::Impl::prepare_output() const {
+  if (!writes()) return;
+  std::error_code problem;
+  std::filesystem::create_directories(options.output_dir, problem);
+  if (problem) {
+    throw Error(ErrorKind::kIo, "train",
+                options.output_dir.string() + " cannot be created: " + problem.message());
+  }
+  detail::AtomicFolder::remove_stale(options.output_dir);
+  if (is_resumed) return;
+  const auto checkpoints = detail::list_checkpoints(options.output_dir);
+  if (checkpoints.empty()) return;
+  refuse(options.output_dir.string() + " holds the checkpoints of another run (" +
+             checkpoints.back().path.filename().string() + ")",
+         "resume from them or choose another output_dir");
+}
+
+void Trainer::Impl::save_trained(const std::filesystem::path& folder) const {
+  if (adapter) {
+    adapter->save(folder);
+  } else {
+    NamedTensors weights;
+    for (const auto& [name, tensor] : model->parameters()) {
+      weights.emplace_back(name, tensor.detach());
+    }
+    save_safetensors(folder / kWeightsFile, weights);
+  }
+}
+
+void Trainer::Impl::save_checkpoint(const TrainerEvents& events) {
+  if (!writes() || state.global_step == 0) return;
+  const auto path = detail::checkpoint_path(options.output_dir, state.global_step);
+  if (last_checkpoint == path) return;
+  // One that is there already was written by the same run before it was cut off: it has the same bytes.
+  if (!std::filesystem::exists(path)) {
+    detail::AtomicFolder folder(path);
+    save_trained(folder.staging());
+    save_safetensors(folder.staging() / kOptimizerFile, optimizer->state());
+    detail::write_file_atomically(folder.staging() / kStateFile,
+                                  detail::to_text(detail::to_json(state, settings)));
+    folder.commit();
+  }
+  last_checkpoint = path;
+  if (options.save_total_limit > 0) {
+    detail::remove_old_checkpoints(options.output_dir, options.save_total_limit, state.best_step);
+  }
+  if (events.on_save) events.on_save(path);
+}
+
+// What a user takes away: the trained tensors, the best ones when asked for.
+void Trainer::Impl::save_result() {
+  const std::filesystem::path best = options.output_dir / "best";
+  if (options.load_best_model_at_end && state.best_loss && writes()) {
+    restore(trained(),
+            best / (adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
+  }
+  if (!writes()) return;
+  if (adapter) {
+    adapter->save(options.output_dir);
+  } else {
+    model->write_files(options.output_dir, options.save_dtype);
+  }
+}
+
+EvalReport Trainer::Impl::evaluate() const {
+  if (eval.size() == 0) refuse("there is no evaluation data");
+  BatchOptions batches = options.batches;
+  batches.shuffle = false;
+  const EpochPlan plan(eval, batches, 0);
+  EvalReport report{.step = state.global_step};
+  double sum = 0;
+  for (std::int64_t i = 0; i < plan.size(); ++i) {
+    const MicroBatch batch = plan.batch(i);
+    if (batch.num_targets == 0) continue;
+    sum += optimizer->loss_sum(batch);
+    report.num_targets += batch.num_targets;
+  }
+  if (report.num_targets == 0) refuse("no token of the evaluation data is a target");
+  report.loss = sum / static_cast<double>(report.num_targets);
+  return report;
+}
+
+EvalReport Trainer::Impl::note_evaluation(const TrainerEvents& events) {
+  EvalReport report = evaluate();
+  report.is_best = !state.best_loss || report.loss < *state.best_loss;
+  if (report.is_best) {
+    state.best_loss = report.loss;
+    state.best_step = state.global_step;
+    state.evaluations_without_better = 0;
+    if (writes()) {
+      std::filesystem::create_directories(options.output_dir / "best");
+      save_trained(options.output_dir / "best");
+    }
+  } else {
+    ++state.evaluations_without_better;
+  }
+  if (events.on_evaluate) events.on_evaluate(report);
+  return report;
+}
+
+bool Trainer::Impl::out_of_patience() const {
+  return options.early_stopping_patience > 0 &&
+         state.evaluations_without_better >= options.early_stopping_patience;
+}
+
+// One optimizer step on the next micro-batches of the epoch. `stopped` when the user asked to stop: then the state is
+// that of before.
+StepReport Trainer::Impl::take_step(const EpochPlan& plan, const TrainerEvents& events,
+                                    bool& stopped) {
+  const std::int64_t end =
+      std::min(plan.size(), state.micro_batch + options.gradient_accumulation_steps);
+  std::vector<MicroBatch> batches;
+  for (std::int64_t i = state.micro_batch; i < end; ++i) batches.push_back(plan.batch(i));
+  std::optional<StepReport> report;
+  try {
+    report = optimizer->step(batches, schedule.at(state.global_step + 1), options.seed,
+                             events.should_stop);
+  } catch (const Error& error) {
+    const std::string last =
+        last_checkpoint ? "the last good checkpoint is " + last_checkpoint->string()
+                        : std::string("no checkpoint was written yet");
+    throw Error(error.kind(), error.op(), error.rule(), error.operands(),
+                error.hint() + (error.hint().empty() ? "" : "; ") + last);
+  }
+  stopped = !report;
+  if (stopped) return {};
+  state.global_step = report->step;
+  state.micro_batch = end;
+  state.tokens_seen += report->num_tokens;
+  state.targets_seen += report->num_targets;
+  if (state.micro_batch == plan.size()) {
+    ++state.epoch;
+    state.micro_batch = 0;
+  }
+  if (events.on_step) events.on_step(*report);
+  return *report;
+}
+
+TrainResult Trainer::run(const TrainerEvents& events) {
+  Impl& run = *impl_;
+  run.prepare_output();
+  if (events.on_start) events.on_start(run.total);
+  TrainResult result;
+  if (run.out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
+  std::optional<EpochPlan> plan;
+  std::int64_t planned = -1;
+  while (run.state.global_step < run.total && result.end == TrainResult::End::kFinished) {
+    if (planned != run.state.epoch) {
+      planned = run.state.epoch;
+      plan.emplace(run.train, run.options.batches, planned);
+    }
+    bool stopped = false;
+    const StepReport report = run.take_step(*plan, events, stopped);
+    if (stopped) {
+      result.end = TrainResult::End::kStopped;
+      break;
+    }
+    result.last_loss = report.loss;
+    const bool is_last = run.state.global_step == run.total;
+    if (run.eval.size() > 0 && (is_last || run.is_due(run.options.eval_steps))) {
+      result.last_eval = run.note_evaluation(events);
+      if (run.out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
+    }
+    if (run.is_due(run.options.save_steps)) run.save_checkpoint(events);
+  }
+  run.save_checkpoint(events);
+  if (result.end != TrainResult::End::kStopped) run.save_result();
+  result.steps = run.state.global_step;
+  if (run.state.best_loss) {
+    result.best_eval = EvalReport{
+        .step = run.state.best_step, .loss = *run.state.best_loss, .is_best = true};
+  }
+  return result;
+}
+
+}  // namespace wick
