@@ -13,13 +13,14 @@ It writes
 
 where KEPT is this script's folder unless --kept says otherwise. The same packages give the same bytes.
 
-The form of a record, `word (part of speech): Definition. "Example."`, was chosen for a model of some 4 million parameters:
+The form of a record, `word (part of speech): Definition. "Example."`, was chosen for a model of some 4 million
+parameters:
 
 * One sense a record, not one headword. The prompt `word (noun):` is then answered by one definition and the end of the
   text, as in the Devil's part. With all senses in one record, most of the text would be second and later senses, which
   no prompt asks for, and a record could not fit a short context. No sense is dropped to make a record short.
-* Definitions are written as sentences, with a capital and a full stop. Bierce's are; so tuning on him does not spend its
-  few weights on learning punctuation, and a lower loss means more than a capital letter.
+* Definitions are written as sentences, with a capital and a full stop. Bierce's are; so tuning on him does not spend
+  its few weights on punctuation, and a lower loss means more than a capital letter.
 * No list of synonyms. WordNet repeats a definition under each of its synonyms, which says the same in prose; the
   lists would be a third of the tokens, and the hardest to guess.
 * An example stands only under the word it uses, and not under that word's synonyms.
@@ -228,7 +229,8 @@ DEVIL_PARTS = {
     "pp": "adjective", "p.p": "adjective", "adv": "adverb", "pro": "pronoun", "pron": "pronoun",
 }  # fmt: skip
 DEVIL_ENTRY = re.compile(
-    r"(?P<word>[A-Z][A-Z' .-]*[A-Z])(?:(?:,| or) [A-Z]+)?,? ?(?P<part>n\.pl|v\.t|v\.i|p\.p|pron|pro|pp|adj|adv|n|v|x)\.(?: and [a-z.]+\.)?\s+"
+    r"(?P<word>[A-Z][A-Z' .-]*[A-Z])(?:(?:,| or) [A-Z]+)?,? ?"
+    r"(?P<part>n\.pl|v\.t|v\.i|p\.p|pron|pro|pp|adj|adv|n|v|x)\.(?: and [a-z.]+\.)? *"
 )
 MISPRINTS = {
     "n ancient Rome": "In ancient Rome", "wealth of power": "wealth or power", "vilifed": "vilified",
@@ -246,7 +248,7 @@ UNKIND = re.compile(r"nigger|negro|mulatto", re.IGNORECASE)
 
 
 def devil_record(entry, spellings):
-    """One definition, or nothing for an entry without a part of speech, a mere reference, one that is all verse, or a slur."""
+    """One definition; nothing for an entry without a part of speech, a reference, mere verse, or a slur."""
     match = DEVIL_ENTRY.match(entry)
     if not match:
         return None
@@ -270,7 +272,7 @@ def part_of(abbreviation, definition):
 def first_paragraph(body):
     """Up to an empty line or an indented one: what follows is verse, or an anecdote."""
     lines = body.split("\n")
-    end = next((n for n, line in enumerate(lines) if n and (not line.strip() or line.startswith(" "))), len(lines))
+    end = next((n for n, line in enumerate(lines) if not line.strip() or line.startswith(" ")), len(lines))
     return lines[:end]
 
 

@@ -79,10 +79,8 @@ class Devil(unittest.TestCase):
             "ABRUPT, adj.  Sudden, like the arrival of a cannon-\nshot.  Dr. Samuel Johnson said [sic] _so_. \n\n"
             "    Spring beckons!  All things respond.\n"
         )
-        self.assertEqual(
-            self.record(entry),
-            make_data.Record("abrupt", "adjective", "Sudden, like the arrival of a cannon-shot. Dr. Samuel Johnson said so."),
-        )
+        definition = "Sudden, like the arrival of a cannon-shot. Dr. Samuel Johnson said so."
+        self.assertEqual(self.record(entry), make_data.Record("abrupt", "adjective", definition))
 
     def test_what_announces_verse_is_dropped(self):
         entry = "FROG, n.  A reptile with edible legs.  As the poet says:\n\n    O frog!\n"
@@ -162,7 +160,8 @@ class Tokenizer(unittest.TestCase):
             prompt, completion = codec.encode(row["prompt"]), codec.encode(row["completion"])
             self.assertEqual(prompt + completion, codec.encode(row["prompt"] + row["completion"]))
             self.assertEqual(codec.decode(prompt + completion), f" {row['prompt']}{row['completion']}")
-        self.assertEqual(codec.decode(codec.encode("na\u00efve \u20ac5 \U0001f600\n\tx")), " na\u00efve \u20ac5 \U0001f600\n\tx")
+        mixed = " na\u00efve \u20ac5 \U0001f600\n\tx"
+        self.assertEqual(codec.decode(codec.encode(mixed)), mixed)
 
 
 if __name__ == "__main__":
