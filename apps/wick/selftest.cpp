@@ -37,8 +37,8 @@ void compare_tokenizer(const std::filesystem::path& folder, const ComparisonSink
     const auto plain = fields.require("ids_no_special").get<std::vector<std::int32_t>>();
     encoded += tokenizer.encode(text) != ids;
     encoded += tokenizer.encode(text, {.add_special_tokens = false}) != plain;
-    decoded += tokenizer.decode(ids, false) != fields.string("decoded");
-    decoded += tokenizer.decode(ids, true) != fields.string("decoded_skip_special");
+    decoded += tokenizer.decode(plain, false) != fields.string("decoded");
+    decoded += tokenizer.decode(plain, true) != fields.string("decoded_skip_special");
     ++count;
   }
   const std::string subject = "tokenizers/" + folder.filename().string();

@@ -40,6 +40,19 @@ std::uint64_t pass_seed(std::uint64_t seed, std::int64_t step, std::size_t micro
   return mixed * 0xBF58476D1CE4E5B9u;
 }
 
+Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassContext& context,
+                  const ComputeOptions& compute) {
+  const Shape shape{batch.batch_size, batch.length};
+  const Device device = model.device();
+  const CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
+                  .segments = Tensor::from_values(batch.segments, shape, device),
+                  .context = context,
+                  .checkpointed_layers = compute.checkpointed_layers};
+  const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, device), pass);
+  return model.loss(hidden, Tensor::from_values(batch.targets, shape, device),
+                     {.reduction = LossReduction::kSum}, compute.loss_chunk_rows, context);
+}
+
 }  // namespace
 
 Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
@@ -55,22 +68,10 @@ Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOp
   }
 }
 
-Tensor Optimizer::batch_loss(const MicroBatch& batch, const PassContext& context,
-                             std::int64_t checkpointed_layers) const {
-  const Shape shape{batch.batch_size, batch.length};
-  const Device device = model_.device();
-  CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
-                  .segments = Tensor::from_values(batch.segments, shape, device),
-                  .context = context,
-                  .checkpointed_layers = checkpointed_layers};
-  const Tensor hidden = model_.hidden(Tensor::from_values(batch.ids, shape, device), pass);
-  return model_.loss(hidden, Tensor::from_values(batch.targets, shape, device),
-                     {.reduction = LossReduction::kSum}, compute_.loss_chunk_rows, context);
-}
-
-double Optimizer::loss_sum(const MicroBatch& batch) const {
+double loss_sum(const CausalLm& model, const MicroBatch& batch, std::int64_t loss_chunk_rows) {
   const NoGradGuard no_gradient;
-  return static_cast<double>(batch_loss(batch, {}, 0).item<float>());
+  const ComputeOptions compute{.loss_chunk_rows = loss_chunk_rows};
+  return static_cast<double>(batch_loss(model, batch, {}, compute).item<float>());
 }
 
 std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, double learning_rate,
@@ -89,7 +90,7 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
     if (stop && stop()) return std::nullopt;
     if (batches[i].num_targets == 0) continue;
     const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
-    const Tensor loss = scale(batch_loss(batches[i], context, compute_.checkpointed_layers), share);
+    const Tensor loss = scale(batch_loss(model_, batches[i], context, compute_), share);
     backward(loss);
     report.loss += static_cast<double>(loss.item<float>());
   }

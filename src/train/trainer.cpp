@@ -253,21 +253,29 @@ void Trainer::Impl::save_result() {
   }
 }
 
-EvalReport Trainer::Impl::evaluate() const {
-  if (eval.size() == 0) refuse("there is no evaluation data");
-  BatchOptions batches = options.batches;
-  batches.shuffle = false;
-  const EpochPlan plan(eval, batches, 0);
-  EvalReport report{.step = state.global_step};
+EvalReport evaluate_loss(const CausalLm& model, const Dataset& data, const BatchOptions& batches,
+                         std::int64_t loss_chunk_rows) {
+  BatchOptions in_order = batches;
+  in_order.shuffle = false;
+  const EpochPlan plan(data, in_order, 0);
+  EvalReport report;
   double sum = 0;
   for (std::int64_t i = 0; i < plan.size(); ++i) {
     const MicroBatch batch = plan.batch(i);
     if (batch.num_targets == 0) continue;
-    sum += optimizer->loss_sum(batch);
+    sum += loss_sum(model, batch, loss_chunk_rows);
     report.num_targets += batch.num_targets;
   }
   if (report.num_targets == 0) refuse("no token of the evaluation data is a target");
   report.loss = sum / static_cast<double>(report.num_targets);
+  return report;
+}
+
+EvalReport Trainer::Impl::evaluate() const {
+  if (eval.size() == 0) refuse("there is no evaluation data");
+  EvalReport report =
+      evaluate_loss(*model, eval, options.batches, options.compute.loss_chunk_rows);
+  report.step = state.global_step;
   return report;
 }
 

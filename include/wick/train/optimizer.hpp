@@ -37,6 +37,9 @@ struct StepReport {
   std::int64_t num_targets = 0;
 };
 
+/// Sum of the losses of a micro-batch's targets, without dropout or gradient.
+double loss_sum(const CausalLm& model, const MicroBatch& batch, std::int64_t loss_chunk_rows = 0);
+
 /// Takes optimizer steps on given micro-batches: knows of no files, epochs or schedules.
 class Optimizer {
  public:
@@ -55,9 +58,6 @@ class Optimizer {
                                  std::uint64_t seed,
                                  const std::function<bool()>& stop = nullptr);
 
-  /// Sum of the losses of a micro-batch's targets, without dropout or gradient.
-  double loss_sum(const MicroBatch& batch) const;
-
   /// Steps taken.
   std::int64_t steps() const noexcept { return steps_; }
   /// The trained tensors by name.
@@ -68,8 +68,6 @@ class Optimizer {
   void set_state(const NamedTensors& state, std::int64_t steps);
 
  private:
-  Tensor batch_loss(const MicroBatch& batch, const PassContext& context,
-                    std::int64_t checkpointed_layers) const;
   void update(StepReport& report);
   void check_finite(const StepReport& report) const;
 

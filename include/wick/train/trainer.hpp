@@ -57,6 +57,10 @@ struct EvalReport {
   bool is_best = false;
 };
 
+/// Mean loss of a model over a data set. Throws Error kArgument when no token is a target.
+EvalReport evaluate_loss(const CausalLm& model, const Dataset& data, const BatchOptions& batches,
+                         std::int64_t loss_chunk_rows = 0);
+
 /// Called while a run goes on; each may be empty.
 struct TrainerEvents {
   std::function<void(std::int64_t total_steps)> on_start;

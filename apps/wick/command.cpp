@@ -1,0 +1,215 @@
+#include "command.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/json.hpp"
+
+namespace wick::cli {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& rule) {
+  throw Error(ErrorKind::kArgument, "wick", rule);
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(separator, begin), text.size());
+    if (end > begin) parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+double parse_number(const std::string& text, const std::string& what) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
+    fail(what + ": \"" + text + "\" is not a number");
+  }
+  return value;
+}
+
+}  // namespace
+
+ExitCode exit_code_of(const Error& error) {
+  switch (error.kind()) {
+    case ErrorKind::kArgument:
+      return kUsage;
+    case ErrorKind::kIo:
+      return kFileAccess;
+    case ErrorKind::kParse:
+    case ErrorKind::kUnsupported:
+    case ErrorKind::kShape:
+    case ErrorKind::kDtype:
+      return kFileContent;
+    case ErrorKind::kOutOfMemory:
+      return kMemory;
+    default:
+      return kFailure;
+  }
+}
+
+void ModelFlags::add_to(CLI::App& command) {
+  command.add_option("--model,-m", model, "Model folder in Hugging Face's layout")->required();
+  command.add_option("--adapter,--adapter-path", adapters,
+                     "PEFT adapter folder; several as DIR=WEIGHT,DIR=WEIGHT");
+  command.add_option("--device", device, "Where to compute: cpu")->capture_default_str();
+  command
+      .add_option("--dtype", dtype,
+                  "Convert the weights: f32, bf16, f16; auto keeps them as they are stored")
+      ->capture_default_str();
+  command.add_option("--num-threads,--threads", num_threads,
+                     "CPU threads; 0 takes every processor");
+}
+
+LoadOptions ModelFlags::load_options() const {
+  if (num_threads < 0) fail("--num-threads must not be negative");
+  if (num_threads > 0) set_num_threads(num_threads);
+  return {.device = parse_device(device), .dtype = parse_dtype(dtype)};
+}
+
+void ModelFlags::attach_adapters(Model& model_to_change) const {
+  std::vector<ActiveAdapter> active;
+  for (const std::string& part : split(adapters, ',')) {
+    const std::size_t equals = part.rfind('=');
+    const std::string folder = part.substr(0, equals);
+    const double weight = equals == std::string::npos
+                              ? 1
+                              : parse_number(part.substr(equals + 1), "--adapter weight");
+    model_to_change.load_adapter(folder, folder);
+    active.push_back({folder, weight});
+  }
+  if (!active.empty()) model_to_change.set_active_adapters(active);
+}
+
+std::shared_ptr<CausalLm> ModelFlags::load_causal_lm() const {
+  const LoadOptions options = load_options();
+  auto loaded = CausalLm::load(model, options);
+  attach_adapters(*loaded);
+  return loaded;
+}
+
+void GenerateFlags::add_to(CLI::App& command) {
+  SamplingOptions& sampling = options.sampling;
+  command.add_option("--max-new-tokens,--max-tokens,-n", options.max_new_tokens,
+                     "Longest continuation")
+      ->capture_default_str();
+  command.add_option("--temperature,--temp", sampling.temperature,
+                     "0 takes the most likely token; higher is more varied")
+      ->capture_default_str();
+  command.add_option("--top-k", sampling.top_k, "Draw from the k most likely tokens; 0: all");
+  command.add_option("--top-p", sampling.top_p, "Draw from the tokens that make up p")
+      ->capture_default_str();
+  command.add_option("--min-p", sampling.min_p,
+                     "Leave out tokens below p times the most likely one");
+  command.add_option("--repetition-penalty,--repeat-penalty", sampling.repetition_penalty,
+                     "Above 1 makes tokens seen before less likely")
+      ->capture_default_str();
+  command.add_option("--repetition-context-size,--repeat-last-n",
+                     sampling.repetition_context_size, "Tokens that penalties look back; 0: all");
+  command.add_option("--presence-penalty", sampling.presence_penalty,
+                     "Subtracted once from tokens generated before");
+  command.add_option("--frequency-penalty", sampling.frequency_penalty,
+                     "Subtracted for every time that a token was generated");
+  command.add_option("--seed", sampling.seed, "Seed of the draws")->capture_default_str();
+  command.add_option("--stop", options.stop, "Text that ends a continuation; may be repeated");
+  command.add_flag("--ignore-eos", options.ignore_eos, "Go on past the model's end tokens");
+  command.add_option("--chat-template", chat_template,
+                     "How conversations are written; auto takes the model's own")
+      ->capture_default_str();
+  command.add_option("--system-prompt,--system", system_prompt, "First message of a conversation");
+}
+
+std::optional<DType> parse_dtype(const std::string& name) {
+  constexpr std::array<std::pair<std::string_view, DType>, 6> kNames{
+      {{"f32", DType::kF32},
+       {"float32", DType::kF32},
+       {"bf16", DType::kBF16},
+       {"bfloat16", DType::kBF16},
+       {"f16", DType::kF16},
+       {"float16", DType::kF16}}};
+  if (name == "auto") return std::nullopt;
+  for (const auto& [known, dtype] : kNames) {
+    if (known == name) return dtype;
+  }
+  fail("dtype \"" + name + "\" is not one of auto, f32, bf16, f16");
+}
+
+std::int64_t parse_bytes(const std::string& text) {
+  std::size_t digits = 0;
+  while (digits < text.size() && (std::isdigit(static_cast<unsigned char>(text[digits])) != 0 ||
+                                  text[digits] == '.')) {
+    ++digits;
+  }
+  std::string unit = text.substr(digits);
+  std::transform(unit.begin(), unit.end(), unit.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  constexpr std::array<std::pair<std::string_view, double>, 11> kUnits{{{"", 1},
+                                                                       {"b", 1},
+                                                                       {"k", 0x1p10},
+                                                                       {"kib", 0x1p10},
+                                                                       {"kb", 1e3},
+                                                                       {"m", 0x1p20},
+                                                                       {"mib", 0x1p20},
+                                                                       {"mb", 1e6},
+                                                                       {"g", 0x1p30},
+                                                                       {"gib", 0x1p30},
+                                                                       {"gb", 1e9}}};
+  for (const auto& [name, factor] : kUnits) {
+    if (name == unit && digits > 0) {
+      return static_cast<std::int64_t>(parse_number(text.substr(0, digits), "size") * factor);
+    }
+  }
+  fail("\"" + text + "\" is not a size such as 800MiB or 2GB");
+}
+
+std::string readable_bytes(std::int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (value < 0x1p20) return fmt::format("{:.1f} KiB", value / 0x1p10);
+  if (value < 0x1p30) return fmt::format("{:.1f} MiB", value / 0x1p20);
+  return fmt::format("{:.2f} GiB", value / 0x1p30);
+}
+
+std::string readable_seconds(double seconds) {
+  const auto whole = static_cast<std::int64_t>(std::llround(std::max(0.0, seconds)));
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+ChatTemplate choose_template(const std::string& name, const std::filesystem::path& model) {
+  return name == "auto" ? ChatTemplate::of_model(model) : ChatTemplate::named(name);
+}
+
+bool is_conversation(const std::filesystem::path& path) {
+  if (path.extension() == ".txt") return false;
+  LineReader lines(path);
+  const auto line = lines.next();
+  if (!line) return false;
+  const detail::Json record = detail::Json::parse(line->text, nullptr, false);
+  return record.is_object() && (record.contains("messages") ||
+                                (record.contains("prompt") && record["prompt"].is_array()));
+}
+
+std::int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#if defined(__APPLE__)
+  return usage.ru_maxrss;
+#else
+  return usage.ru_maxrss * std::int64_t{1024};
+#endif
+}
+
+}  // namespace wick::cli

@@ -1,0 +1,240 @@
+#include "train_flags.hpp"
+
+#include <charconv>
+
+#include "command.hpp"
+
+namespace wick::cli {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& rule) {
+  throw Error(ErrorKind::kArgument, "train", rule);
+}
+
+ModulePattern module_pattern(const std::vector<std::string>& names) {
+  ModulePattern pattern;
+  if (names.size() == 1 && names[0] == "all-linear") {
+    pattern.all_linear = true;
+  } else if (names.size() == 1 && names[0].find_first_of("*+?()[]|^$\\") != std::string::npos) {
+    pattern.regex = names[0];
+  } else {
+    pattern.suffixes = names;
+  }
+  return pattern;
+}
+
+// NAME=NUMBER
+template <class Value>
+std::pair<std::string, Value> assignment(const std::string& text, const std::string& flag) {
+  const std::size_t equals = text.rfind('=');
+  Value value{};
+  if (equals != std::string::npos && equals > 0) {
+    const char* begin = text.data() + equals + 1;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, value);
+    if (error == std::errc() && stop == end) return {text.substr(0, equals), value};
+  }
+  fail(flag + " takes NAME=NUMBER, got \"" + text + "\"");
+}
+
+}  // namespace
+
+void TrainFlags::add_model_flags(CLI::App& command) {
+  command.add_option("--model,-m", model, "Model folder in Hugging Face's layout");
+  command.add_option("--init-from-config", init_from_config,
+                     "Train a new model from scratch as this config.json describes it");
+  command.add_option("--tokenizer", tokenizer,
+                     "Folder or tokenizer.json, where it is not beside the model");
+  command.add_option("--adapter,--resume-adapter-file", adapter,
+                     "Start from this PEFT adapter instead of a fresh one");
+  command.add_option("--fine-tune-type", fine_tune_type,
+                     "lora and dora train an adapter, full trains every weight")
+      ->check(CLI::IsMember({"lora", "dora", "full"}))
+      ->capture_default_str();
+  command.add_option("--device", device, "Where to compute: cpu")->capture_default_str();
+  command
+      .add_option("--dtype", dtype,
+                  "Convert the frozen weights: f32, bf16, f16; auto keeps them as stored")
+      ->capture_default_str();
+  command.add_option("--num-threads,--threads", num_threads,
+                     "CPU threads; 0 takes every processor");
+}
+
+void TrainFlags::add_lora_flags(CLI::App& command) {
+  const std::string group = "LoRA";
+  command.add_option("--r,--lora-r,--rank", lora.r, "Rank")->capture_default_str()->group(group);
+  command.add_option("--lora-alpha", lora.lora_alpha, "Scale is lora_alpha / r")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--lora-dropout", lora.lora_dropout, "Of the adapter's input")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--target-modules", target_modules,
+                  "Names of layers (q_proj v_proj …), one regular expression, or all-linear; by "
+                  "default PEFT's choice for the model")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--exclude-modules", exclude_modules, "Layers to leave out, written likewise")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--layers-to-transform", layers_to_transform, "Numbers of decoder layers")
+      ->delimiter(',')
+      ->group(group);
+  command.add_option("--rank-pattern", rank_pattern, "NAME=RANK for layers that differ")
+      ->group(group);
+  command.add_option("--alpha-pattern", alpha_pattern, "NAME=ALPHA for layers that differ")
+      ->group(group);
+  command.add_flag("--use-rslora", lora.use_rslora, "Scale is lora_alpha / sqrt(r)")
+      ->group(group);
+  command.add_flag("--use-dora", lora.use_dora, "Train magnitudes too (DoRA)")->group(group);
+  command.add_option("--init-lora-weights", init_lora_weights, "true (Kaiming), gaussian or false")
+      ->check(CLI::IsMember({"true", "false", "gaussian"}))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void TrainFlags::add_data_flags(CLI::App& command) {
+  const std::string group = "Data";
+  command
+      .add_option("--data", data,
+                  "Folder with train.jsonl and valid.jsonl, or one .jsonl or .txt file")
+      ->required()
+      ->group(group);
+  command.add_option("--eval-data,--validation-file", eval_data, "Held-out file")->group(group);
+  command
+      .add_option("--max-seq-length,--max-length", options.batches.max_seq_length,
+                  "Longest sequence in tokens")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--loss-mask", loss_mask,
+                  "What is learnt: auto (completions, assistant turns, all of a text), all, "
+                  "last-turn")
+      ->check(CLI::IsMember({"auto", "all", "last-turn"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--chat-template", chat_template,
+                  "How {\"messages\"} are written; auto takes the model's own; with a name, "
+                  "prompts and completions are written so too")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_flag("--packing", options.batches.packing,
+                "Several samples in one row, kept apart by the mask")
+      ->group(group);
+  command
+      .add_option("--batch-size,--per-device-train-batch-size", options.batches.batch_size,
+                  "Rows of a micro-batch")
+      ->capture_default_str()
+      ->group(group);
+}
+
+void TrainFlags::add_optimizer_flags(CLI::App& command) {
+  const std::string group = "Optimizer";
+  const auto option = [&](const std::string& name, auto& value, const std::string& text) {
+    command.add_option(name, value, text)->capture_default_str()->group(group);
+  };
+  option("--learning-rate,--lr", options.learning_rate, "Peak of the schedule");
+  option("--lr-scheduler-type", scheduler, "constant, linear or cosine");
+  option("--warmup-steps", options.warmup_steps, "Steps over which the rate rises from 0");
+  option("--warmup-ratio", options.warmup_ratio, "The same as a share of all steps");
+  option("--min-lr-ratio", options.min_lr_ratio, "Share of the peak at which schedules end");
+  option("--gradient-accumulation-steps,--grad-accumulation-steps",
+         options.gradient_accumulation_steps, "Micro-batches of a step");
+  option("--weight-decay", options.optimizer.weight_decay, "Of AdamW");
+  option("--adam-beta1", options.optimizer.adam_beta1, "Of AdamW");
+  option("--adam-beta2", options.optimizer.adam_beta2, "Of AdamW");
+  option("--adam-epsilon", options.optimizer.adam_epsilon, "Of AdamW");
+  option("--max-grad-norm", options.optimizer.max_grad_norm, "Gradients are scaled down to it");
+}
+
+void TrainFlags::add_run_flags(CLI::App& command) {
+  const std::string group = "Run";
+  const auto option = [&](const std::string& name, auto& value, const std::string& text) {
+    return command.add_option(name, value, text)->capture_default_str()->group(group);
+  };
+  option("--output-dir,-o", output_dir, "Where checkpoints, metrics, report and result go");
+  option("--num-train-epochs,--epochs", options.num_train_epochs, "Passes over the data");
+  option("--max-steps,--iters", options.max_steps, "Steps; wins over epochs when above 0");
+  option("--eval-steps,--steps-per-eval", options.eval_steps, "Evaluate every n steps");
+  option("--save-steps,--save-every", options.save_steps, "Write a checkpoint every n steps");
+  option("--save-total-limit", options.save_total_limit, "Checkpoints to keep; 0: all");
+  option("--logging-steps,--steps-per-report", logging_steps, "Print every n steps");
+  option("--early-stopping-patience", options.early_stopping_patience,
+         "Stop after n evaluations without a better loss; 0: never");
+  command
+      .add_flag("--load-best-model-at-end", options.load_best_model_at_end,
+                "The result is that of the best evaluation")
+      ->group(group);
+  command
+      .add_option("--resume-from-checkpoint,--resume", resume,
+                  "Go on from a checkpoint folder, or from the latest one")
+      ->expected(0, 1)
+      ->default_str("latest")
+      ->group(group);
+  option("--seed", options.seed, "Of data order, dropout and fresh weights");
+  command
+      .add_flag("--gradient-checkpointing,--grad-checkpoint", gradient_checkpointing,
+                "Compute every layer twice to keep less")
+      ->group(group);
+  option("--memory-budget", memory_budget,
+         "Choose what is computed twice so that the run fits, for example 2GiB");
+  option("--save-dtype", save_dtype, "Dtype of fully trained weights: auto, f32, bf16, f16");
+  command.add_option("--sample-prompt", sample_prompts, "Continue it before and after training")
+      ->group(group);
+  option("--sample-tokens", sample_tokens, "Tokens of such a sample");
+  command.add_flag("--json", json, "Print JSON lines instead of text")->group(group);
+}
+
+void TrainFlags::add_to(CLI::App& command) {
+  add_model_flags(command);
+  add_data_flags(command);
+  add_lora_flags(command);
+  add_optimizer_flags(command);
+  add_run_flags(command);
+}
+
+TrainerOptions TrainFlags::trainer_options() const {
+  TrainerOptions result = options;
+  result.fine_tune_type = is_full() ? FineTuneType::kFull : FineTuneType::kLora;
+  result.output_dir = output_dir;
+  result.lr_scheduler_type = parse_schedule_type(scheduler);
+  if (!memory_budget.empty()) result.memory_budget = parse_bytes(memory_budget);
+  if (gradient_checkpointing) {
+    result.compute.checkpointed_layers = std::numeric_limits<std::int32_t>::max();
+  }
+  result.save_dtype = parse_dtype(save_dtype);
+  if (logging_steps < 1) fail("--logging-steps must be at least 1");
+  return result;
+}
+
+LoraConfig TrainFlags::lora_config() const {
+  LoraConfig config = lora;
+  config.use_dora = config.use_dora || fine_tune_type == "dora";
+  config.target_modules = module_pattern(target_modules);
+  config.exclude_modules = module_pattern(exclude_modules);
+  if (!layers_to_transform.empty()) config.layers_to_transform = layers_to_transform;
+  for (const std::string& text : rank_pattern) {
+    config.rank_pattern.push_back(assignment<std::int64_t>(text, "--rank-pattern"));
+  }
+  for (const std::string& text : alpha_pattern) {
+    config.alpha_pattern.push_back(assignment<double>(text, "--alpha-pattern"));
+  }
+  if (init_lora_weights == "gaussian") config.init_lora_weights = LoraInit::kGaussian;
+  if (init_lora_weights == "false") config.init_lora_weights = LoraInit::kNone;
+  if (config.r < 1) fail("--r must be at least 1");
+  if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) {
+    fail("--lora-dropout must be at least 0 and less than 1");
+  }
+  return config;
+}
+
+LossMask TrainFlags::mask() const {
+  if (loss_mask == "all") return LossMask::kAll;
+  return loss_mask == "last-turn" ? LossMask::kLastTurn : LossMask::kAuto;
+}
+
+}  // namespace wick::cli
