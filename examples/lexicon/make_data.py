@@ -304,7 +304,7 @@ def shorten(sentences):
         if ANNOUNCES.search(sentence) or len(longer) > (COMPLETION_LIMIT if kept else FIRST_SENTENCE_LIMIT):
             break
         kept = longer
-    return kept
+    return kept if kept.count('"') % 2 == 0 else kept + '"'  # a quotation that goes on in what is cut
 
 
 def split_devil(records):

@@ -106,6 +106,12 @@ class Devil(unittest.TestCase):
         self.assertLessEqual(len(definition), make_data.COMPLETION_LIMIT)
         self.assertTrue(definition.endswith("so."))
 
+    def test_a_quotation_that_is_cut_is_closed(self):
+        entry = 'SALAD, n.  A herb.  "God rewards the good.  ' + "Oil and vinegar. " * 20 + 'It ends."\n'
+        definition = self.record(entry).definition
+        self.assertLessEqual(len(definition), make_data.COMPLETION_LIMIT + 1)
+        self.assertTrue(definition.endswith('vinegar."'))
+
 
 class Files(unittest.TestCase):
     def test_an_index_cuts_the_text(self):
