@@ -16,9 +16,7 @@ namespace wick::cli {
 
 namespace {
 
-[[noreturn]] void fail(const std::string& rule) {
-  throw Error(ErrorKind::kArgument, "wick", rule);
-}
+[[noreturn]] void fail(const std::string& rule) { throw Error(ErrorKind::kArgument, "wick", rule); }
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -84,9 +82,8 @@ void ModelFlags::attach_adapters(Model& model_to_change) const {
   for (const std::string& part : split(adapters, ',')) {
     const std::size_t equals = part.rfind('=');
     const std::string folder = part.substr(0, equals);
-    const double weight = equals == std::string::npos
-                              ? 1
-                              : parse_number(part.substr(equals + 1), "--adapter weight");
+    const double weight =
+        equals == std::string::npos ? 1 : parse_number(part.substr(equals + 1), "--adapter weight");
     model_to_change.load_adapter(folder, folder);
     active.push_back({folder, weight});
   }
@@ -102,22 +99,25 @@ std::shared_ptr<CausalLm> ModelFlags::load_causal_lm() const {
 
 void GenerateFlags::add_to(CLI::App& command) {
   SamplingOptions& sampling = options.sampling;
-  command.add_option("--max-new-tokens,--max-tokens,-n", options.max_new_tokens,
-                     "Longest continuation")
+  command
+      .add_option("--max-new-tokens,--max-tokens,-n", options.max_new_tokens,
+                  "Longest continuation")
       ->capture_default_str();
-  command.add_option("--temperature,--temp", sampling.temperature,
-                     "0 takes the most likely token; higher is more varied")
+  command
+      .add_option("--temperature,--temp", sampling.temperature,
+                  "0 takes the most likely token; higher is more varied")
       ->capture_default_str();
   command.add_option("--top-k", sampling.top_k, "Draw from the k most likely tokens; 0: all");
   command.add_option("--top-p", sampling.top_p, "Draw from the tokens that make up p")
       ->capture_default_str();
   command.add_option("--min-p", sampling.min_p,
                      "Leave out tokens below p times the most likely one");
-  command.add_option("--repetition-penalty,--repeat-penalty", sampling.repetition_penalty,
-                     "Above 1 makes tokens seen before less likely")
+  command
+      .add_option("--repetition-penalty,--repeat-penalty", sampling.repetition_penalty,
+                  "Above 1 makes tokens seen before less likely")
       ->capture_default_str();
-  command.add_option("--repetition-context-size,--repeat-last-n",
-                     sampling.repetition_context_size, "Tokens that penalties look back; 0: all");
+  command.add_option("--repetition-context-size,--repeat-last-n", sampling.repetition_context_size,
+                     "Tokens that penalties look back; 0: all");
   command.add_option("--presence-penalty", sampling.presence_penalty,
                      "Subtracted once from tokens generated before");
   command.add_option("--frequency-penalty", sampling.frequency_penalty,
@@ -125,20 +125,20 @@ void GenerateFlags::add_to(CLI::App& command) {
   command.add_option("--seed", sampling.seed, "Seed of the draws")->capture_default_str();
   command.add_option("--stop", options.stop, "Text that ends a continuation; may be repeated");
   command.add_flag("--ignore-eos", options.ignore_eos, "Go on past the model's end tokens");
-  command.add_option("--chat-template", chat_template,
-                     "How conversations are written; auto takes the model's own")
+  command
+      .add_option("--chat-template", chat_template,
+                  "How conversations are written; auto takes the model's own")
       ->capture_default_str();
   command.add_option("--system-prompt,--system", system_prompt, "First message of a conversation");
 }
 
 std::optional<DType> parse_dtype(const std::string& name) {
-  constexpr std::array<std::pair<std::string_view, DType>, 6> kNames{
-      {{"f32", DType::kF32},
-       {"float32", DType::kF32},
-       {"bf16", DType::kBF16},
-       {"bfloat16", DType::kBF16},
-       {"f16", DType::kF16},
-       {"float16", DType::kF16}}};
+  constexpr std::array<std::pair<std::string_view, DType>, 6> kNames{{{"f32", DType::kF32},
+                                                                      {"float32", DType::kF32},
+                                                                      {"bf16", DType::kBF16},
+                                                                      {"bfloat16", DType::kBF16},
+                                                                      {"f16", DType::kF16},
+                                                                      {"float16", DType::kF16}}};
   if (name == "auto") return std::nullopt;
   for (const auto& [known, dtype] : kNames) {
     if (known == name) return dtype;
@@ -148,24 +148,24 @@ std::optional<DType> parse_dtype(const std::string& name) {
 
 std::int64_t parse_bytes(const std::string& text) {
   std::size_t digits = 0;
-  while (digits < text.size() && (std::isdigit(static_cast<unsigned char>(text[digits])) != 0 ||
-                                  text[digits] == '.')) {
+  while (digits < text.size() &&
+         (std::isdigit(static_cast<unsigned char>(text[digits])) != 0 || text[digits] == '.')) {
     ++digits;
   }
   std::string unit = text.substr(digits);
   std::transform(unit.begin(), unit.end(), unit.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   constexpr std::array<std::pair<std::string_view, double>, 11> kUnits{{{"", 1},
-                                                                       {"b", 1},
-                                                                       {"k", 0x1p10},
-                                                                       {"kib", 0x1p10},
-                                                                       {"kb", 1e3},
-                                                                       {"m", 0x1p20},
-                                                                       {"mib", 0x1p20},
-                                                                       {"mb", 1e6},
-                                                                       {"g", 0x1p30},
-                                                                       {"gib", 0x1p30},
-                                                                       {"gb", 1e9}}};
+                                                                        {"b", 1},
+                                                                        {"k", 0x1p10},
+                                                                        {"kib", 0x1p10},
+                                                                        {"kb", 1e3},
+                                                                        {"m", 0x1p20},
+                                                                        {"mib", 0x1p20},
+                                                                        {"mb", 1e6},
+                                                                        {"g", 0x1p30},
+                                                                        {"gib", 0x1p30},
+                                                                        {"gb", 1e9}}};
   for (const auto& [name, factor] : kUnits) {
     if (name == unit && digits > 0) {
       return static_cast<std::int64_t>(parse_number(text.substr(0, digits), "size") * factor);

@@ -97,8 +97,7 @@ void append_flag(const CLI::App& command, const std::string& path, const std::st
                  const YAML::Node& value, const std::vector<std::string>& given,
                  std::vector<std::string>& flags) {
   const std::string name = flag_name(key);
-  const std::string where =
-      path + ": line " + std::to_string(value.Mark().line + 1) + ": " + key;
+  const std::string where = path + ": line " + std::to_string(value.Mark().line + 1) + ": " + key;
   const CLI::Option* option = find_option(command, name);
   if (option == nullptr || name == "config" || name == "help") {
     fail(ErrorKind::kArgument,

@@ -98,7 +98,8 @@ int run_generate(const Flags& flags) {
     const auto rate = [](std::int64_t tokens, double seconds) {
       return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
     };
-    fmt::print(stderr, "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s\n",
+    fmt::print(stderr,
+               "prompt: {} tokens, {:.1f} tokens/s; generated: {} tokens, {:.1f} tokens/s\n",
                stats.num_prompt_tokens, rate(stats.num_prompt_tokens, stats.prefill_seconds),
                stats.num_generated_tokens, rate(stats.num_generated_tokens, stats.decode_seconds));
   }
@@ -114,10 +115,9 @@ int run_chat(const ModelFlags& model_flags, const GenerateFlags& flags) {
   const Tokenizer tokenizer = Tokenizer::from_file(model_flags.model);
   const ChatTemplate how = choose_template(flags.chat_template, model_flags.model);
   const auto model = model_flags.load_causal_lm();
-  ChatSession session(model, tokenizer, how,
-                      {.generate = flags.options,
-                       .system_prompt = flags.system_prompt,
-                       .drop_oldest_turns = true});
+  ChatSession session(
+      model, tokenizer, how,
+      {.generate = flags.options, .system_prompt = flags.system_prompt, .drop_oldest_turns = true});
   std::signal(SIGINT, on_cancel);
   fmt::print(stderr, "Type a message; /reset begins anew, an empty line or Ctrl-D ends.\n");
   std::string line;

@@ -76,14 +76,15 @@ Json model_json(const std::filesystem::path& folder, bool tensors) {
 Json adapter_json(const std::filesystem::path& folder, bool tensors) {
   const std::filesystem::path path = folder / "adapter_config.json";
   const LoraConfig config = parse_lora_config(detail::read_text_file(path), path.string());
-  Json json{{"kind", "adapter"},
-            {"r", config.r},
-            {"lora_alpha", config.lora_alpha},
-            {"lora_dropout", config.lora_dropout},
-            {"use_rslora", config.use_rslora},
-            {"use_dora", config.use_dora},
-            {"base_model_name_or_path", config.base_model_name_or_path},
-            {"target_modules", detail::parse_json(to_json(config), path.string())["target_modules"]}};
+  Json json{
+      {"kind", "adapter"},
+      {"r", config.r},
+      {"lora_alpha", config.lora_alpha},
+      {"lora_dropout", config.lora_dropout},
+      {"use_rslora", config.use_rslora},
+      {"use_dora", config.use_dora},
+      {"base_model_name_or_path", config.base_model_name_or_path},
+      {"target_modules", detail::parse_json(to_json(config), path.string())["target_modules"]}};
   json.update(weights_json(Weights::open(folder / "adapter_model.safetensors"), tensors));
   return json;
 }
@@ -92,8 +93,9 @@ Json checkpoint_json(const std::filesystem::path& folder, bool tensors) {
   Json json{{"kind", "checkpoint"}};
   json.update(detail::read_json_file(folder / "trainer_state.json"));
   const bool is_adapter = std::filesystem::exists(folder / "adapter_config.json");
-  const Json trained = is_adapter ? adapter_json(folder, tensors)
-                                  : weights_json(Weights::open(folder / "model.safetensors"), tensors);
+  const Json trained = is_adapter
+                           ? adapter_json(folder, tensors)
+                           : weights_json(Weights::open(folder / "model.safetensors"), tensors);
   json["trained"] = trained;
   return json;
 }

@@ -134,8 +134,7 @@ int run_merge(const MergeFlags& flags) {
     throw Error(ErrorKind::kArgument, "merge", "--adapter is needed");
   }
   const auto model = flags.model.load_causal_lm();
-  model->save_merged(flags.output, parse_dtype(flags.output_dtype),
-                     parse_bytes(flags.shard_size));
+  model->save_merged(flags.output, parse_dtype(flags.output_dtype), parse_bytes(flags.shard_size));
   fmt::print("merged {} into {}\n", flags.model.adapters, flags.output.string());
   return kSuccess;
 }

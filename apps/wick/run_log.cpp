@@ -65,8 +65,8 @@ void RunLog::load_earlier(const std::filesystem::path& path, std::int64_t resume
         evaluations_.push_back({json["step"], json["eval_loss"]});
       } else if (json.contains("loss")) {
         steps_.push_back({json["step"], json["loss"], json["grad_norm"], json["learning_rate"],
-                          json["tokens_per_second"], json["num_tokens"],
-                          json["peak_memory_bytes"], json["seconds"]});
+                          json["tokens_per_second"], json["num_tokens"], json["peak_memory_bytes"],
+                          json["seconds"]});
       }
     }
   }
@@ -114,8 +114,8 @@ void RunLog::step(const StepReport& report) {
 
 void RunLog::show(const StepRecord& record) {
   if (options_.json) return;
-  const bool is_due = record.step == 1 || record.step == total_steps_ ||
-                      record.step % options_.logging_steps == 0;
+  const bool is_due =
+      record.step == 1 || record.step == total_steps_ || record.step % options_.logging_steps == 0;
   if (!is_terminal_ && !is_due) return;
   const double per_step = record.seconds / static_cast<double>(own_steps_);
   const double left = per_step * static_cast<double>(total_steps_ - record.step);

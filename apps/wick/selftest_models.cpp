@@ -26,10 +26,8 @@ constexpr double kAbsent = std::numeric_limits<double>::infinity();
 
 // The steps that every adapter's reference run took.
 constexpr std::int64_t kSteps = 10;
-constexpr Schedule kSchedule{.type = ScheduleType::kCosine,
-                             .learning_rate = 2e-2,
-                             .warmup_steps = 2,
-                             .total_steps = kSteps};
+constexpr Schedule kSchedule{
+    .type = ScheduleType::kCosine, .learning_rate = 2e-2, .warmup_steps = 2, .total_steps = kSteps};
 constexpr OptimizerOptions kOptimizer{.weight_decay = 0.01, .max_grad_norm = 1.0};
 
 class Subject {
@@ -114,7 +112,8 @@ void compare_greedy(const Subject& subject, const CausalLm& model, const Expecte
   while (prompt < ids.size() && prompt < input_ids.size() && ids[prompt] == input_ids[prompt]) {
     ++prompt;
   }
-  const std::vector<std::vector<std::int32_t>> prompts{{ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(prompt)}};
+  const std::vector<std::vector<std::int32_t>> prompts{
+      {ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(prompt)}};
   GenerateOptions options;
   options.max_new_tokens = static_cast<std::int64_t>(ids.size() - prompt);
   options.ignore_eos = true;
@@ -171,10 +170,9 @@ void compare_adapter(const std::filesystem::path& folder, const std::filesystem:
   if (!expected.contains("train.losses")) return;
   compare_training(subject, *model, batch, expected, *adapter);
   // Ten steps away from the same start, two runs differ as their trained tensors may.
-  subject.compare(
-      "logits after training",
-      relative_norm_error(logits_of(*model, ids), expected.values("trained_logits")),
-      kTrainedLimit);
+  subject.compare("logits after training",
+                  relative_norm_error(logits_of(*model, ids), expected.values("trained_logits")),
+                  kTrainedLimit);
   model->merge_adapters();
   subject.compare("merged logits",
                   relative_norm_error(logits_of(*model, ids), expected.values("merged_logits")),

@@ -41,9 +41,8 @@ std::shared_ptr<CausalLm> make_model(const TrainFlags& flags) {
   }
   if (!flags.init_from_config.empty()) {
     if (!flags.is_full()) fail("a new model is trained in full: add --fine-tune-type full");
-    const ModelConfig config =
-        parse_model_config(detail::read_text_file(flags.init_from_config),
-                           flags.init_from_config.string());
+    const ModelConfig config = parse_model_config(detail::read_text_file(flags.init_from_config),
+                                                  flags.init_from_config.string());
     return CausalLm::create(config, flags.options.seed, device);
   }
   LoadOptions options{.device = device, .dtype = parse_dtype(flags.dtype)};

@@ -48,8 +48,9 @@ void TrainFlags::add_model_flags(CLI::App& command) {
                      "Folder or tokenizer.json, where it is not beside the model");
   command.add_option("--adapter,--resume-adapter-file", adapter,
                      "Start from this PEFT adapter instead of a fresh one");
-  command.add_option("--fine-tune-type", fine_tune_type,
-                     "lora and dora train an adapter, full trains every weight")
+  command
+      .add_option("--fine-tune-type", fine_tune_type,
+                  "lora and dora train an adapter, full trains every weight")
       ->check(CLI::IsMember({"lora", "dora", "full"}))
       ->capture_default_str();
   command.add_option("--device", device, "Where to compute: cpu")->capture_default_str();
@@ -86,8 +87,7 @@ void TrainFlags::add_lora_flags(CLI::App& command) {
       ->group(group);
   command.add_option("--alpha-pattern", alpha_pattern, "NAME=ALPHA for layers that differ")
       ->group(group);
-  command.add_flag("--use-rslora", lora.use_rslora, "Scale is lora_alpha / sqrt(r)")
-      ->group(group);
+  command.add_flag("--use-rslora", lora.use_rslora, "Scale is lora_alpha / sqrt(r)")->group(group);
   command.add_flag("--use-dora", lora.use_dora, "Train magnitudes too (DoRA)")->group(group);
   command.add_option("--init-lora-weights", init_lora_weights, "true (Kaiming), gaussian or false")
       ->check(CLI::IsMember({"true", "false", "gaussian"}))

@@ -31,7 +31,7 @@ bool all_finite(const Json& json) {
 
 std::string read_text_file(const std::filesystem::path& path) {
   const Descriptor file(path, O_RDONLY, "cannot be read");
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.number(), &status) == 0 && S_ISDIR(status.st_mode)) {
     throw Error(ErrorKind::kIo, path.string(), "is a folder, not a file");
   }
@@ -90,9 +90,9 @@ const Json& JsonFields::require(std::string_view key) const {
 
 std::int64_t JsonFields::integer(std::string_view key) const {
   const Json& value = require(key);
-  const bool fits = value.is_number_integer() &&
-                    (!value.is_number_unsigned() ||
-                     value.get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+  const bool fits =
+      value.is_number_integer() &&
+      (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
   if (!fits) fail(key, "must be an integer of 64 bits, got " + describe(value));
   return value.get<std::int64_t>();
 }

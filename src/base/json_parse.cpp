@@ -59,7 +59,8 @@ class TreeReader final : public JsonEvents {
 
 class KeyReader final : public JsonEvents {
  public:
-  KeyReader(std::string_view text, std::string_view member) : JsonEvents(text, ""), member_(member) {}
+  KeyReader(std::string_view text, std::string_view member)
+      : JsonEvents(text, ""), member_(member) {}
 
   std::vector<std::string> take() { return std::move(keys_); }
 

@@ -15,12 +15,11 @@ namespace wick::detail {
 std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   // Not O_RDONLY alone: opening a pipe that nobody writes to would wait for ever.
   const Descriptor file(path, O_RDONLY | O_NONBLOCK, "cannot be read");
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.number(), &status) != 0) throw_io(path, "cannot be read", errno);
   if (!S_ISREG(status.st_mode)) {
-    throw Error(
-        ErrorKind::kIo, path.string(),
-        S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not an ordinary file");
+    throw Error(ErrorKind::kIo, path.string(),
+                S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not an ordinary file");
   }
   // SAFETY: owned by the shared pointer in the same expression; the constructor is private, so make_shared cannot.
   std::shared_ptr<MappedFile> mapped(new MappedFile(path));

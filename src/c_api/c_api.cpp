@@ -147,8 +147,8 @@ wick_status wick_adapter_create(wick_model* model, const char* name, int64_t r, 
     config.r = r;
     config.lora_alpha = lora_alpha;
     config.target_modules = targets_of(target_modules);
-    model->model->add_adapter(
-        name, wick::LoraAdapter::create(config, model->model->lora_host(), seed));
+    model->model->add_adapter(name,
+                              wick::LoraAdapter::create(config, model->model->lora_host(), seed));
   });
 }
 
@@ -205,11 +205,11 @@ wick_status wick_trainer_create(wick_model* model, const char* name, double lear
     wick::DatasetOptions data{.max_seq_length = max_seq_length};
     const auto& eos = model->model->config().eos_token_ids;
     if (!eos.empty()) data.eos_token_id = static_cast<std::int32_t>(eos[0]);
-    *trainer = std::make_unique<wick_trainer>(
-                   wick_trainer{*model, adapter,
-                                wick::Optimizer(*model->model, adapter->tensors(), {}), data,
-                                learning_rate})
-                   .release();
+    *trainer =
+        std::make_unique<wick_trainer>(
+            wick_trainer{*model, adapter, wick::Optimizer(*model->model, adapter->tensors(), {}),
+                         data, learning_rate})
+            .release();
   });
 }
 
@@ -232,8 +232,7 @@ wick_status wick_train_step(wick_trainer* trainer, const char* const* texts, int
     std::vector<wick::Sample> samples;
     for (std::int64_t i = 0; i < data.size(); ++i) samples.push_back(data[i]);
     const wick::MicroBatch batch = wick::pad_samples(samples);
-    const auto report =
-        trainer->optimizer.step(std::span(&batch, 1), trainer->learning_rate, 0);
+    const auto report = trainer->optimizer.step(std::span(&batch, 1), trainer->learning_rate, 0);
     *loss = report->loss;
   });
 }

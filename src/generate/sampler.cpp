@@ -34,9 +34,8 @@ bool comes_before(const Candidate& a, const Candidate& b) {
 
 void check_range(const char* name, double value, double least, double most) {
   if (value >= least && value <= most) return;  // NaN is in no range
-  const std::string range = most == kMost
-                                ? fmt::format("finite and at least {}", least)
-                                : fmt::format("in [{}, {}]", least, most);
+  const std::string range = most == kMost ? fmt::format("finite and at least {}", least)
+                                          : fmt::format("in [{}, {}]", least, most);
   refuse(fmt::format("{} must be {}, got {}", name, range, value));
 }
 

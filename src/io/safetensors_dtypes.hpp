@@ -11,8 +11,8 @@ namespace wick::detail {
 /// A data type of the safetensors format.
 struct SafetensorsDType {
   std::string_view word;
-  std::uint64_t bits;           ///< of one element
-  std::optional<DType> dtype;   ///< Wick's, where there is one
+  std::uint64_t bits;          ///< of one element
+  std::optional<DType> dtype;  ///< Wick's, where there is one
 };
 
 /// By its word; nullptr for an unknown one.

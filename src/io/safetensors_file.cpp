@@ -23,7 +23,8 @@ namespace {
 // A bool that is neither 0 nor 1 would be undefined behaviour wherever it is read.
 void check_bools(std::span<const std::byte> bytes, const std::string& where,
                  const std::string& name) {
-  const auto bad = std::find_if(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; });
+  const auto bad =
+      std::find_if(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; });
   if (bad == bytes.end()) return;
   throw Error(ErrorKind::kParse, where,
               fmt::format("{}: element {} is {}, which is no BOOL (0 or 1)", name,
@@ -75,8 +76,8 @@ Tensor SafetensorsFile::tensor(std::string_view name) const {
   const auto bytes = impl_->file->bytes().subspan(static_cast<std::size_t>(info.offset),
                                                   static_cast<std::size_t>(info.num_bytes));
   if (*dtype->dtype == DType::kBool) check_bools(bytes, where, what);
-  return Tensor::from_external(bytes, *dtype->dtype, Shape(std::span<const std::int64_t>(info.shape)),
-                               impl_->file);
+  return Tensor::from_external(bytes, *dtype->dtype,
+                               Shape(std::span<const std::int64_t>(info.shape)), impl_->file);
 }
 
 }  // namespace wick

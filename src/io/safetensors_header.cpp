@@ -138,7 +138,8 @@ bool HeaderReader::number_unsigned(number_unsigned_t value) {
     auto& shape = *entry_->second.shape;
     if (value > std::uint64_t{INT64_MAX}) return refuse_value(std::to_string(value));
     if (shape.size() == kMostDimensions) {
-      fail(fmt::format("tensor {}: shape has more than {} dimensions", quote(name_), kMostDimensions));
+      fail(fmt::format("tensor {}: shape has more than {} dimensions", quote(name_),
+                       kMostDimensions));
     }
     shape.push_back(value);
   } else if (place() == Place::kOffsets) {
@@ -177,7 +178,8 @@ bool HeaderReader::refuse_value(const std::string& got) {
     case Place::kShape:
       fail(fmt::format("{}: a size must be an integer from 0 to 2^63 - 1, got {}", tensor, value));
     case Place::kOffsets:
-      fail(fmt::format("{}: an offset must be an integer from 0 to 2^64 - 1, got {}", tensor, value));
+      fail(fmt::format("{}: an offset must be an integer from 0 to 2^64 - 1, got {}", tensor,
+                       value));
     case Place::kTensor:
       if (field_ == "dtype") fail(fmt::format("{}: dtype must be a string, got {}", tensor, value));
       if (field_ == "shape" || field_ == "data_offsets") {
@@ -197,18 +199,19 @@ std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
 }
 
 // The bytes that dtype and shape call for.
-std::uint64_t bytes_of(const std::string& name, const Entry& entry, const SafetensorsDType& dtype, std::string_view where) {
+std::uint64_t bytes_of(const std::string& name, const Entry& entry, const SafetensorsDType& dtype,
+                       std::string_view where) {
   std::optional<std::uint64_t> bits = dtype.bits;
   for (const std::uint64_t size : *entry.shape) {
     if (bits) bits = product(*bits, size);
   }
   if (!bits) {
-    refuse(where, fmt::format("{}: the size of shape [{}] overflows", name,
-                              fmt::join(*entry.shape, ",")));
+    refuse(where,
+           fmt::format("{}: the size of shape [{}] overflows", name, fmt::join(*entry.shape, ",")));
   }
   if (*bits % 8 != 0) {
-    refuse(where, fmt::format("{}: {} elements of {} bits are no whole number of bytes",
-                              name, *bits / dtype.bits, dtype.bits));
+    refuse(where, fmt::format("{}: {} elements of {} bits are no whole number of bytes", name,
+                              *bits / dtype.bits, dtype.bits));
   }
   return *bits / 8;
 }
@@ -231,8 +234,9 @@ TensorInfo check_entry(const std::string& name, const Entry& entry, std::uint64_
   const std::uint64_t begin = entry.offsets->front();
   const std::uint64_t end = entry.offsets->back();
   if (begin > end || end > data_bytes) {
-    refuse(where, fmt::format("{}: data_offsets [{},{}] do not lie within the {} bytes of data",
-                              name, begin, end, data_bytes),
+    refuse(where,
+           fmt::format("{}: data_offsets [{},{}] do not lie within the {} bytes of data", name,
+                       begin, end, data_bytes),
            end > data_bytes && begin <= end ? "the file may be cut short" : "");
   }
   const std::uint64_t needed = bytes_of(name, entry, *dtype, where);
@@ -278,8 +282,9 @@ void check_coverage(const TensorInfos& tensors, std::uint64_t data_bytes, std::s
 
 bool begins_with(std::span<const std::byte> file, std::string_view magic) {
   return file.size() >= magic.size() &&
-         std::equal(magic.begin(), magic.end(), file.begin(),
-                    [](char a, std::byte b) { return static_cast<unsigned char>(a) == std::to_integer<unsigned char>(b); });
+         std::equal(magic.begin(), magic.end(), file.begin(), [](char a, std::byte b) {
+           return static_cast<unsigned char>(a) == std::to_integer<unsigned char>(b);
+         });
 }
 
 // What the file may be instead.
@@ -296,20 +301,23 @@ std::string hint_for(std::span<const std::byte> file) {
 
 std::string header_text(std::span<const std::byte> file, std::string_view where) {
   if (file.size() < kSafetensorsLengthBytes) {
-    refuse(where, fmt::format("the file has {} bytes; a safetensors file has 8 at least", file.size()));
+    refuse(where,
+           fmt::format("the file has {} bytes; a safetensors file has 8 at least", file.size()));
   }
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < kSafetensorsLengthBytes; ++i) {
     length |= std::to_integer<std::uint64_t>(file[i]) << (8 * i);
   }
   if (length > kLongestSafetensorsHeader) {
-    refuse(where, fmt::format("the header's length is {}; at most {} are allowed", length,
-                              kLongestSafetensorsHeader),
+    refuse(where,
+           fmt::format("the header's length is {}; at most {} are allowed", length,
+                       kLongestSafetensorsHeader),
            hint_for(file));
   }
   const std::size_t in_file = file.size() - kSafetensorsLengthBytes;
   if (length > in_file) {
-    refuse(where, fmt::format("the header's length is {}, but only {} bytes follow", length, in_file),
+    refuse(where,
+           fmt::format("the header's length is {}, but only {} bytes follow", length, in_file),
            hint_for(file).empty() ? "the file may be cut short" : hint_for(file));
   }
   const auto header = file.subspan(kSafetensorsLengthBytes, static_cast<std::size_t>(length));
@@ -321,7 +329,8 @@ std::string header_text(std::span<const std::byte> file, std::string_view where)
 
 }  // namespace
 
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std::string_view where) {
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file,
+                                           std::string_view where) {
   const std::string text = header_text(file, where);
   if (!text.starts_with('{')) {
     refuse(where, fmt::format("byte {}: the header must begin with {{", kSafetensorsLengthBytes),

@@ -72,7 +72,8 @@ std::string make_header(const std::vector<const Entry*>& order,
   std::vector<std::string> members;
   if (!metadata.empty()) {
     std::vector<std::string> pairs;
-    for (const auto& [key, value] : metadata) pairs.push_back(json_text(key) + ":" + json_text(value));
+    for (const auto& [key, value] : metadata)
+      pairs.push_back(json_text(key) + ":" + json_text(value));
     members.push_back(fmt::format("\"__metadata__\":{{{}}}", fmt::join(pairs, ",")));
   }
   std::uint64_t offset = 0;
@@ -80,8 +81,7 @@ std::string make_header(const std::vector<const Entry*>& order,
     const Tensor& tensor = entry->second;
     const std::uint64_t end = offset + bytes_of(tensor);
     members.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                                  json_text(entry->first),
-                                  detail::safetensors_word(tensor.dtype()),
+                                  json_text(entry->first), detail::safetensors_word(tensor.dtype()),
                                   fmt::join(tensor.shape().dims(), ","), offset, end));
     offset = end;
   }

@@ -47,7 +47,8 @@ bool is_there(const fs::path& path) {
     hint = fmt::format("the folder has {}", fmt::join(others, ", "));
   } else if (!pickled.empty()) {
     hint = fmt::format(
-        "the folder has {}: pickled PyTorch files, which Wick does not read; convert them to safetensors",
+        "the folder has {}: pickled PyTorch files, which Wick does not read; convert them to "
+        "safetensors",
         fmt::join(pickled, ", "));
   }
   throw Error(ErrorKind::kIo, folder.string(),
@@ -57,7 +58,8 @@ bool is_there(const fs::path& path) {
 // An index must not lead out of its folder.
 void check_shard_name(const fs::path& index, const std::string& shard) {
   const fs::path path(shard);
-  const bool leads_out = path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
+  const bool leads_out =
+      path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
   if (shard.empty() || leads_out) {
     refuse(index, fmt::format("weight_map names the file {}; it must be one in the same folder",
                               detail::quote(shard)));
@@ -130,8 +132,7 @@ void Weights::check_against(const std::map<std::string, std::string>& weight_map
                             const fs::path& index) const {
   for (const auto& [name, shard] : weight_map) {
     const auto found = file_index_.find(name);
-    if (found == file_index_.end() ||
-        files_[found->second].path() != index.parent_path() / shard) {
+    if (found == file_index_.end() || files_[found->second].path() != index.parent_path() / shard) {
       refuse(index, fmt::format("weight_map says that {} has tensor {}, but it does not", shard,
                                 detail::quote(name)));
     }

@@ -181,8 +181,8 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
     throw Error(ErrorKind::kShape, "hidden", "ids must be [B,T], got " + to_string(ids.shape()));
   }
   const std::int64_t seen = pass.cache == nullptr ? 0 : pass.cache->length();
-  const Tensor positions = pass.positions.defined() ? pass.positions
-                                                    : positions_after(seen, ids.dim(1), device_);
+  const Tensor positions =
+      pass.positions.defined() ? pass.positions : positions_after(seen, ids.dim(1), device_);
   Tensor x = cast(embedding(embed_tokens_, ids), DType::kF32);
   for (const Layer& layer : layers_) {
     if (layer.index < pass.checkpointed_layers && grad_enabled()) {
@@ -233,8 +233,7 @@ Tensor CausalLm::adapted_head_loss(const Tensor& x, const Tensor& targets,
     }
     const Tensor chunk_targets = slice(targets, 0, begin, end);
     const auto segment = [this, chunk, chunk_targets, context](const std::vector<Tensor>& inputs) {
-      return std::vector<Tensor>{
-          cross_entropy(logits(inputs[0], context), chunk_targets, chunk)};
+      return std::vector<Tensor>{cross_entropy(logits(inputs[0], context), chunk_targets, chunk)};
     };
     total = add(total, checkpoint(segment, {slice(x, 0, begin, end)})[0]);
   }

@@ -60,10 +60,10 @@ LoraHost Model::lora_host() const {
 void Model::set_trainable(bool trainable) {
   for (const auto& [name, tensor] : parameters_) {
     if (trainable && tensor.dtype() != DType::kF32) {
-      throw Error(ErrorKind::kDtype, "set_trainable",
-                  name + " is " + std::string(to_string(tensor.dtype())) +
-                      "; weights are trained in f32",
-                  {}, "load the model with dtype f32");
+      throw Error(
+          ErrorKind::kDtype, "set_trainable",
+          name + " is " + std::string(to_string(tensor.dtype())) + "; weights are trained in f32",
+          {}, "load the model with dtype f32");
     }
   }
   for (const auto& [name, tensor] : parameters_) tensor.set_requires_grad(trainable);
@@ -97,8 +97,8 @@ void Model::set_active_adapters(const std::vector<ActiveAdapter>& active) {
     if (adapters_.contains(one.name)) continue;
     std::string known;
     for (const auto& [name, adapter] : adapters_) known += (known.empty() ? "" : ", ") + name;
-    fail("set_active_adapters",
-         "no adapter is named \"" + one.name + "\"; there are: " + (known.empty() ? "none" : known));
+    fail("set_active_adapters", "no adapter is named \"" + one.name +
+                                    "\"; there are: " + (known.empty() ? "none" : known));
   }
   for (const auto& linear : linears_) {
     std::vector<WeightedLora> layers;

@@ -115,9 +115,9 @@ void read_rope_scaling(const JsonFields& fields, const JsonFields& top, ModelCon
   fields.require("factor");
   rope.factor = number("factor", 1);
   const auto positions = static_cast<double>(config.max_position_embeddings);
-  rope.original_max_position_embeddings = number(
-      "original_max_position_embeddings",
-      positive_number(top, "original_max_position_embeddings", positions));
+  rope.original_max_position_embeddings =
+      number("original_max_position_embeddings",
+             positive_number(top, "original_max_position_embeddings", positions));
   if (type == "linear") {
     rope.scaling = RopeScaling::kLinear;
   } else if (type == "llama3") {
@@ -185,8 +185,8 @@ void read_windows(const JsonFields& fields, ModelConfig& config) {
     if (type == "sliding_attention") {
       config.layer_windows[i] = window;
     } else if (type != "full_attention") {
-      fields.fail("layer_types", "must hold full_attention and sliding_attention, got " +
-                                     detail::describe(type));
+      fields.fail("layer_types",
+                  "must hold full_attention and sliding_attention, got " + detail::describe(type));
     }
   }
 }
@@ -316,8 +316,7 @@ void write_decoder(const ModelConfig& config, Json& json) {
   json["rope_theta"] = config.rope.rope_theta;
   json["rope_scaling"] = nullptr;
   if (config.rope.scaling != RopeScaling::kDefault) json["rope_scaling"] = rope;
-  const auto widest =
-      std::max_element(config.layer_windows.begin(), config.layer_windows.end());
+  const auto widest = std::max_element(config.layer_windows.begin(), config.layer_windows.end());
   if (widest == config.layer_windows.end() || *widest == 0) {
     if (config.model_type != "llama") json["sliding_window"] = nullptr;
     return;

@@ -89,9 +89,9 @@ void StoredParameters::check_all_taken() const {
   if (extra.size() > kNamesInMessage) {
     names += " and " + std::to_string(extra.size() - kNamesInMessage) + " more";
   }
-  throw Error(ErrorKind::kArgument, "load_model",
-              weights_.file_of(extra[0]).string() +
-                  ": the configuration has no place for tensor " + names);
+  throw Error(
+      ErrorKind::kArgument, "load_model",
+      weights_.file_of(extra[0]).string() + ": the configuration has no place for tensor " + names);
 }
 
 Tensor FreshParameters::take(const std::string&, const Shape& shape, ParameterKind kind) {

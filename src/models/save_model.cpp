@@ -14,10 +14,15 @@ namespace wick {
 namespace {
 
 // What a model folder has beside its weights and configuration; it travels with the merged model.
-constexpr std::array<std::string_view, 9> kCompanions{
-    "generation_config.json", "tokenizer.json",          "tokenizer_config.json",
-    "special_tokens_map.json", "chat_template.jinja",    "added_tokens.json",
-    "vocab.json",             "merges.txt",              "tokenizer.model"};
+constexpr std::array<std::string_view, 9> kCompanions{"generation_config.json",
+                                                      "tokenizer.json",
+                                                      "tokenizer_config.json",
+                                                      "special_tokens_map.json",
+                                                      "chat_template.jinja",
+                                                      "added_tokens.json",
+                                                      "vocab.json",
+                                                      "merges.txt",
+                                                      "tokenizer.model"};
 
 std::string shard_name(std::size_t number, std::size_t count) {
   if (count == 1) return "model.safetensors";
@@ -64,8 +69,8 @@ std::string dtype_word(DType dtype) {
 
 // The configuration as it was read, with the dtype of the tensors that are written beside it.
 std::string config_text(const ModelConfig& config, std::optional<DType> dtype) {
-  detail::Json json = detail::parse_json(config.json.empty() ? to_json(config) : config.json,
-                                         "config.json");
+  detail::Json json =
+      detail::parse_json(config.json.empty() ? to_json(config) : config.json, "config.json");
   if (dtype) {
     for (const char* key : {"dtype", "torch_dtype"}) {
       if (json.contains(key)) json[key] = dtype_word(*dtype);

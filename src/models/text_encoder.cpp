@@ -102,8 +102,8 @@ void TextEncoder::build(ParameterSource& source) {
     bias = list.norm(path + ".bias", d, ParameterKind::kBias);
   };
   word_embeddings_ = list.weight("embeddings.word_embeddings.weight", {config_.vocab_size, d});
-  position_embeddings_ = list.weight("embeddings.position_embeddings.weight",
-                                     {config_.max_position_embeddings, d});
+  position_embeddings_ =
+      list.weight("embeddings.position_embeddings.weight", {config_.max_position_embeddings, d});
   token_type_embeddings_ =
       list.weight("embeddings.token_type_embeddings.weight", {config_.type_vocab_size, d});
   norm("embeddings.LayerNorm", embedding_norm_weight_, embedding_norm_bias_);
@@ -153,12 +153,11 @@ Tensor TextEncoder::run_layer(const Layer& layer, const Tensor& x, const Tensor&
   const auto project = [&](const Linear& linear) {
     return reshape(linear.forward(x, context), heads);
   };
-  const Tensor mixed =
-      attention(project(*layer.query), project(*layer.key), project(*layer.value),
-                {.causal = false, .key_mask = mask});
+  const Tensor mixed = attention(project(*layer.query), project(*layer.key), project(*layer.value),
+                                 {.causal = false, .key_mask = mask});
   const Tensor attended = layer.attention_output->forward(reshape(mixed, x.shape()), context);
-  const Tensor h = layer_norm(add(x, attended), layer.attention_norm_weight,
-                              layer.attention_norm_bias, norm);
+  const Tensor h =
+      layer_norm(add(x, attended), layer.attention_norm_weight, layer.attention_norm_bias, norm);
   const Tensor inner = activate(layer.intermediate->forward(h, context), config_.hidden_act);
   return layer_norm(add(h, layer.output->forward(inner, context)), layer.output_norm_weight,
                     layer.output_norm_bias, norm);

@@ -55,8 +55,8 @@ std::shared_ptr<LoraLayer> fresh_layer(const Linear& linear, const LoraTarget& t
   layer->dropout = config.lora_dropout;
   layer->b = Tensor::zeros({out, target.r}, DType::kF32, device);
   if (config.init_lora_weights == LoraInit::kGaussian) {
-    layer->a = random_normal({target.r, in}, DType::kF32, key, 0,
-                             1 / static_cast<double>(target.r), device);
+    layer->a = random_normal({target.r, in}, DType::kF32, key, 0, 1 / static_cast<double>(target.r),
+                             device);
   } else {
     layer->a = uniform({target.r, in}, in, key, device);
   }
@@ -148,8 +148,7 @@ std::shared_ptr<LoraAdapter> LoraAdapter::create(const LoraConfig& config, const
   std::uint64_t number = 0;
   for (const LoraTarget& target : selection.targets) {
     const RandomKey key{.seed = seed, .offset = number++ << 36};
-    adapter->layers_[target.path] =
-        fresh_layer(find(host, target.path), target, config, key);
+    adapter->layers_[target.path] = fresh_layer(find(host, target.path), target, config, key);
   }
   return adapter;
 }
@@ -157,8 +156,7 @@ std::shared_ptr<LoraAdapter> LoraAdapter::create(const LoraConfig& config, const
 std::shared_ptr<LoraAdapter> LoraAdapter::load(const std::filesystem::path& folder,
                                                const LoraHost& host) {
   const std::filesystem::path config_path = folder / kConfigFile;
-  LoraConfig config =
-      parse_lora_config(detail::read_text_file(config_path), config_path.string());
+  LoraConfig config = parse_lora_config(detail::read_text_file(config_path), config_path.string());
   if (!std::filesystem::exists(folder / kTensorFile)) {
     if (const auto error = pickled(folder)) throw *error;
   }
@@ -172,10 +170,10 @@ std::shared_ptr<LoraAdapter> LoraAdapter::load(const std::filesystem::path& fold
     auto layer = std::make_shared<LoraLayer>();
     layer->scale = target.scale;
     layer->dropout = adapter->config_.lora_dropout;
-    layer->a = file.take(name_of(target.path, "lora_A.weight"),
-                         {target.r, linear.in_features()}, device);
-    layer->b = file.take(name_of(target.path, "lora_B.weight"),
-                         {linear.out_features(), target.r}, device);
+    layer->a =
+        file.take(name_of(target.path, "lora_A.weight"), {target.r, linear.in_features()}, device);
+    layer->b =
+        file.take(name_of(target.path, "lora_B.weight"), {linear.out_features(), target.r}, device);
     if (adapter->config_.use_dora) {
       layer->magnitude =
           file.take(magnitude_name(file, target.path), {linear.out_features()}, device);

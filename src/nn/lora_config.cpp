@@ -16,11 +16,14 @@ using detail::Json;
 using detail::JsonFields;
 
 // The keys that LoraConfig has fields for; all others are kept as they are.
-constexpr std::array<std::string_view, 15> kOwnKeys{
-    "alpha_pattern",  "base_model_name_or_path", "exclude_modules", "init_lora_weights",
-    "layers_pattern", "layers_to_transform",     "lora_alpha",      "lora_dropout",
-    "peft_type",      "r",                       "rank_pattern",    "target_modules",
-    "task_type",      "use_dora",                "use_rslora"};
+constexpr std::array<std::string_view, 15> kOwnKeys{"alpha_pattern",   "base_model_name_or_path",
+                                                    "exclude_modules", "init_lora_weights",
+                                                    "layers_pattern",  "layers_to_transform",
+                                                    "lora_alpha",      "lora_dropout",
+                                                    "peft_type",       "r",
+                                                    "rank_pattern",    "target_modules",
+                                                    "task_type",       "use_dora",
+                                                    "use_rslora"};
 
 // What PEFT 0.21 writes besides, for a configuration that says nothing else.
 const Json& peft_defaults() {
@@ -37,12 +40,25 @@ const Json& peft_defaults() {
 }
 
 // Keys that change what an adapter computes or trains: allowed only while they say nothing.
-constexpr std::array<std::string_view, 19> kUnsupportedKeys{
-    "alora_invocation_tokens", "arrow_config",      "corda_config",      "ensure_weight_tying",
-    "eva_config",              "fan_in_fan_out",    "kasa_config",       "layer_replication",
-    "loftq_config",            "lora_bias",         "lora_ga_config",    "modules_to_save",
-    "monteclora_config",       "target_parameters", "trainable_token_indices",
-    "use_bdlora",              "use_qalora",        "velora_config",     "megatron_config"};
+constexpr std::array<std::string_view, 19> kUnsupportedKeys{"alora_invocation_tokens",
+                                                            "arrow_config",
+                                                            "corda_config",
+                                                            "ensure_weight_tying",
+                                                            "eva_config",
+                                                            "fan_in_fan_out",
+                                                            "kasa_config",
+                                                            "layer_replication",
+                                                            "loftq_config",
+                                                            "lora_bias",
+                                                            "lora_ga_config",
+                                                            "modules_to_save",
+                                                            "monteclora_config",
+                                                            "target_parameters",
+                                                            "trainable_token_indices",
+                                                            "use_bdlora",
+                                                            "use_qalora",
+                                                            "velora_config",
+                                                            "megatron_config"};
 
 bool says_nothing(const Json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty());
@@ -71,8 +87,7 @@ void check_supported(const JsonFields& fields) {
   }
 }
 
-std::vector<std::string> strings(const JsonFields& fields, std::string_view key,
-                                 const Json& list) {
+std::vector<std::string> strings(const JsonFields& fields, std::string_view key, const Json& list) {
   std::vector<std::string> values;
   for (const Json& value : list) {
     if (!value.is_string()) fields.fail(key, "must hold strings, got " + detail::describe(value));
@@ -125,9 +140,8 @@ void read_layers(const JsonFields& fields, LoraConfig& config) {
     }
   }
   if (const Json* value = fields.find("layers_pattern")) {
-    config.layers_pattern = value->is_string()
-                                ? std::vector<std::string>{value->get<std::string>()}
-                                : strings(fields, "layers_pattern", *value);
+    config.layers_pattern = value->is_string() ? std::vector<std::string>{value->get<std::string>()}
+                                               : strings(fields, "layers_pattern", *value);
   }
 }
 
@@ -214,7 +228,9 @@ std::string to_json(const LoraConfig& config) {
       json["init_lora_weights"] = "gaussian";
       break;
   }
-  const auto text_or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? Json() : Json(text);
+  };
   json["base_model_name_or_path"] = text_or_null(config.base_model_name_or_path);
   json["task_type"] = text_or_null(config.task_type);
   // PEFT writes no line end after the brace.

@@ -125,8 +125,7 @@ void check_numbers(const LoraTarget& target) {
   if (target.r < 1 || !std::isfinite(target.lora_alpha)) {
     throw Error(ErrorKind::kArgument, "select_lora_targets",
                 target.path + ": r must be at least 1 and lora_alpha finite, got r " +
-                    std::to_string(target.r) + ", lora_alpha " +
-                    std::to_string(target.lora_alpha));
+                    std::to_string(target.r) + ", lora_alpha " + std::to_string(target.lora_alpha));
   }
 }
 

@@ -28,8 +28,7 @@ void AddedTokens::add(ByFirstByte& tokens, Token token) {
   });
 }
 
-AddedTokens::AddedTokens(const Json& json, const std::string& where,
-                         const Normalizer& normalizer) {
+AddedTokens::AddedTokens(const Json& json, const std::string& where, const Normalizer& normalizer) {
   if (json.is_null()) return;
   if (!json.is_array()) {
     throw Error(ErrorKind::kParse, "tokenizer", where + ": must be a list");
@@ -73,7 +72,8 @@ void AddedTokens::cut(const ByFirstByte& tokens, const Segment& segment, bool sp
   std::size_t done = 0;
   const auto keep = [&](std::size_t end) {
     if (end > done) {
-      out.push_back({std::string(text.substr(done, end - done)), -1, segment.is_first && done == 0});
+      out.push_back(
+          {std::string(text.substr(done, end - done)), -1, segment.is_first && done == 0});
     }
   };
   for (std::size_t at = 0; at < text.size();) {

@@ -234,8 +234,7 @@ PreTokenizer make_pre_tokenizer(const Json& json, const std::string& where) {
   }
   if (type == "Digits") {
     const bool individual = fields.boolean("individual_digits", false);
-    return split_at_characters(is_number,
-                               individual ? Behavior::kIsolated : Behavior::kContiguous);
+    return split_at_characters(is_number, individual ? Behavior::kIsolated : Behavior::kContiguous);
   }
   if (type == "CharDelimiterSplit" || type == "Delimiter") {
     const std::string delimiter = fields.string("delimiter");

@@ -55,8 +55,8 @@ Regex::Regex(const std::string& pattern, std::string_view where) {
                                  nullptr));
   if (!impl->code) {
     throw Error(ErrorKind::kParse, "tokenizer",
-                std::string(where) + ": regular expression \"" + pattern + "\": " +
-                    message_of(error) + " at byte " + std::to_string(offset));
+                std::string(where) + ": regular expression \"" + pattern +
+                    "\": " + message_of(error) + " at byte " + std::to_string(offset));
   }
   pcre2_jit_compile(impl->code.get(), PCRE2_JIT_COMPLETE);  // without it matching is only slower
   impl->context.reset(pcre2_match_context_create(nullptr));

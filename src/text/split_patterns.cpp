@@ -28,7 +28,7 @@ constexpr std::array<Kind, 128> make_ascii_kinds() {
   for (std::size_t c = 0; c < kinds.size(); ++c) {
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     const bool space = c == ' ' || (c >= 9 && c <= 13);
-    kinds[c] = letter                    ? Kind::kLetter
+    kinds[c] = letter                   ? Kind::kLetter
                : (c >= '0' && c <= '9') ? Kind::kNumber
                : space                  ? Kind::kSpace
                                         : Kind::kOther;

@@ -22,8 +22,8 @@ TextStream::TextStream(Tokenizer tokenizer, bool skip_special_tokens)
 std::string TextStream::push(std::int32_t id) {
   ids_.push_back(id);
   const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
-  const bool may_change = text.ends_with("\xEF\xBF\xBD") ||
-                          is_byte_token(tokenizer_.id_to_token(id).value_or(""));
+  const bool may_change =
+      text.ends_with("\xEF\xBF\xBD") || is_byte_token(tokenizer_.id_to_token(id).value_or(""));
   if (may_change || text.size() <= sent_) return {};
   std::string piece = text.substr(sent_);
   ids_.erase(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(text_begin_));

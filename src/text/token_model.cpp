@@ -28,8 +28,8 @@ void Vocabulary::add(const std::string& token, std::int64_t id, const std::strin
     fail(where + ": token " + quote(token) + " is there twice");
   }
   if (!tokens_.emplace(id, token).second) {
-    fail(where + ": id " + std::to_string(id) + " belongs to two tokens, " + quote(*this->token(id)) +
-         " and " + quote(token));
+    fail(where + ": id " + std::to_string(id) + " belongs to two tokens, " +
+         quote(*this->token(id)) + " and " + quote(token));
   }
   largest_id_ = std::max(largest_id_, id);
 }
@@ -42,9 +42,9 @@ Vocabulary::Vocabulary(const Json& tokens, const std::string& where) {
     if (!id.is_number_integer()) {
       fail(where + ": token " + quote(token) + ": id must be an integer, got " + describe(id));
     }
-    add(token, id.is_number_unsigned() && id.get<std::uint64_t>() > kLargestId
-                   ? kLargestId + 1
-                   : id.get<std::int64_t>(),
+    add(token,
+        id.is_number_unsigned() && id.get<std::uint64_t>() > kLargestId ? kLargestId + 1
+                                                                        : id.get<std::int64_t>(),
         where);
   }
 }

@@ -54,8 +54,8 @@ Tokenizer Tokenizer::from_json(std::string_view text, std::string_view where) {
   impl->decoder = detail::make_decoder(part("decoder"), place + ": decoder");
   impl->added =
       detail::AddedTokens(part("added_tokens"), place + ": added_tokens", impl->normalizer);
-  impl->vocab_size = 1 + std::max(impl->model->vocabulary().largest_id(),
-                                  impl->added.vocabulary().largest_id());
+  impl->vocab_size =
+      1 + std::max(impl->model->vocabulary().largest_id(), impl->added.vocabulary().largest_id());
   for (const auto* ids : {&impl->frame.prefix, &impl->frame.suffix}) {
     for (const std::int32_t id : *ids) {
       if (impl->token(id) == nullptr) {

@@ -159,8 +159,8 @@ std::string lowercased(std::string_view text) {
     if (c.value == 0x130) {
       lower += "i\xCC\x87";  // the one character whose lower case is two
     } else {
-      append_utf8(lower, static_cast<char32_t>(
-                             utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
+      append_utf8(lower,
+                  static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
     }
     i += c.size;
   }

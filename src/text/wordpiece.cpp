@@ -25,7 +25,9 @@ class WordPiece : public TokenModel {
   }
 
   void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override {
-    const auto is_first_byte = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+    const auto is_first_byte = [](char c) {
+      return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    };
     const auto characters = std::count_if(piece.begin(), piece.end(), is_first_byte);
     const std::size_t before = ids.size();
     if (static_cast<std::size_t>(characters) > max_characters_ || !append(piece, ids)) {

@@ -37,8 +37,7 @@ std::vector<CheckpointFolder> list_checkpoints(const std::filesystem::path& outp
   return found;
 }
 
-std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir,
-                                      std::int64_t step) {
+std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, std::int64_t step) {
   return output_dir / (std::string(kPrefix) + std::to_string(step));
 }
 

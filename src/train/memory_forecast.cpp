@@ -43,9 +43,8 @@ std::string readable(std::int64_t bytes) {
 
 }  // namespace
 
-MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
-                               std::int64_t batch_size, std::int64_t length,
-                               const ComputeOptions& compute) {
+MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, std::int64_t batch_size,
+                               std::int64_t length, const ComputeOptions& compute) {
   const ModelConfig& config = model.config();
   const std::int64_t tokens = batch_size * length;
   const std::int64_t layers = config.num_hidden_layers;
@@ -67,13 +66,10 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
 }
 
 MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, std::int64_t batch_size,
-                          std::int64_t length, const ComputeOptions& compute,
-                          std::int64_t budget) {
+                          std::int64_t length, const ComputeOptions& compute, std::int64_t budget) {
   const std::int64_t layers = model.config().num_hidden_layers;
   ComputeOptions choice = compute;
-  const auto forecast = [&] {
-    return forecast_memory(model, trained, batch_size, length, choice);
-  };
+  const auto forecast = [&] { return forecast_memory(model, trained, batch_size, length, choice); };
   for (; choice.checkpointed_layers <= layers; ++choice.checkpointed_layers) {
     if (forecast().total() <= budget) return forecast();
   }

@@ -45,12 +45,12 @@ Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassCont
   const Shape shape{batch.batch_size, batch.length};
   const Device device = model.device();
   const CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
-                  .segments = Tensor::from_values(batch.segments, shape, device),
-                  .context = context,
-                  .checkpointed_layers = compute.checkpointed_layers};
+                        .segments = Tensor::from_values(batch.segments, shape, device),
+                        .context = context,
+                        .checkpointed_layers = compute.checkpointed_layers};
   const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, device), pass);
   return model.loss(hidden, Tensor::from_values(batch.targets, shape, device),
-                     {.reduction = LossReduction::kSum}, compute.loss_chunk_rows, context);
+                    {.reduction = LossReduction::kSum}, compute.loss_chunk_rows, context);
 }
 
 }  // namespace

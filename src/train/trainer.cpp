@@ -28,7 +28,8 @@ void check_options(const TrainerOptions& options) {
   const auto need = [](bool holds, const std::string& rule) {
     if (!holds) refuse(rule);
   };
-  need(options.max_steps > 0 || (options.num_train_epochs > 0 && std::isfinite(options.num_train_epochs)),
+  need(options.max_steps > 0 ||
+           (options.num_train_epochs > 0 && std::isfinite(options.num_train_epochs)),
        "num_train_epochs or max_steps must be positive");
   need(options.gradient_accumulation_steps >= 1, "gradient_accumulation_steps must be at least 1");
   need(options.learning_rate >= 0 && std::isfinite(options.learning_rate),
@@ -62,8 +63,8 @@ std::int64_t count_steps(const Dataset& train, const TrainerOptions& options) {
 Schedule make_schedule(const TrainerOptions& options, std::int64_t total) {
   std::int64_t warmup = options.warmup_steps;
   if (warmup == 0) {
-    warmup = static_cast<std::int64_t>(
-        std::ceil(options.warmup_ratio * static_cast<double>(total)));
+    warmup =
+        static_cast<std::int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(total)));
   }
   return {.type = options.lr_scheduler_type,
           .learning_rate = options.learning_rate,
@@ -121,9 +122,7 @@ struct Trainer::Impl {
   EvalReport note_evaluation(const TrainerEvents& events);
   StepReport take_step(const EpochPlan& plan, const TrainerEvents& events, bool& stopped);
   bool out_of_patience() const;
-  bool is_due(std::int64_t every) const {
-    return every > 0 && state.global_step % every == 0;
-  }
+  bool is_due(std::int64_t every) const { return every > 0 && state.global_step % every == 0; }
 };
 
 Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter,
@@ -242,8 +241,7 @@ void Trainer::Impl::save_checkpoint(const TrainerEvents& events) {
 void Trainer::Impl::save_result() {
   const std::filesystem::path best = options.output_dir / "best";
   if (options.load_best_model_at_end && state.best_loss && writes()) {
-    restore(trained(),
-            best / (adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
+    restore(trained(), best / (adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
   }
   if (!writes()) return;
   if (adapter) {
@@ -273,8 +271,7 @@ EvalReport evaluate_loss(const CausalLm& model, const Dataset& data, const Batch
 
 EvalReport Trainer::Impl::evaluate() const {
   if (eval.size() == 0) refuse("there is no evaluation data");
-  EvalReport report =
-      evaluate_loss(*model, eval, options.batches, options.compute.loss_chunk_rows);
+  EvalReport report = evaluate_loss(*model, eval, options.batches, options.compute.loss_chunk_rows);
   report.step = state.global_step;
   return report;
 }
@@ -315,9 +312,9 @@ StepReport Trainer::Impl::take_step(const EpochPlan& plan, const TrainerEvents& 
     report = optimizer->step(batches, schedule.at(state.global_step + 1), options.seed,
                              events.should_stop);
   } catch (const Error& error) {
-    const std::string last =
-        last_checkpoint ? "the last good checkpoint is " + last_checkpoint->string()
-                        : std::string("no checkpoint was written yet");
+    const std::string last = last_checkpoint
+                                 ? "the last good checkpoint is " + last_checkpoint->string()
+                                 : std::string("no checkpoint was written yet");
     throw Error(error.kind(), error.op(), error.rule(), error.operands(),
                 error.hint() + (error.hint().empty() ? "" : "; ") + last);
   }
@@ -366,8 +363,8 @@ TrainResult Trainer::run(const TrainerEvents& events) {
   if (result.end != TrainResult::End::kStopped) run.save_result();
   result.steps = run.state.global_step;
   if (run.state.best_loss) {
-    result.best_eval = EvalReport{
-        .step = run.state.best_step, .loss = *run.state.best_loss, .is_best = true};
+    result.best_eval =
+        EvalReport{.step = run.state.best_step, .loss = *run.state.best_loss, .is_best = true};
   }
   return result;
 }

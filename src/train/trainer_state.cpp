@@ -75,8 +75,8 @@ TrainerState read_trainer_state(const std::filesystem::path& path, const Json& s
   const std::string changed = differences(stored, settings);
   if (!changed.empty()) {
     throw Error(ErrorKind::kArgument, "resume",
-                path.string() + ": the run had other settings: " + changed,
-                {}, "resume with the settings of the checkpoint, or start a new run");
+                path.string() + ": the run had other settings: " + changed, {},
+                "resume with the settings of the checkpoint, or start a new run");
   }
   TrainerState state{.global_step = fields.integer("global_step"),
                      .epoch = fields.integer("epoch"),

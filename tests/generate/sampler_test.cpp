@@ -77,10 +77,10 @@ Probabilities keep_first(const Probabilities& p, std::size_t count) {
 
 // The rules in their plainest form: sort all, sum all.
 Probabilities reference(const std::vector<float>& logits, const SamplingOptions& options) {
-  Probabilities p =
-      softmax(std::vector<double>(logits.begin(), logits.end()), options.temperature);
+  Probabilities p = softmax(std::vector<double>(logits.begin(), logits.end()), options.temperature);
   const auto positive = [&p] {
-    return static_cast<std::size_t>(std::count_if(p.begin(), p.end(), [](double x) { return x > 0; }));
+    return static_cast<std::size_t>(
+        std::count_if(p.begin(), p.end(), [](double x) { return x > 0; }));
   };
   if (options.top_k > 0) {
     p = keep_first(p, std::min(positive(), static_cast<std::size_t>(options.top_k)));
@@ -330,9 +330,9 @@ TEST(Sampler, UniformIsPhilox) {
     const auto word = [](std::uint64_t x, int half) {
       return static_cast<std::uint32_t>(x >> (32 * half));
     };
-    const reference::PhiloxWords words = reference::philox_ref(
-        {word(index, 0), word(index, 1), word(stream, 0), word(stream, 1)},
-        {word(seed, 0), word(seed, 1)});
+    const reference::PhiloxWords words =
+        reference::philox_ref({word(index, 0), word(index, 1), word(stream, 0), word(stream, 1)},
+                              {word(seed, 0), word(seed, 1)});
     const double expected = words[0] * 0x1p-32 + (words[1] >> 11) * 0x1p-53;
     EXPECT_EQ(detail::uniform(seed, stream, index), expected);
     EXPECT_LT(expected, 1);
@@ -346,9 +346,8 @@ TEST(Sampler, RefusesLogitsThatNameNoToken) {
                  [&] { sampler.next(std::vector<float>{0, 1, kNan, 2}); });
     expect_error(ErrorKind::kArgument, {"logit 0 of 2 is inf"},
                  [&] { sampler.next(std::vector<float>{kInf, 1}); });
-    expect_error(ErrorKind::kArgument, {"none of 3 logits is finite"}, [&] {
-      sampler.distribution(std::vector<float>{-kInf, -kInf, -kInf});
-    });
+    expect_error(ErrorKind::kArgument, {"none of 3 logits is finite"},
+                 [&] { sampler.distribution(std::vector<float>{-kInf, -kInf, -kInf}); });
     expect_error(ErrorKind::kArgument, {"none of 0 logits"},
                  [&] { sampler.next(std::vector<float>{}); });
   }

@@ -115,7 +115,7 @@ class Deps(DevCase):
         (self.bin / "python3").unlink()
         status, output, calls = self.dev("deps")
         self.assertEqual(status, 0, output)
-        self.assertEqual(calls[-1], "brew install google-benchmark libomp python")
+        self.assertEqual(calls[-1], "brew install google-benchmark libomp python nlohmann-json cli11 pcre2 utf8proc yaml-cpp")
 
     def test_other_systems(self):
         (self.bin / "apt-get").unlink()

@@ -28,11 +28,11 @@ std::string_view to_string(FinishReason reason) noexcept;
 struct GenerateOptions {
   std::int64_t max_new_tokens = 256;
   SamplingOptions sampling;
-  std::vector<std::string> stop;           ///< text that ends a sequence; it is not part of the result
-  std::vector<std::int32_t> stop_tokens;   ///< ids that end it, besides the model's own end tokens
-  bool ignore_eos = false;                 ///< go on past the model's end tokens
-  std::int64_t prefill_chunk = 512;        ///< prompt tokens per pass
-  std::int64_t batch_size = 16;            ///< prompts computed together; does not change what comes out
+  std::vector<std::string> stop;  ///< text that ends a sequence; it is not part of the result
+  std::vector<std::int32_t> stop_tokens;  ///< ids that end it, besides the model's own end tokens
+  bool ignore_eos = false;                ///< go on past the model's end tokens
+  std::int64_t prefill_chunk = 512;       ///< prompt tokens per pass
+  std::int64_t batch_size = 16;  ///< prompts computed together; does not change what comes out
 };
 
 /// One finished sequence.

@@ -11,13 +11,14 @@ namespace wick {
 
 /// How the next token is drawn, with the names and neutral values of llama.cpp, transformers and mlx-lm.
 struct SamplingOptions {
-  double temperature = 0;         ///< 0: the most likely token (greedy), the lowest id among equals
-  std::int64_t top_k = 0;         ///< keep the k most likely, the lower id first among equals; 0: all
-  double top_p = 1;               ///< keep the fewest most likely whose probabilities reach p; 1: all
-  double min_p = 0;               ///< keep those with at least p times the largest probability
-  double repetition_penalty = 1;  ///< divides positive, multiplies negative logits of tokens seen before
-  double presence_penalty = 0;    ///< subtracted from the logits of tokens generated before
-  double frequency_penalty = 0;   ///< as above, times how often
+  double temperature = 0;  ///< 0: the most likely token (greedy), the lowest id among equals
+  std::int64_t top_k = 0;  ///< keep the k most likely, the lower id first among equals; 0: all
+  double top_p = 1;        ///< keep the fewest most likely whose probabilities reach p; 1: all
+  double min_p = 0;        ///< keep those with at least p times the largest probability
+  double repetition_penalty =
+      1;  ///< divides positive, multiplies negative logits of tokens seen before
+  double presence_penalty = 0;   ///< subtracted from the logits of tokens generated before
+  double frequency_penalty = 0;  ///< as above, times how often
   std::int64_t repetition_context_size = 0;  ///< penalties look at the last n tokens; 0: all
   std::uint64_t seed = 0;
 

@@ -15,9 +15,9 @@ class ParameterSource;
 
 /// One pass through a decoder.
 struct CausalPass {
-  Tensor positions = {};     ///< [B,T] or [T] i32/i64; undefined: 0 … T−1, after what the cache holds
-  Tensor key_mask = {};      ///< [B,S] bool, false hides a key; S counts the cache's positions too
-  Tensor segments = {};      ///< [B,S] i32: packed documents; undefined: one
+  Tensor positions = {};  ///< [B,T] or [T] i32/i64; undefined: 0 … T−1, after what the cache holds
+  Tensor key_mask = {};   ///< [B,S] bool, false hides a key; S counts the cache's positions too
+  Tensor segments = {};   ///< [B,S] i32: packed documents; undefined: one
   KvCache* cache = nullptr;  ///< read, appended to and advanced
   PassContext context = {};
   /// the first so many layers keep only their inputs and run again in backward()

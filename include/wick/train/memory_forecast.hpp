@@ -24,9 +24,8 @@ struct MemoryForecast {
 };
 
 /// The forecast for micro-batches of `batch_size` rows of `length` tokens. `trained` counts the trained elements.
-MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
-                               std::int64_t batch_size, std::int64_t length,
-                               const ComputeOptions& compute);
+MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, std::int64_t batch_size,
+                               std::int64_t length, const ComputeOptions& compute);
 
 /// The cheapest way to compute that fits into `budget` bytes: no recomputation if possible, then as few recomputed layers
 /// as possible, then smaller chunks of logits. Throws Error kOutOfMemory with the parts when nothing fits.

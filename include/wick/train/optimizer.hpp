@@ -33,7 +33,7 @@ struct StepReport {
   double loss = 0;        ///< mean over the step's targets
   double grad_norm = 0;   ///< before clipping
   double learning_rate = 0;
-  std::int64_t num_tokens = 0;   ///< without padding
+  std::int64_t num_tokens = 0;  ///< without padding
   std::int64_t num_targets = 0;
 };
 
@@ -55,8 +55,7 @@ class Optimizer {
   /// Throws Error kArgument with step and tensor when the loss or a gradient is not finite (nothing has been changed
   /// then), when no token is a target, and after the first step when a parameter received no gradient.
   std::optional<StepReport> step(std::span<const MicroBatch> batches, double learning_rate,
-                                 std::uint64_t seed,
-                                 const std::function<bool()>& stop = nullptr);
+                                 std::uint64_t seed, const std::function<bool()>& stop = nullptr);
 
   /// Steps taken.
   std::int64_t steps() const noexcept { return steps_; }

@@ -37,8 +37,8 @@ struct TrainerOptions {
   std::int64_t warmup_steps = 0;
   double warmup_ratio = 0;  ///< of all steps; used when warmup_steps is 0
   double min_lr_ratio = 0;
-  std::int64_t eval_steps = 0;  ///< 0: at the end only
-  std::int64_t save_steps = 0;  ///< 0: at the end only
+  std::int64_t eval_steps = 0;        ///< 0: at the end only
+  std::int64_t save_steps = 0;        ///< 0: at the end only
   std::int64_t save_total_limit = 0;  ///< checkpoints kept besides the best; 0: all
   bool load_best_model_at_end = false;
   std::int64_t early_stopping_patience = 0;  ///< evaluations without a better loss; 0: never stops
@@ -96,7 +96,8 @@ class Trainer {
   /// from those of the checkpoint in a way that changes the result.
   void resume(const std::filesystem::path& checkpoint);
   /// The newest whole checkpoint of a folder, if there is one.
-  static std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& folder);
+  static std::optional<std::filesystem::path> latest_checkpoint(
+      const std::filesystem::path& folder);
 
   /// Runs to the end; writes checkpoints and the final result to output_dir.
   TrainResult run(const TrainerEvents& events = {});
