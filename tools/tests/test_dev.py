@@ -194,16 +194,26 @@ class Commands(DevCase):
         there = {f"tools/{path.name}" for path in (REPO / "tools").glob("check_*.py") if path.name not in tests}
         self.assertEqual(run, there)
 
-    def test_bench_and_demo(self):
-        for command, program in (("bench", "bench/wick_bench"), ("demo", "examples/first_lora/first_lora")):
-            path = self.root / "build/release" / program
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text('#!/bin/sh\necho "ran $*"\nexit 5\n')
-            path.chmod(0o755)
-            status, output, calls = self.dev(command, "--a", "b c")
+    def program(self, path):
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('#!/bin/sh\necho "ran $*"\nexit 5\n')
+        path.chmod(0o755)
+
+    def test_bench(self):
+        self.program("build/release/bench/wick_bench")
+        status, output, calls = self.dev("bench", "--a", "b c")
+        self.assertEqual(status, 5, output)
+        self.assertIn("ran --a b c", output)
+        self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target bench/wick_bench")
+
+    def test_demo(self):
+        self.program("examples/lexicon/demo.sh")
+        for arguments, folder in ((), "build/demo"), (("my demo",), "my demo"):
+            status, output, calls = self.dev("demo", *arguments)
             self.assertEqual(status, 5, output)
-            self.assertIn("ran --a b c", output)
-            self.assertEqual(calls[-1], f"cmake --build build/release --parallel 2 --target {program}")
+            self.assertIn(f"ran build/release/apps/wick/wick {folder}", output)
+            self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target apps/wick/wick")
 
     def test_clean(self):
         (self.root / "build/dev").mkdir(parents=True)
