@@ -59,8 +59,7 @@ struct CausalLm::Layer {
   Linear* down;
 };
 
-CausalLm::CausalLm(Private, ModelConfig config, Device device)
-    : Model(std::move(config), device) {}
+CausalLm::CausalLm(Private, ModelConfig config, Device device) : Model(std::move(config), device) {}
 
 CausalLm::~CausalLm() = default;
 

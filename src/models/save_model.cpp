@@ -120,7 +120,8 @@ void Model::write_files(const std::filesystem::path& folder, std::optional<DType
                         std::int64_t shard_bytes) const {
   NamedTensors parameters = parameters_;
   if (unties_head()) {
-    parameters.emplace_back(output_head_ + std::string(kWeight), find_linear(output_head_)->weight());
+    parameters.emplace_back(output_head_ + std::string(kWeight),
+                            find_linear(output_head_)->weight());
   }
   const Shards shards = plan_shards(parameters, dtype, shard_bytes);
   detail::Json weight_map = detail::Json::object();

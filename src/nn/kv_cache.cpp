@@ -48,6 +48,11 @@ KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor&
   const auto at = static_cast<std::size_t>(layer);
   check_shape(k_[at], k);
   check_shape(v_[at], v);
+  if (k.dim(1) != v.dim(1)) {
+    throw Error(ErrorKind::kShape, "kv_cache",
+                "k and v must have one length, got " + std::to_string(k.dim(1)) + " and " +
+                    std::to_string(v.dim(1)));
+  }
   if (grad_enabled() && (k.requires_grad() || v.requires_grad())) {
     throw Error(ErrorKind::kUnsupported, "kv_cache",
                 "passes no gradient on, but k or v requires one", {},

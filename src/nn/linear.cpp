@@ -99,9 +99,8 @@ Tensor Linear::forward(const Tensor& x, const PassContext& pass) const {
 }
 
 void Linear::check_fits(const LoraLayer& layer) const {
-  const bool fits = layer.a.rank() == 2 && layer.b.rank() == 2 &&
-                    layer.a.dim(1) == in_features() && layer.b.dim(0) == out_features() &&
-                    layer.a.dim(0) == layer.b.dim(1);
+  const bool fits = layer.a.rank() == 2 && layer.b.rank() == 2 && layer.a.dim(1) == in_features() &&
+                    layer.b.dim(0) == out_features() && layer.a.dim(0) == layer.b.dim(1);
   if (!fits) {
     throw Error(ErrorKind::kShape, "set_adapters",
                 path_ + ": lora_A must be [r," + std::to_string(in_features()) + "] and lora_B [" +

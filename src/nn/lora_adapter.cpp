@@ -172,7 +172,8 @@ std::shared_ptr<LoraAdapter> LoraAdapter::create(const LoraConfig& config, const
   LoraConfig& own = adapter->config_;
   if (own.base_model_name_or_path.empty()) own.base_model_name_or_path = host.base_model;
   LoraSelection selection = select(config, host);
-  if (!selection.target_modules.empty()) own.target_modules = {.suffixes = selection.target_modules};
+  if (!selection.target_modules.empty())
+    own.target_modules = {.suffixes = selection.target_modules};
   adapter->unmatched_ = std::move(selection.unmatched);
   std::uint64_t number = 0;
   for (const LoraTarget& target : selection.targets) {

@@ -43,12 +43,10 @@ const Json& peft_defaults() {
 // initialisations (corda_config, eva_config, loftq_config, lora_ga_config) are not among them: init_lora_weights says
 // whether one took place.
 constexpr std::array<std::string_view, 16> kUnsupportedKeys{
-    "alora_invocation_tokens", "arrow_config",      "enable_lora",
-    "ensure_weight_tying",     "fan_in_fan_out",    "kasa_config",
-    "layer_replication",       "lora_bias",         "megatron_config",
-    "modules_to_save",         "monteclora_config", "target_parameters",
-    "trainable_token_indices", "use_bdlora",        "use_qalora",
-    "velora_config"};
+    "alora_invocation_tokens", "arrow_config",    "enable_lora",       "ensure_weight_tying",
+    "fan_in_fan_out",          "kasa_config",     "layer_replication", "lora_bias",
+    "megatron_config",         "modules_to_save", "monteclora_config", "target_parameters",
+    "trainable_token_indices", "use_bdlora",      "use_qalora",        "velora_config"};
 
 bool says_nothing(const Json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty());
@@ -169,13 +167,15 @@ void read_rank_and_alpha(const JsonFields& fields, std::string_view text, LoraCo
   });
 }
 
+double finite(std::string_view key, double value) {
+  if (std::isfinite(value)) return value;
+  throw Error(ErrorKind::kArgument, "lora_config", std::string(key) + " must be finite");
+}
+
 // An integral number as Python would have written it.
 Json number_json(std::string_view key, double value) {
-  if (!std::isfinite(value)) {
-    throw Error(ErrorKind::kArgument, "lora_config", std::string(key) + " must be finite");
-  }
   constexpr double kExact = 9007199254740992.0;
-  if (std::floor(value) == value && std::abs(value) < kExact) {
+  if (std::floor(finite(key, value)) == value && std::abs(value) < kExact) {
     return static_cast<std::int64_t>(value);
   }
   return value;
@@ -210,7 +210,7 @@ Json unordered_part(const LoraConfig& config) {
   json["peft_type"] = "LORA";
   json["r"] = config.r;
   json["lora_alpha"] = number_json("lora_alpha", config.lora_alpha);
-  json["lora_dropout"] = config.lora_dropout;
+  json["lora_dropout"] = finite("lora_dropout", config.lora_dropout);
   json["use_rslora"] = config.use_rslora;
   json["use_dora"] = config.use_dora;
   json["target_modules"] = pattern_json(config.target_modules);

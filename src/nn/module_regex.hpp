@@ -13,7 +13,7 @@ class ModuleRegex {
   explicit ModuleRegex(const std::string& pattern);
 
   struct Match {
-    bool matches = false;             ///< the whole path
+    bool matches = false;               ///< the whole path
     std::string_view first_group = {};  ///< a part of the path; empty when it took no part
   };
   /// Throws Error kArgument when the search takes unreasonably long.

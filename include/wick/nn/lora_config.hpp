@@ -23,10 +23,10 @@ struct ModulePattern {
 
 /// How the tensors of a new adapter start. B is zero unless kNone.
 enum class LoraInit {
-  kKaiming,   ///< A uniform in ±1/√K (PEFT: true)
-  kGaussian,  ///< A normal with deviation 1/r
-  kNone,      ///< A and B both uniform in ±1/√fan_in (PEFT: false)
-  kEva,       ///< A from the inputs' principal components; read, but not computed here
+  kKaiming,     ///< A uniform in ±1/√K (PEFT: true)
+  kGaussian,    ///< A normal with deviation 1/r
+  kNone,        ///< A and B both uniform in ±1/√fan_in (PEFT: false)
+  kEva,         ///< A from the inputs' principal components; read, but not computed here
   kOrthogonal,  ///< A and B orthogonal to each other; read, but not computed here
 };
 
