@@ -20,7 +20,7 @@ struct CausalPass {
   Tensor segments = {};   ///< [B,S] i32: packed documents; undefined: one
   KvCache* cache = nullptr;  ///< read, appended to and advanced
   PassContext context = {};
-  /// the first so many layers keep only their inputs and run again in backward()
+  /// the first so many layers keep only their inputs and run again in backward(), which the model must live to see
   std::int64_t checkpointed_layers = 0;
 };
 
