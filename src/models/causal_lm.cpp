@@ -186,7 +186,8 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
   Tensor x = cast(embedding(embed_tokens_, ids), DType::kF32);
   for (const Layer& layer : layers_) {
     if (layer.index < pass.checkpointed_layers && grad_enabled()) {
-      const auto segment = [&, this](const std::vector<Tensor>& inputs) {
+      // It runs again in backward(), when the caller's `pass` is gone.
+      const auto segment = [this, &layer, positions, pass](const std::vector<Tensor>& inputs) {
         return std::vector<Tensor>{run_layer(layer, inputs[0], positions, pass)};
       };
       x = checkpoint(segment, {x})[0];
