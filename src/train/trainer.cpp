@@ -56,6 +56,8 @@ std::int64_t steps_of(const EpochPlan& plan, std::int64_t accumulation) {
 
 // Epochs may differ in length: packing fits another order of samples into another number of rows.
 std::int64_t count_steps(const Dataset& train, const TrainerOptions& options) {
+  // Refuses what is wrong with data and batches before the run begins.
+  const EpochPlan first(train, options.batches, 0);
   if (options.max_steps > 0) return options.max_steps;
   std::int64_t total = 0;
   double left = options.num_train_epochs;

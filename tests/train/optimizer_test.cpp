@@ -51,6 +51,22 @@ MicroBatch reference_batch(const SafetensorsFile& file) {
   return batch;
 }
 
+// Elements whose first gradient is no more than the rounding of its neighbours: Adam divides it by its own size, so they
+// move by a whole learning rate in a direction that nobody can predict. Zeroes them in both.
+void drop_rounding(const std::vector<float>& gradient, std::vector<float>& got,
+                   std::vector<float>& expected) {
+  double square = 0;
+  for (const float g : gradient) square += std::pow(static_cast<double>(g), 2);
+  const double rms = std::sqrt(square / static_cast<double>(gradient.size()));
+  std::size_t dropped = 0;
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    if (std::abs(static_cast<double>(gradient[i])) > 1e-5 * rms) continue;
+    got[i] = expected[i] = 0;
+    ++dropped;
+  }
+  ASSERT_LE(dropped, 1U);
+}
+
 class ReferenceRun : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ReferenceRun, TenStepsOfAdamWWithClipping) {
@@ -83,11 +99,13 @@ TEST_P(ReferenceRun, TenStepsOfAdamWWithClipping) {
   std::size_t compared = 0;
   for (const auto& [path, tensor] : adapter->tensors()) {
     // In memory PEFT holds a magnitude in a module of its own.
-    std::string reference = "trained." + path;
-    if (path.ends_with("lora_magnitude_vector")) reference += ".weight";
-    ASSERT_TRUE(expected.contains(reference)) << reference;
-    EXPECT_LT(relative_norm_error(floats(tensor), floats(expected.tensor(reference))), 1e-3)
-        << path;
+    const std::string name_there =
+        path + (path.ends_with("lora_magnitude_vector") ? ".weight" : "");
+    ASSERT_TRUE(expected.contains("trained." + name_there)) << path;
+    std::vector<float> got = floats(tensor);
+    std::vector<float> values = floats(expected.tensor("trained." + name_there));
+    drop_rounding(floats(expected.tensor("grad." + name_there)), got, values);
+    EXPECT_LT(relative_norm_error(got, values), 1e-3) << path;
     ++compared;
   }
   EXPECT_GT(compared, 0U);
