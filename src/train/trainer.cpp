@@ -149,11 +149,12 @@ MemoryForecast Trainer::Impl::make_forecast() const {
   std::int64_t elements = 0;
   for (const auto& [name, tensor] : trained()) elements += tensor.numel();
   const BatchOptions& batches = options.batches;
-  const std::int64_t length = batches.packing ? batches.max_seq_length : train.max_length();
-  const std::int64_t rows = std::min(batches.batch_size, train.size());
+  const StepSize step{.batch_size = std::min(batches.batch_size, train.size()),
+                      .length = batches.packing ? batches.max_seq_length : train.max_length(),
+                      .micro_batches = options.gradient_accumulation_steps};
   return options.memory_budget > 0
-             ? fit_memory(*model, elements, rows, length, options.compute, options.memory_budget)
-             : forecast_memory(*model, elements, rows, length, options.compute);
+             ? fit_memory(*model, elements, step, options.compute, options.memory_budget)
+             : forecast_memory(*model, elements, step, options.compute);
 }
 
 Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter,
