@@ -60,7 +60,7 @@ void run_group(const CausalLm& model, Prompts prompts, std::int64_t first,
 std::vector<Generation> run_all(const CausalLm& model, Prompts prompts,
                                 const GenerateOptions& options, const MakeOutput& make_output,
                                 GenerateStats* stats) {
-  detail::check_options(options);
+  detail::check_options(options, model.config());
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     check_prompt(model.config(), prompts[i], i);
   }
