@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "generate/decode_batch.hpp"
+#include "generate/stop_matcher.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 
@@ -58,6 +59,7 @@ void check_options(const GenerateOptions& options, const ModelConfig& config) {
                             config.vocab_size));
   }
   options.sampling.check();
+  const StopMatcher checks_its_strings(options.stop);
 }
 
 void check_ids(const ModelConfig& config, std::span<const std::int32_t> ids,

@@ -44,7 +44,7 @@ inline std::string byte_characters(std::string_view text) {
   return result;
 }
 
-/// A byte-level tokenizer: ids 0 … 255 are the bytes, then come `pieces`, which only a model writes (there are no merges
+/// A byte-level tokenizer: ids 0 … 255 are the bytes themselves, then come `pieces`, which only a model writes (there are no merges
 /// that lead to them), then special tokens.
 inline std::string byte_tokenizer_json(const std::vector<std::string>& pieces,
                                        const std::vector<std::string>& special_tokens) {
@@ -97,13 +97,15 @@ inline Tokenizer byte_tokenizer(const std::vector<std::string>& pieces,
 /// that token again. The probabilities of all other tokens are equal, and small.
 inline std::shared_ptr<CausalLm> scripted_model(std::int64_t vocab_size,
                                                 const std::map<std::int32_t, std::int32_t>& next,
-                                                const std::string& more_config = "") {
+                                                const std::string& more_config = "",
+                                                std::int64_t positions = 512) {
   const std::string v = std::to_string(vocab_size);
   const ModelConfig config = parse_model_config(
       R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 1,
           "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 4,
-          "max_position_embeddings": 512, "tie_word_embeddings": false, "hidden_size": )" +
-      v + R"(, "vocab_size": )" + v + more_config + "}");
+          "tie_word_embeddings": false, "hidden_size": )" +
+      v + R"(, "vocab_size": )" + v + R"(, "max_position_embeddings": )" +
+      std::to_string(positions) + more_config + "}");
   auto model = CausalLm::create(config, 1);
   const auto size = static_cast<std::size_t>(vocab_size);
   std::vector<float> one_hot(size * size, 0);
