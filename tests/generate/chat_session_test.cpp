@@ -55,8 +55,8 @@ TEST(ChatSession, AReplyReadsOnlyWhatIsNew) {
   ChatSession session(polite_model(), tokenizer(), chatml());
   EXPECT_EQ(session.reply("Hello"), "Hi");
   // A special token counts as one here: "<s>user\nHello<e>\n<s>assistant\n".
-  const std::int64_t first = 1 + length_of("user\nHello") + 1 + length_of("\n") + 1 +
-                             length_of("assistant\n");
+  const std::int64_t first =
+      1 + length_of("user\nHello") + 1 + length_of("\n") + 1 + length_of("assistant\n");
   EXPECT_EQ(session.stats().num_prompt_tokens, first);
   EXPECT_EQ(session.last().num_prompt_tokens, first);
   EXPECT_EQ(session.last().reason, FinishReason::kEndToken);
@@ -93,11 +93,10 @@ TEST(ChatSession, EachReplyIsThatOfTheWholeConversation) {
   const auto model = random_model();
   for (const double temperature : {0.0, 1.0}) {
     for (const std::int64_t chunk : {3, 512}) {
-      const GenerateOptions options{.max_new_tokens = 9,
-                                    .sampling = {.temperature = temperature,
-                                                 .repetition_penalty = 1.3,
-                                                 .seed = 4},
-                                    .prefill_chunk = chunk};
+      const GenerateOptions options{
+          .max_new_tokens = 9,
+          .sampling = {.temperature = temperature, .repetition_penalty = 1.3, .seed = 4},
+          .prefill_chunk = chunk};
       ChatSession session(model, full_tokenizer(), chatml(),
                           {.generate = options, .system_prompt = "Be brief."});
       std::vector<ChatMessage> messages{{"system", "Be brief."}};
@@ -118,8 +117,7 @@ TEST(ChatSession, EachReplyIsThatOfTheWholeConversation) {
 }
 
 TEST(ChatSession, ALongConversationMovesToALargerCache) {
-  const auto model =
-      test::scripted_model(270, {{'\n', 'H'}, {'H', 'i'}, {'i', kImEnd}}, "", 4000);
+  const auto model = test::scripted_model(270, {{'\n', 'H'}, {'H', 'i'}, {'i', kImEnd}}, "", 4000);
   ChatSession session(model, tokenizer(), chatml(), {.generate = {.max_new_tokens = 10}});
   session.reply(std::string(900, 'x'));
   session.reply(std::string(300, 'y'));  // beyond 1024: everything is read once more
@@ -143,8 +141,8 @@ TEST(ChatSession, AConversationThatIsFullIsRefusedAndUnchanged) {
 
 TEST(ChatSession, TheReplyIsCutWhereTheContextEnds) {
   const auto model = test::scripted_model(270, {{'\n', 'H'}, {'H', 'H'}});
-  const std::int64_t prompt = 1 + length_of("user\nHello") + 1 + length_of("\n") + 1 +
-                              length_of("assistant\n");
+  const std::int64_t prompt =
+      1 + length_of("user\nHello") + 1 + length_of("\n") + 1 + length_of("assistant\n");
   ChatSession session(model, tokenizer(), chatml(), {.context_size = prompt + 7});
   EXPECT_EQ(session.reply("Hello"), "HHHHHHH");
   EXPECT_EQ(session.last().reason, FinishReason::kLength);
@@ -191,7 +189,8 @@ TEST(ChatSession, ResetBeginsAnewWithTheSameSystemPrompt) {
   EXPECT_EQ(session.stats().num_prompt_tokens, 0);
   EXPECT_EQ(session.num_dropped_turns(), 0);
   EXPECT_EQ(session.reply("one"), first);
-  EXPECT_EQ(session.stats().num_prompt_tokens, 1);  // all is known, but for the logits of the last token
+  EXPECT_EQ(session.stats().num_prompt_tokens,
+            1);  // all is known, but for the logits of the last token
 }
 
 TEST(ChatSession, TheSystemPromptCanChange) {
@@ -201,11 +200,10 @@ TEST(ChatSession, TheSystemPromptCanChange) {
   EXPECT_EQ(session.system_prompt(), "Other");
   session.reply("two");
   EXPECT_EQ(session.last().num_prompt_tokens,
-            static_cast<std::int64_t>(ids_of(tokenizer(), {{"system", "Other"},
-                                                           {"user", "one"},
-                                                           {"assistant", "Hi"},
-                                                           {"user", "two"}})
-                                          .size()));
+            static_cast<std::int64_t>(
+                ids_of(tokenizer(),
+                       {{"system", "Other"}, {"user", "one"}, {"assistant", "Hi"}, {"user", "two"}})
+                    .size()));
   session.set_system_prompt("");
   EXPECT_EQ(session.system_prompt(), "");
   EXPECT_EQ(session.messages().size(), 4U);
@@ -215,7 +213,8 @@ TEST(ChatSession, TheSystemPromptCanChange) {
 TEST(ChatSession, ACallbackHearsTheReplyAndMayEndIt) {
   ChatSession session(polite_model(), tokenizer(), chatml());
   std::string heard;
-  EXPECT_EQ(session.reply("one", [&](std::string_view text) { return (heard += text, true); }), "Hi");
+  EXPECT_EQ(session.reply("one", [&](std::string_view text) { return (heard += text, true); }),
+            "Hi");
   EXPECT_EQ(heard, "Hi");
   EXPECT_EQ(session.reply("two", [](std::string_view) { return false; }), "H");
   EXPECT_EQ(session.last().reason, FinishReason::kCancelled);
@@ -231,8 +230,7 @@ TEST(ChatSession, ACallbackHearsTheReplyAndMayEndIt) {
 }
 
 TEST(ChatSession, AnExceptionChangesNothing) {
-  const GenerateOptions options{.max_new_tokens = 8,
-                                .sampling = {.temperature = 0.9, .seed = 2}};
+  const GenerateOptions options{.max_new_tokens = 8, .sampling = {.temperature = 0.9, .seed = 2}};
   const auto model = random_model();
   ChatSession calm(model, full_tokenizer(), chatml(), {.generate = options});
   ChatSession disturbed(model, full_tokenizer(), chatml(), {.generate = options});
@@ -253,8 +251,9 @@ TEST(ChatSession, AnExceptionChangesNothing) {
 }
 
 TEST(ChatSession, OptionsOfGenerationHold) {
-  const auto model = test::scripted_model(270, {{'\n', 'a'}, {'a', 'b'}, {'b', 'c'}, {'c', kImEnd}, {kImEnd, 'x'}},
-                                          R"(, "eos_token_id": 256)");
+  const auto model =
+      test::scripted_model(270, {{'\n', 'a'}, {'a', 'b'}, {'b', 'c'}, {'c', kImEnd}, {kImEnd, 'x'}},
+                           R"(, "eos_token_id": 256)");
   const auto reply_with = [&](const GenerateOptions& options) {
     ChatSession session(model, tokenizer(), chatml(), {.generate = options});
     return session.reply("?");
@@ -289,11 +288,14 @@ TEST(ChatSession, RefusesWhatCannotWork) {
                make({.context_size = 513}));
   expect_error(ErrorKind::kArgument, {"max_new_tokens must be at least 1"},
                make({.generate = {.max_new_tokens = 0}}));
-  expect_error(ErrorKind::kArgument, {"stop token 270"}, make({.generate = {.stop_tokens = {270}}}));
-  expect_error(ErrorKind::kArgument, {"stop string 0 is empty"}, make({.generate = {.stop = {""}}}));
-  expect_error(ErrorKind::kArgument,
-               {"template \"chatml\" ends a turn with <|im_end|>, which the tokenizer does not have"},
-               [] { ChatSession session(polite_model(), test::byte_tokenizer({}, {}), chatml()); });
+  expect_error(ErrorKind::kArgument, {"stop token 270"},
+               make({.generate = {.stop_tokens = {270}}}));
+  expect_error(ErrorKind::kArgument, {"stop string 0 is empty"},
+               make({.generate = {.stop = {""}}}));
+  expect_error(
+      ErrorKind::kArgument,
+      {"template \"chatml\" ends a turn with <|im_end|>, which the tokenizer does not have"},
+      [] { ChatSession session(polite_model(), test::byte_tokenizer({}, {}), chatml()); });
 }
 
 }  // namespace

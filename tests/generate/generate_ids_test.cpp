@@ -93,16 +93,16 @@ TEST(GenerateIds, ABatchGivesEachPromptWhatItGetsAlone) {
   for (const std::string& name : kDecoders) {
     const auto model = load(name);
     for (const double temperature : {0.0, 1.0}) {
-      GenerateOptions options{.max_new_tokens = 24,
-                              .sampling = {.temperature = temperature,
-                                           .top_p = 0.95,
-                                           .repetition_penalty = 1.1,
-                                           .seed = 77}};
+      GenerateOptions options{
+          .max_new_tokens = 24,
+          .sampling = {
+              .temperature = temperature, .top_p = 0.95, .repetition_penalty = 1.1, .seed = 77}};
       const std::vector<Ids> expected = one_by_one(*model, prompts, options);
       for (const auto& [batch_size, chunk] :
            std::vector<std::pair<int, int>>{{2, 512}, {4, 1}, {5, 16}, {9, 3}, {100, 512}}) {
-        SCOPED_TRACE(::testing::Message() << name << " temperature " << temperature << " batch_size "
-                                          << batch_size << " prefill_chunk " << chunk);
+        SCOPED_TRACE(::testing::Message()
+                     << name << " temperature " << temperature << " batch_size " << batch_size
+                     << " prefill_chunk " << chunk);
         options.batch_size = batch_size;
         options.prefill_chunk = chunk;
         EXPECT_EQ(generate_ids(*model, prompts, options), expected);
@@ -114,9 +114,8 @@ TEST(GenerateIds, ABatchGivesEachPromptWhatItGetsAlone) {
 TEST(GenerateIds, SeedsAndPromptNumbersMakeTheDifference) {
   const auto model = load("llama3-rope-scaled");
   const std::vector<Ids> same(3, Ids{5, 6, 7});
-  GenerateOptions options{.max_new_tokens = 12,
-                          .sampling = {.temperature = 1, .seed = 1},
-                          .ignore_eos = true};
+  GenerateOptions options{
+      .max_new_tokens = 12, .sampling = {.temperature = 1, .seed = 1}, .ignore_eos = true};
   const auto first = generate_ids(*model, same, options);
   EXPECT_EQ(generate_ids(*model, same, options), first);
   EXPECT_NE(first[0], first[1]);
@@ -138,7 +137,8 @@ TEST(GenerateIds, EndsAtEachOfTheModelsEndTokens) {
   GenerateOptions options{.max_new_tokens = 6};
   GenerateStats stats;
   EXPECT_EQ(generate_ids(*model, prompts, options, &stats),
-            (std::vector<Ids>{{10, 11}, {22, 23, 24}, {13, 14, 15, 16, 17, 18}, {31, 32, 33, 34, 35, 36}}));
+            (std::vector<Ids>{
+                {10, 11}, {22, 23, 24}, {13, 14, 15, 16, 17, 18}, {31, 32, 33, 34, 35, 36}}));
   EXPECT_EQ(stats.num_prompt_tokens, 5);
   EXPECT_EQ(stats.num_generated_tokens, 3 + 4 + 6 + 6);  // with the two end tokens
   EXPECT_GE(stats.prefill_seconds, 0);
@@ -151,7 +151,8 @@ TEST(GenerateIds, EndsAtStopTokensEvenWhenEndTokensAreIgnored) {
   const auto model = counting_model(R"(, "eos_token_id": 12)");
   const std::vector<Ids> prompts{{9}, {14}, {16}};
   const GenerateOptions options{.max_new_tokens = 5, .stop_tokens = {15, 17}, .ignore_eos = true};
-  EXPECT_EQ(generate_ids(*model, prompts, options), (std::vector<Ids>{{10, 11, 12, 13, 14}, {}, {}}));
+  EXPECT_EQ(generate_ids(*model, prompts, options),
+            (std::vector<Ids>{{10, 11, 12, 13, 14}, {}, {}}));
 }
 
 TEST(GenerateIds, TheContextIsFilledToTheLastPosition) {

@@ -24,7 +24,12 @@ using Pieces = std::vector<std::string>;
 bool is_valid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    const std::size_t size = byte < 0x80 ? 1 : byte < 0xC2 ? 0 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : byte < 0xF5 ? 4 : 0;
+    const std::size_t size = byte < 0x80   ? 1
+                             : byte < 0xC2 ? 0
+                             : byte < 0xE0 ? 2
+                             : byte < 0xF0 ? 3
+                             : byte < 0xF5 ? 4
+                                           : 0;
     if (size == 0 || i + size > text.size()) return false;
     for (std::size_t k = 1; k < size; ++k) {
       if ((static_cast<unsigned char>(text[i + k]) & 0xC0U) != 0x80U) return false;
@@ -54,8 +59,8 @@ class Script {
     const auto end_id = static_cast<std::int32_t>(256 + vocabulary.size());
     for (const std::int32_t last : last_ids) next[last] = end_id;
     tokenizer = test::byte_tokenizer(vocabulary, {"<end>", "<unseen>"});
-    model = test::scripted_model(end_id + 10, next,
-                                 ", \"eos_token_id\": " + std::to_string(end_id));
+    model =
+        test::scripted_model(end_id + 10, next, ", \"eos_token_id\": " + std::to_string(end_id));
   }
 
   std::optional<Tokenizer> tokenizer;
@@ -110,7 +115,8 @@ TEST(GenerateText, WithoutACallbackTheTextIsTheSame) {
   const Script script({Pieces{"one", " two"}});
   const std::vector<std::string> prompts{"A"};
   EXPECT_EQ(generate(*script.model, *script.tokenizer, prompts, {})[0].text, "one two");
-  const Generation cut = generate(*script.model, *script.tokenizer, prompts, {.max_new_tokens = 1})[0];
+  const Generation cut =
+      generate(*script.model, *script.tokenizer, prompts, {.max_new_tokens = 1})[0];
   EXPECT_EQ(cut.text, "one");
   EXPECT_EQ(cut.reason, FinishReason::kLength);
 }
@@ -145,10 +151,13 @@ TEST(GenerateText, StopStringsAcrossTokens) {
     std::string text;
     std::size_t num_ids;
   };
-  const std::vector<Case> cases{
-      {{"\n\nUser:"}, "Hello World!", 6}, {{"World"}, "Hello ", 3},    {{"o"}, "Hell", 1},
-      {{"Hello"}, "", 1},                 {{"!", "ld!"}, "Hello Wor", 4},  {{"r:", "ser"}, "Hello World!\n\nU", 6},
-      {{"\n\nUs", "zz"}, "Hello World!", 5}};
+  const std::vector<Case> cases{{{"\n\nUser:"}, "Hello World!", 6},
+                                {{"World"}, "Hello ", 3},
+                                {{"o"}, "Hell", 1},
+                                {{"Hello"}, "", 1},
+                                {{"!", "ld!"}, "Hello Wor", 4},
+                                {{"r:", "ser"}, "Hello World!\n\nU", 6},
+                                {{"\n\nUs", "zz"}, "Hello World!", 5}};
   for (const Case& c : cases) {
     SCOPED_TRACE(c.stop[0]);
     Heard heard;
@@ -216,8 +225,8 @@ TEST(GenerateText, ACallbackEndsItsSequenceOnly) {
   const std::vector<std::string> prompts{"A", "B", "C"};
   for (const std::int64_t batch_size : {1, 2, 3}) {
     heard.clear();
-    const auto results = generate(*script.model, *script.tokenizer, prompts,
-                                  {.batch_size = batch_size}, callback);
+    const auto results =
+        generate(*script.model, *script.tokenizer, prompts, {.batch_size = batch_size}, callback);
     EXPECT_EQ(heard, (std::map<std::int64_t, std::string>{{0, "ab"}, {1, "efg"}, {2, "h"}}));
     EXPECT_EQ(results[0].text, "ab");
     EXPECT_EQ(results[0].reason, FinishReason::kCancelled);
@@ -242,9 +251,8 @@ TEST(GenerateText, MixedEndsInOneBatch) {
   const Script script({{"a", "b", "c"}, {"d", "STO", "P"}, {"e"}, {"g", "h", "i", "j"}});
   const std::int32_t h = 256 + 8;
   Heard heard;
-  const auto results =
-      run(script, {"A", "++B", "+C", "D"},
-          {.max_new_tokens = 3, .stop = {"STOP"}, .stop_tokens = {h}}, heard);
+  const auto results = run(script, {"A", "++B", "+C", "D"},
+                           {.max_new_tokens = 3, .stop = {"STOP"}, .stop_tokens = {h}}, heard);
   EXPECT_EQ(results[0].text, "abc");
   EXPECT_EQ(results[0].reason, FinishReason::kLength);
   EXPECT_EQ(results[1].text, "d");
@@ -265,7 +273,10 @@ TEST(GenerateText, RandomTextIsValidWhateverTheBatch) {
   const std::vector<std::string> prompts{"one", "a much longer prompt, ö", "x", "12345"};
   GenerateOptions options{.max_new_tokens = 60,
                           .sampling = {.temperature = 1.5, .seed = 3},
-                          .stop = {"q", "\xEF\xBF\xBD" "a", "zz"}};
+                          .stop = {"q",
+                                   "\xEF\xBF\xBD"
+                                   "a",
+                                   "zz"}};
   std::optional<std::vector<std::string>> expected;
   for (const std::int64_t batch_size : {1, 3, 4}) {
     options.batch_size = batch_size;
