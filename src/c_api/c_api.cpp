@@ -284,11 +284,11 @@ wick_status wick_generate(const wick_model* model, const char* prompt,
                            {"prompt", prompt != nullptr},
                            {"options", options != nullptr},
                            {"on_text", on_text != nullptr}});
-    const std::vector<std::string> prompts{prompt};
-    wick::generate(*model->model, model->tokenizer, prompts, generate_options(*options),
-                   [&](std::int64_t, std::string_view text) {
-                     return on_text(std::string(text).c_str(), user) != 0;
-                   });
+    const auto pass_on = [&](std::int64_t, std::string_view text) {
+      return on_text(std::string(text).c_str(), user) != 0;
+    };
+    wick::generate_one(*model->model, model->tokenizer, prompt, generate_options(*options),
+                       pass_on);
   });
 }
 

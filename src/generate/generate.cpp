@@ -131,4 +131,10 @@ std::vector<Generation> generate(const CausalLm& model, const Tokenizer& tokeniz
   return generate_from_ids(model, tokenizer, ids, options, on_text, stats);
 }
 
+Generation generate_one(const CausalLm& model, const Tokenizer& tokenizer,
+                        const std::string& prompt, const GenerateOptions& options,
+                        const TextCallback& on_text, GenerateStats* stats) {
+  return generate(model, tokenizer, {&prompt, 1}, options, on_text, stats).front();
+}
+
 }  // namespace wick

@@ -121,6 +121,18 @@ TEST(GenerateText, WithoutACallbackTheTextIsTheSame) {
   EXPECT_EQ(cut.reason, FinishReason::kLength);
 }
 
+TEST(GenerateText, OnePromptAlone) {
+  const Script script({Pieces{"one", " two"}});
+  Heard heard;
+  GenerateStats stats;
+  const Generation result =
+      generate_one(*script.model, *script.tokenizer, "-A", {}, heard.callback(), &stats);
+  EXPECT_EQ(result.text, "one two");
+  EXPECT_EQ(heard.pieces[0], (Pieces{"one", " two"}));
+  EXPECT_EQ(stats.num_prompt_tokens, 2);
+  EXPECT_EQ(stats.num_generated_tokens, 3);
+}
+
 TEST(GenerateText, CharactersComeWhole) {
   // "é" in two tokens, "😀" in four, one of which ends another character.
   const Script script({{"caf", "\xC3", "\xA9", " \xF0", "\x9F", "\x98", "\x80!"}});
