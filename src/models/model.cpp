@@ -84,6 +84,13 @@ void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> ad
   adapters_.emplace(name, std::move(adapter));
 }
 
+std::shared_ptr<LoraAdapter> Model::create_adapter(const std::string& name,
+                                                   const LoraConfig& config, std::uint64_t seed) {
+  std::shared_ptr<LoraAdapter> adapter = LoraAdapter::create(config, lora_host(), seed);
+  add_adapter(name, adapter);
+  return adapter;
+}
+
 std::shared_ptr<LoraAdapter> Model::load_adapter(const std::string& name,
                                                  const std::filesystem::path& folder) {
   std::shared_ptr<LoraAdapter> adapter = LoraAdapter::load(folder, lora_host());

@@ -65,6 +65,9 @@ class Model {
   /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use and for a
   /// layer that the model lacks, kShape for one of another size.
   void add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter);
+  /// LoraAdapter::create() and add_adapter().
+  std::shared_ptr<LoraAdapter> create_adapter(const std::string& name, const LoraConfig& config,
+                                              std::uint64_t seed);
   /// LoraAdapter::load() and add_adapter().
   std::shared_ptr<LoraAdapter> load_adapter(const std::string& name,
                                             const std::filesystem::path& folder);
