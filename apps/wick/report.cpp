@@ -53,7 +53,8 @@ std::string figure(const Chart& chart, const std::string& heading, const std::st
     }
   }
   return fmt::format(
-      "<figure class=\"{}\"><figcaption><b>{}</b> <small>{}</small>{}</figcaption>\n{}{}</figure>\n",
+      "<figure class=\"{}\"><figcaption><b>{}</b> "
+      "<small>{}</small>{}</figcaption>\n{}{}</figure>\n",
       chart.id, escape_html(heading), escape_html(unit), legend, svg_chart(chart), note);
 }
 
@@ -143,7 +144,8 @@ std::string summary_list(const Report& report) {
   if (report.summary.empty()) return {};
   std::string html = "<dl class=\"summary\">\n";
   for (const auto& [name, value] : report.summary) {
-    html += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escape_html(name), escape_html(value));
+    html +=
+        fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escape_html(name), escape_html(value));
   }
   return html + "</dl>\n";
 }

@@ -12,7 +12,7 @@ namespace wick::cli {
 
 namespace {
 
-constexpr std::int64_t kColumns = 400;     // of a curve, in which points are merged
+constexpr std::int64_t kColumns = 400;      // of a curve, in which points are merged
 constexpr std::int64_t kHoverColumns = 80;  // that have a text of their own
 constexpr double kLeft = 54;
 constexpr double kRight = 14;
@@ -110,23 +110,25 @@ class Picture {
       const double y = y_(tick);
       svg += fmt::format("<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
                          chart_.width - kRight, y, y);
-      svg += fmt::format("<text class=\"y\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", kLeft - 7, y + 4,
-                         short_number(tick, tick_digits()));
+      svg += fmt::format("<text class=\"y\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", kLeft - 7,
+                         y + 4, short_number(tick, tick_digits()));
     }
     const double bottom = chart_.height - kBottom;
     for (const double tick : x_ticks()) {
       svg += fmt::format("<text class=\"x\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x_(tick),
                          bottom + 16, short_number(tick));
     }
-    svg += fmt::format("<text class=\"x name\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-                       (kLeft + chart_.width - kRight) / 2, bottom + 30, escape_html(chart_.x_label));
+    svg +=
+        fmt::format("<text class=\"x name\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
+                    (kLeft + chart_.width - kRight) / 2, bottom + 30, escape_html(chart_.x_label));
     return svg + "</g>\n";
   }
 
   // As many digits as tell neighbours apart.
   int tick_digits() const {
     const double largest = std::max(std::abs(y_ticks_.front()), std::abs(y_ticks_.back()));
-    return std::max(4, static_cast<int>(std::ceil(std::log10(largest / (y_ticks_[1] - y_ticks_[0])))) + 1);
+    return std::max(
+        4, static_cast<int>(std::ceil(std::log10(largest / (y_ticks_[1] - y_ticks_[0])))) + 1);
   }
 
   // Whole steps within the data, not beyond it.
@@ -175,7 +177,8 @@ class Picture {
       const std::string text = hover_text(left + width, column + 1 == count, at);
       if (text.empty()) continue;
       svg += fmt::format(
-          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}</title></rect>\n",
+          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
+          "height=\"{:.1f}\"><title>{}</title></rect>\n",
           left, kTop, width, chart_.height - kBottom - kTop, escape_html(text));
     }
     return svg + "</g>\n";
@@ -230,7 +233,9 @@ std::vector<ChartPoint> downsample(const std::vector<ChartPoint>& points, std::i
   if (static_cast<std::int64_t>(points.size()) <= 4 * columns) return points;
   const double begin = points.front().x;
   const double width = (points.back().x - begin) / static_cast<double>(columns);
-  const auto column_of = [&](const ChartPoint& point) { return std::floor((point.x - begin) / width); };
+  const auto column_of = [&](const ChartPoint& point) {
+    return std::floor((point.x - begin) / width);
+  };
   std::vector<ChartPoint> result;
   std::size_t i = 0;
   while (i < points.size()) {

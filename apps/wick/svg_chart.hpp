@@ -17,7 +17,7 @@ struct ChartPoint {
 /// One curve of a chart.
 struct ChartSeries {
   std::string name;
-  std::string css_class;  ///< "faint", "main" or "second": the page has the colours
+  std::string css_class;           ///< "faint", "main" or "second": the page has the colours
   std::vector<ChartPoint> points;  ///< in the order of x
   bool has_markers = false;        ///< a dot on every point
 };
@@ -28,8 +28,9 @@ struct Chart {
   std::string title;    ///< read aloud in place of the picture
   std::string x_label;  ///< "step"
   std::vector<ChartSeries> series;
-  std::function<std::string(double)> y_text;  ///< writes a value of the y axis, for texts that show one
-  bool begins_at_zero = false;                ///< the y axis does
+  std::function<std::string(double)>
+      y_text;                   ///< writes a value of the y axis, for texts that show one
+  bool begins_at_zero = false;  ///< the y axis does
   int width = 480;
   int height = 230;
 };

@@ -151,8 +151,9 @@ TEST(Report, PointsUnderThePointerSayTheirValues) {
     texts.push_back(rect->all("title").at(0)->text);
   }
   ASSERT_EQ(texts.size(), 10U);
-  EXPECT_EQ(texts[9].substr(0, 27), "step 10\ntraining: " + std::to_string(loss_at(10)).substr(0, 5) +
-                                        texts[9].substr(23, 4));
+  EXPECT_EQ(
+      texts[9].substr(0, 27),
+      "step 10\ntraining: " + std::to_string(loss_at(10)).substr(0, 5) + texts[9].substr(23, 4));
   EXPECT_NE(texts[9].find("held out: "), std::string::npos);
   EXPECT_EQ(texts[8].find("held out: "), std::string::npos);
 }
@@ -174,7 +175,8 @@ TEST(Report, ManyStepsStaySmallAndKeepTheirPeaks) {
 
 TEST(Report, HostileTextStaysText) {
   Report report = report_of(3);
-  const std::string attack = "<script>alert('x')</script> & \"quoted\" ]]> <!-- \x01 \xff \xef\xbf\xbe end";
+  const std::string attack =
+      "<script>alert('x')</script> & \"quoted\" ]]> <!-- \x01 \xff \xef\xbf\xbe end";
   report.title = attack;
   report.summary = {{attack, attack}};
   report.samples = {{attack, attack, ""}};
@@ -185,7 +187,8 @@ TEST(Report, HostileTextStaysText) {
   EXPECT_EQ(html.find("<!--"), std::string::npos);
   const XmlElement page = XmlReader::read(html);
   const std::string shown =
-      "<script>alert('x')</script> & \"quoted\" ]]> <!-- \xef\xbf\xbd \xef\xbf\xbd \xef\xbf\xbd end";
+      "<script>alert('x')</script> & \"quoted\" ]]> <!-- \xef\xbf\xbd \xef\xbf\xbd \xef\xbf\xbd "
+      "end";
   EXPECT_EQ(page.all("h1").at(0)->text, shown);
   EXPECT_EQ(page.all("dd").at(0)->text, shown);
   EXPECT_EQ(page.all("td").at(0)->text, shown);
@@ -196,7 +199,8 @@ TEST(Report, NeedsNoNetworkAndNoScript) {
   Report report = report_of(60);
   report.samples = {{"p", "before", "after"}};
   const std::string html = report_html(report);
-  for (const char* word : {"http:", "https:", "//", "url(", "@import", "<script", "src=", "href="}) {
+  for (const char* word :
+       {"http:", "https:", "//", "url(", "@import", "<script", "src=", "href="}) {
     EXPECT_EQ(html.find(word), std::string::npos) << word;
   }
   EXPECT_NE(html.find("prefers-color-scheme: dark"), std::string::npos);

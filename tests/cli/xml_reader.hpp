@@ -68,7 +68,8 @@ class XmlReader {
     if (!take(token)) fail("expected " + std::string(token));
   }
   void skip_space() {
-    while (at_ < text_.size() && std::string_view(" \n\t\r").find(text_[at_]) != std::string::npos) {
+    while (at_ < text_.size() &&
+           std::string_view(" \n\t\r").find(text_[at_]) != std::string::npos) {
       ++at_;
     }
   }
