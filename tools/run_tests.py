@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the unit tests of the tools, tools/tests/test_*.py.
+"""Runs the unit tests of the tools, tools/tests/test_*.py, or those of another --folder.
 
 With --gtest_output=json:PATH it writes the results as a GoogleTest binary does, so that they are
 counted case by case. A word as argument runs only the tests whose name holds it.
@@ -95,13 +95,15 @@ def as_gtest(records):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pattern", nargs="?", help="run only tests whose name holds this")
+    parser.add_argument("--folder", type=pathlib.Path, default=TOOLS / "tests", help="where the tests are")
     parser.add_argument("--gtest_output", default="", metavar="json:PATH")
     options = parser.parse_args()
-    sys.path[:0] = [str(TOOLS), str(TOOLS / "tests")]
+    folder = str(options.folder.resolve())
+    sys.path[:0] = [str(TOOLS), folder]
     loader = unittest.TestLoader()
     if options.pattern:
         loader.testNamePatterns = [f"*{options.pattern}*"]
-    suite = loader.discover(str(TOOLS / "tests"), top_level_dir=str(TOOLS / "tests"))
+    suite = loader.discover(folder, top_level_dir=folder)
     results = unittest.TextTestRunner(verbosity=2, resultclass=Results).run(suite)
     kind, _, path = options.gtest_output.partition(":")
     if kind == "json" and path:

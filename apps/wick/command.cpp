@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <utility>
 #include <vector>
 
 #include "base/json.hpp"
+#include "output.hpp"
 
 namespace wick::cli {
 
@@ -71,9 +73,26 @@ void ModelFlags::add_to(CLI::App& command) {
                      "CPU threads; 0 takes every processor");
 }
 
-LoadOptions ModelFlags::load_options() const {
+void ModelFlags::add_tokenizer_to(CLI::App& command) {
+  command.add_option("--tokenizer", tokenizer,
+                     "Folder or tokenizer.json, where it is not beside the model");
+}
+
+Tokenizer ModelFlags::load_tokenizer() const {
+  return Tokenizer::from_file(tokenizer.empty() ? model : tokenizer);
+}
+
+std::filesystem::path ModelFlags::template_folder() const {
+  return tokenizer.empty() ? model : folder_of_tokenizer(tokenizer);
+}
+
+void apply_num_threads(int num_threads) {
   if (num_threads < 0) fail("--num-threads must not be negative");
   if (num_threads > 0) set_num_threads(num_threads);
+}
+
+LoadOptions ModelFlags::load_options() const {
+  apply_num_threads(num_threads);
   return {.device = parse_device(device), .dtype = parse_dtype(dtype)};
 }
 
@@ -100,7 +119,7 @@ std::shared_ptr<CausalLm> ModelFlags::load_causal_lm() const {
 void GenerateFlags::add_to(CLI::App& command) {
   SamplingOptions& sampling = options.sampling;
   command
-      .add_option("--max-new-tokens,--max-tokens,-n", options.max_new_tokens,
+      .add_option("--max-new-tokens,--max-tokens,--n-predict,-n", options.max_new_tokens,
                   "Longest continuation")
       ->capture_default_str();
   command
@@ -168,7 +187,8 @@ std::int64_t parse_bytes(const std::string& text) {
                                                                         {"gb", 1e9}}};
   for (const auto& [name, factor] : kUnits) {
     if (name == unit && digits > 0) {
-      return static_cast<std::int64_t>(parse_number(text.substr(0, digits), "size") * factor);
+      const double bytes = parse_number(text.substr(0, digits), "size") * factor;
+      if (bytes < 0x1p62) return static_cast<std::int64_t>(bytes);
     }
   }
   fail("\"" + text + "\" is not a size such as 800MiB or 2GB");
@@ -188,8 +208,35 @@ std::string readable_seconds(double seconds) {
   return fmt::format("{} s", whole);
 }
 
-ChatTemplate choose_template(const std::string& name, const std::filesystem::path& model) {
-  return name == "auto" ? ChatTemplate::of_model(model) : ChatTemplate::named(name);
+ChatTemplate choose_template(const std::string& name, const std::filesystem::path& folder) {
+  return name == "auto" ? ChatTemplate::of_model(folder) : ChatTemplate::named(name);
+}
+
+std::int64_t fitting_length(std::int64_t wanted, const ModelConfig& config) {
+  const std::int64_t limit = config.max_position_embeddings;
+  if (limit <= 0 || wanted <= limit) return wanted;
+  print_note(fmt::format("sequences hold at most {} tokens, as many as the model takes\n", limit));
+  return limit;
+}
+
+std::filesystem::path folder_of_tokenizer(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return path;
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+std::string shell_line(const std::vector<std::string>& words) {
+  constexpr std::string_view kPlain = "+-./0123456789:=@_,";
+  std::string line;
+  for (const std::string& word : words) {
+    const bool is_plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
+      return std::isalpha(static_cast<unsigned char>(c)) != 0 ||
+             kPlain.find(c) != std::string_view::npos;
+    });
+    std::string quoted;
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += (line.empty() ? "" : " ") + (is_plain ? word : "'" + quoted + "'");
+  }
+  return line;
 }
 
 bool is_conversation(const std::filesystem::path& path) {

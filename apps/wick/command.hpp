@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "wick/wick.hpp"
 
@@ -30,6 +31,9 @@ struct Session {
   int exit_code = kSuccess;
 };
 
+/// Makes `app` the program wick: every command, its flags and its help.
+void add_commands(CLI::App& app, Session& session);
+
 void add_train_command(CLI::App& app, Session& session);
 void add_generate_command(CLI::App& app, Session& session);
 void add_chat_command(CLI::App& app, Session& session);
@@ -49,9 +53,16 @@ struct ModelFlags {
   std::string device = "cpu";
   std::string dtype = "auto";
   int num_threads = 0;
+  std::filesystem::path tokenizer;  ///< empty: that of the model
 
   /// Adds --model, --adapter, --device, --dtype and --num-threads.
   void add_to(CLI::App& command);
+  /// Adds --tokenizer.
+  void add_tokenizer_to(CLI::App& command);
+  /// Reads the tokenizer. Throws as Tokenizer::from_file().
+  Tokenizer load_tokenizer() const;
+  /// The folder that chat templates are read from.
+  std::filesystem::path template_folder() const;
   /// Applies num_threads and gives what load() functions take. Throws Error kArgument.
   LoadOptions load_options() const;
   /// Loads the decoder with its adapters active.
@@ -71,14 +82,22 @@ struct GenerateFlags {
 
 /// "f32", "float32", "bfloat16", …; "auto" is nothing. Throws Error kArgument.
 std::optional<DType> parse_dtype(const std::string& name);
+/// The folder that holds a tokenizer: `path` itself, or that of a tokenizer.json.
+std::filesystem::path folder_of_tokenizer(const std::filesystem::path& path);
+/// Words quoted where a shell would read them otherwise, separated by spaces.
+std::string shell_line(const std::vector<std::string>& words);
 /// "512MiB", "2GB", "1.5g" or bytes. Throws Error kArgument.
 std::int64_t parse_bytes(const std::string& text);
 /// "1.2 GiB".
 std::string readable_bytes(std::int64_t bytes);
 /// "1 h 02 min", "3 min 20 s", "12 s".
 std::string readable_seconds(double seconds);
-/// The template that --chat-template names: "auto" is the model's own.
-ChatTemplate choose_template(const std::string& name, const std::filesystem::path& model);
+/// The template that --chat-template names: "auto" is that of `folder`.
+ChatTemplate choose_template(const std::string& name, const std::filesystem::path& folder);
+/// The longest sequence to train on or evaluate: `wanted`, but no more than the model takes. A note says when it is less.
+std::int64_t fitting_length(std::int64_t wanted, const ModelConfig& config);
+/// Sets the number of threads unless it is 0. Throws Error kArgument.
+void apply_num_threads(int num_threads);
 /// True when the first record of a data file holds messages, which only a template can write. What is wrong with a
 /// record, the reader of the data set says.
 bool is_conversation(const std::filesystem::path& path);

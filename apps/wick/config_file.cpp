@@ -50,21 +50,6 @@ const CLI::Option* find_option(const CLI::App& command, const std::string& name)
   return nullptr;
 }
 
-std::string nearest(const CLI::App& command, const std::string& name) {
-  std::string best;
-  std::size_t best_distance = name.size() + 1;
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& known : option->get_lnames()) {
-      const std::size_t d = distance(name, known);
-      if (d < best_distance) {
-        best_distance = d;
-        best = known;
-      }
-    }
-  }
-  return best;
-}
-
 // True when the command line names the option by any of its names.
 bool is_given(const CLI::Option& option, const std::vector<std::string>& arguments) {
   const auto names = [&](const std::string& argument) {
@@ -77,7 +62,7 @@ bool is_given(const CLI::Option& option, const std::vector<std::string>& argumen
 }
 
 std::string scalar(const YAML::Node& node, const std::string& where) {
-  if (!node.IsScalar()) fail(ErrorKind::kParse, where + ": must be a value or a list of values");
+  if (!node.IsScalar()) fail(ErrorKind::kParse, where + " must be a value or a list of values");
   return node.Scalar();
 }
 
@@ -93,56 +78,120 @@ YAML::Node load(const std::string& path) {
   }
 }
 
-void append_flag(const CLI::App& command, const std::string& path, const std::string& key,
-                 const YAML::Node& value, const std::vector<std::string>& given,
-                 std::vector<std::string>& flags) {
-  const std::string name = flag_name(key);
-  const std::string where = path + ": line " + std::to_string(value.Mark().line + 1) + ": " + key;
-  const CLI::Option* option = find_option(command, name);
-  if (option == nullptr || name == "config" || name == "help") {
-    fail(ErrorKind::kArgument,
-         where + " is not a key of this command; the nearest is " + nearest(command, name));
+class ConfigReader {
+ public:
+  ConfigReader(const CLI::App& command, std::string path, const std::vector<std::string>& given)
+      : command_(command), path_(std::move(path)), given_(given) {}
+
+  Arguments read() {
+    const YAML::Node document = load(path_);
+    if (!document.IsMap()) fail(ErrorKind::kParse, path_ + ": must be a map of flags and values");
+    for (const auto& entry : document) add(entry.first, entry.second);
+    return std::move(result_);
   }
-  if (value.IsNull() || is_given(*option, given)) return;
-  if (value.IsSequence()) {
-    for (const YAML::Node& item : value) flags.push_back("--" + name + "=" + scalar(item, where));
-  } else {
-    flags.push_back("--" + name + "=" + scalar(value, where));
+
+ private:
+  void add(const YAML::Node& key_node, const YAML::Node& value) {
+    const std::string place = path_ + ": line " + std::to_string(key_node.Mark().line + 1);
+    const std::string key = scalar(key_node, place + ": a key");
+    const std::string name = flag_name(key);
+    const std::string where = place + ": " + key;
+    const CLI::Option* option = find_option(command_, name);
+    if (option == nullptr || name == "config" || name == "help") {
+      fail(ErrorKind::kArgument, where + " is not a key of wick " + command_.get_name() +
+                                     "; the nearest is " + nearest_flag(command_, name));
+    }
+    if (std::find(seen_.begin(), seen_.end(), option) != seen_.end()) {
+      fail(ErrorKind::kParse, where + " is there twice, perhaps by another of its names");
+    }
+    seen_.push_back(option);
+    if (value.IsNull() || is_given(*option, given_)) return;
+    for (const std::string& text : texts_of(value, *option, where)) append(*option, name, text);
+    for (const std::string& long_name : option->get_lnames()) {
+      result_.origins.emplace_back("--" + long_name, place);
+    }
   }
-}
+
+  static std::vector<std::string> texts_of(const YAML::Node& value, const CLI::Option& option,
+                                           const std::string& where) {
+    std::vector<std::string> texts;
+    if (value.IsSequence()) {
+      for (const YAML::Node& item : value) texts.push_back(scalar(item, where));
+    } else if (value.IsMap() && option.get_expected_max() > 1) {
+      for (const auto& item : value) {
+        texts.push_back(scalar(item.first, where) + "=" + scalar(item.second, where));
+      }
+    } else {
+      texts.push_back(scalar(value, where));
+    }
+    return texts;
+  }
+
+  // With "=" a value may begin with dashes; an empty one must stand by itself.
+  void append(const CLI::Option& option, const std::string& name, const std::string& text) {
+    const bool is_flag = option.get_type_size() == 0;
+    if (text.empty() && !is_flag) {
+      result_.values.push_back("--" + name);
+      result_.values.emplace_back();
+    } else {
+      result_.values.push_back("--" + name + "=" + text);
+    }
+  }
+
+  const CLI::App& command_;
+  std::string path_;
+  const std::vector<std::string>& given_;
+  std::vector<const CLI::Option*> seen_;
+  Arguments result_;
+};
 
 }  // namespace
 
-std::vector<std::string> apply_config_file(const CLI::App& app,
-                                           std::vector<std::string> arguments) {
+std::string nearest_flag(const CLI::App& command, const std::string& name) {
+  std::string best;
+  std::size_t best_distance = std::string::npos;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& known : option->get_lnames()) {
+      const std::size_t d = distance(name, known);
+      if (d < best_distance && known != "help" && known != "config") {
+        best_distance = d;
+        best = known;
+      }
+    }
+  }
+  return best;
+}
+
+std::vector<std::string> with_dashes(std::vector<std::string> arguments) {
+  for (std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (!argument.starts_with("--")) continue;
+    const std::size_t end = std::min(argument.find('='), argument.size());
+    std::replace(argument.begin(), argument.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+  }
+  return arguments;
+}
+
+Arguments apply_config_file(const CLI::App& app, std::vector<std::string> arguments) {
   const auto is_config = [](const std::string& argument) {
     return argument == "--config" || argument == "-c" || argument.starts_with("--config=");
   };
   const auto found = std::find_if(arguments.begin(), arguments.end(), is_config);
-  if (found == arguments.end() || arguments.empty()) return arguments;
-  const CLI::App* command = find_command(app, arguments[0]);
-  if (command == nullptr) return arguments;
+  const CLI::App* command = arguments.empty() ? nullptr : find_command(app, arguments[0]);
+  if (found == arguments.end() || command == nullptr) return {std::move(arguments), {}};
   const bool is_joined = found->starts_with("--config=");
   if (!is_joined && found + 1 == arguments.end()) {
     fail(ErrorKind::kArgument, *found + " needs the path of a YAML or JSON file");
   }
   const std::string path = is_joined ? found->substr(9) : *(found + 1);
   arguments.erase(found, found + (is_joined ? 1 : 2));
-
-  const YAML::Node document = load(path);
-  if (!document.IsMap()) fail(ErrorKind::kParse, path + ": must be a map of flags and values");
-  std::vector<std::string> keys;
-  std::vector<std::string> flags{arguments[0]};
-  for (const auto& entry : document) {
-    const auto key = scalar(entry.first, path);
-    if (std::find(keys.begin(), keys.end(), flag_name(key)) != keys.end()) {
-      fail(ErrorKind::kParse, path + ": " + key + " is there twice");
-    }
-    keys.push_back(flag_name(key));
-    append_flag(*command, path, key, entry.second, arguments, flags);
+  if (std::find_if(arguments.begin(), arguments.end(), is_config) != arguments.end()) {
+    fail(ErrorKind::kArgument, "--config is there twice");
   }
-  flags.insert(flags.end(), arguments.begin() + 1, arguments.end());
-  return flags;
+  Arguments result = ConfigReader(*command, path, arguments).read();
+  result.values.insert(result.values.begin(), arguments[0]);
+  result.values.insert(result.values.end(), arguments.begin() + 1, arguments.end());
+  return result;
 }
 
 }  // namespace wick::cli

@@ -4,6 +4,7 @@
 
 #include "base/json.hpp"
 #include "command.hpp"
+#include "output.hpp"
 
 namespace wick::cli {
 
@@ -109,37 +110,36 @@ Json file_json(const std::filesystem::path& path) {
 Json inspect(const Flags& flags) {
   const auto has = [&](const char* name) { return std::filesystem::exists(flags.path / name); };
   if (!std::filesystem::exists(flags.path)) {
-    throw Error(ErrorKind::kIo, "inspect", flags.path.string() + " does not exist");
+    throw Error(ErrorKind::kIo, flags.path.string(), "does not exist");
   }
   if (!std::filesystem::is_directory(flags.path)) return file_json(flags.path);
   if (has("trainer_state.json")) return checkpoint_json(flags.path, flags.tensors);
   if (has("adapter_config.json")) return adapter_json(flags.path, flags.tensors);
   if (has("config.json")) return model_json(flags.path, flags.tensors);
-  throw Error(ErrorKind::kArgument, "inspect",
-              flags.path.string() +
-                  " is no model (config.json), adapter (adapter_config.json), checkpoint "
-                  "(trainer_state.json) or safetensors file");
+  throw Error(ErrorKind::kIo, flags.path.string(),
+              "is no model (it has no config.json), adapter (adapter_config.json), checkpoint "
+              "(trainer_state.json) or safetensors file");
 }
 
 void print_tensor(const Json& tensor) {
-  fmt::print("  {:<70} {:<5} {:<16} {}\n", tensor["name"].get<std::string>(),
-             tensor["dtype"].get<std::string>(),
-             shape_text(tensor["shape"].get<std::vector<std::int64_t>>()),
-             readable_bytes(tensor["num_bytes"].get<std::int64_t>()));
+  print_out(fmt::format("  {:<70} {:<5} {:<16} {}\n", tensor["name"].get<std::string>(),
+                        tensor["dtype"].get<std::string>(),
+                        shape_text(tensor["shape"].get<std::vector<std::int64_t>>()),
+                        readable_bytes(tensor["num_bytes"].get<std::int64_t>())));
 }
 
 void print_text(const Json& json, const std::string& indent = "") {
   for (const auto& [key, value] : json.items()) {
     if (key == "tensors") continue;
     if (value.is_object() && !value.empty() && key != "parameters_by_dtype") {
-      fmt::print("{}{}:\n", indent, key);
+      print_out(fmt::format("{}{}:\n", indent, key));
       print_text(value, indent + "  ");
     } else if (key == "num_bytes") {
-      fmt::print("{}{}: {} ({})\n", indent, key, value.dump(),
-                 readable_bytes(value.get<std::int64_t>()));
+      print_out(fmt::format("{}{}: {} ({})\n", indent, key, value.dump(),
+                            readable_bytes(value.get<std::int64_t>())));
     } else {
-      fmt::print("{}{}: {}\n", indent, key,
-                 value.is_string() ? value.get<std::string>() : value.dump());
+      print_out(fmt::format("{}{}: {}\n", indent, key,
+                            value.is_string() ? value.get<std::string>() : value.dump()));
     }
   }
   if (!json.contains("tensors")) return;
@@ -149,12 +149,18 @@ void print_text(const Json& json, const std::string& indent = "") {
 int run_inspect(const Flags& flags) {
   const Json json = inspect(flags);
   if (flags.json) {
-    fmt::print("{}\n", json.dump(2));
+    print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
     print_text(json);
   }
   return kSuccess;
 }
+
+constexpr const char* kFooter = R"(Examples:
+  wick inspect DIR
+  wick inspect my-adapter --tensors
+  wick inspect my-adapter/checkpoint-100 --json
+  wick inspect model.safetensors)";
 
 }  // namespace
 
@@ -162,6 +168,7 @@ void add_inspect_command(CLI::App& app, Session& session) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Say what a model, adapter, checkpoint or safetensors file holds");
+  command->footer(kFooter);
   command->add_option("path", flags->path, "A folder or a safetensors file")->required();
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print a JSON object");

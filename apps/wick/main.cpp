@@ -1,68 +1,86 @@
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <exception>
+#include <filesystem>
+#include <iostream>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "command.hpp"
 #include "config_file.hpp"
+#include "output.hpp"
 
 namespace wick::cli {
 
 namespace {
 
-constexpr const char* kFooter = R"(A first run:
-  wick train --model DIR --data DIR --output-dir my-adapter
-  wick generate --model DIR --adapter my-adapter --prompt "Once upon a time"
+int report(const std::string& message, ExitCode code) {
+  print_note("wick: " + message + "\n");
+  return code;
+}
 
-Any command takes --config FILE: YAML or JSON with the names of its flags. Flags win.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a file cannot be read or written,
-4 a file's content is broken or unsupported, 5 out of memory, 130 interrupted.)";
+// The command that was asked for, or the program itself.
+const CLI::App& chosen(const CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return commands.empty() ? app : *commands[0];
+}
 
-void add_commands(CLI::App& app, Session& session) {
-  add_train_command(app, session);
-  add_generate_command(app, session);
-  add_chat_command(app, session);
-  add_eval_command(app, session);
-  add_embed_command(app, session);
-  add_merge_command(app, session);
-  add_inspect_command(app, session);
-  add_tokenize_command(app, session);
-  add_devices_command(app, session);
-  add_bench_command(app, session);
-  add_selftest_command(app, session);
-  for (CLI::App* command : app.get_subcommands({})) {
-    command->add_option("--config,-c", "YAML or JSON file with the names of these flags");
-    command->option_defaults()->always_capture_default();
+int report_usage(const CLI::App& app, const CLI::ParseError& error, const Arguments& arguments) {
+  const CLI::App& command = chosen(app);
+  std::string message = error.what();
+  for (const std::string& value : arguments.values) {
+    const bool is_unknown = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr &&
+                            value.starts_with("--") && command.remaining_size(true) > 0;
+    const std::string name = value.substr(0, value.find('='));
+    const auto left = command.remaining(true);
+    if (is_unknown && std::find(left.begin(), left.end(), value) != left.end()) {
+      message += "\nThe flag nearest to " + name + " is --" + nearest_flag(command, name.substr(2));
+    }
+  }
+  for (const auto& [flag, place] : arguments.origins) {
+    if (message.find(flag) != std::string::npos) message += "\n" + flag + " is from " + place;
+  }
+  const std::string name = &command == &app ? "wick" : "wick " + command.get_name();
+  return report(message + "\n" + name + " --help explains the flags.", kUsage);
+}
+
+int run_command(CLI::App& app, const Session& session, const Arguments& arguments) {
+  try {
+    std::vector<std::string> last_first(arguments.values.rbegin(), arguments.values.rend());
+    app.parse(last_first);
+    return session.exit_code;
+  } catch (const CLI::Success& asked) {  // --help or --version
+    app.exit(asked);
+    std::cout.flush();
+    if (!std::cout) throw Error(ErrorKind::kIo, "standard output", "cannot be written");
+    return kSuccess;
+  } catch (const CLI::ParseError& error) {
+    return report_usage(app, error, arguments);
   }
 }
 
-int run(std::vector<std::string> arguments) {
-  CLI::App app("LoRA fine-tuning and inference of transformer language models", "wick");
-  app.footer(kFooter);
-  app.set_version_flag("--version", "wick 0.1.0");
-  app.require_subcommand(1);
-  app.fallthrough(false);
+int run(const std::vector<std::string>& command_line) {
+  CLI::App app("", "wick");
   Session session;
   add_commands(app, session);
+  if (command_line.empty()) {
+    print_note(app.help());
+    return kUsage;
+  }
   try {
-    std::vector<std::string> flags = apply_config_file(app, std::move(arguments));
-    std::vector<std::string> reversed(flags.rbegin(), flags.rend());
-    app.parse(reversed);
-    return session.exit_code;
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kSuccess : kUsage;
+    const int code = run_command(app, session, apply_config_file(app, with_dashes(command_line)));
+    flush_out();
+    return code;
   } catch (const Error& error) {
-    fmt::print(stderr, "wick: {}\n", error.what());
-    return exit_code_of(error);
+    return report(error.what(), exit_code_of(error));
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "wick: the system has no more memory\n");
-    return kMemory;
+    return report("the system has no more memory", kMemory);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(error.what(), kFileAccess);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "wick: {}\n", error.what());
-    return kFailure;
+    return report(error.what(), kFailure);
   }
 }
 
@@ -71,5 +89,6 @@ int run(std::vector<std::string> arguments) {
 }  // namespace wick::cli
 
 int main(int argc, char** argv) {
-  return wick::cli::run(std::vector<std::string>(argv + 1, argv + argc));
+  wick::cli::prepare_process();
+  return wick::cli::run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
 }

@@ -1,14 +1,17 @@
 #include <fmt/format.h>
 
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
+#include <algorithm>
+#include <cmath>
 
 #include "base/json.hpp"
 #include "command.hpp"
+#include "output.hpp"
 #include "report.hpp"
 #include "run_log.hpp"
 #include "train_flags.hpp"
+#include "train_output.hpp"
+#include "train_samples.hpp"
+#include "wick/runtime/memory.hpp"
 
 namespace wick::cli {
 
@@ -16,31 +19,14 @@ namespace {
 
 using detail::Json;
 
-volatile std::sig_atomic_t interrupts = 0;
-
-// The first interrupt asks the run to save and end; the second ends the process at once.
-void on_interrupt(int) {
-  interrupts = interrupts + 1;
-  if (interrupts > 1) std::_Exit(kInterrupted);
-}
-
 [[noreturn]] void fail(const std::string& rule, std::string hint = {}) {
   throw Error(ErrorKind::kArgument, "train", rule, {}, std::move(hint));
 }
 
-std::filesystem::path tokenizer_folder(const TrainFlags& flags) {
-  if (!flags.tokenizer.empty()) return flags.tokenizer;
-  return flags.init_from_config.empty() ? flags.model : flags.init_from_config.parent_path();
-}
-
 std::shared_ptr<CausalLm> make_model(const TrainFlags& flags) {
   const Device device = parse_device(flags.device);
-  if (flags.num_threads > 0) set_num_threads(flags.num_threads);
-  if (flags.model.empty() == flags.init_from_config.empty()) {
-    fail("one of --model and --init-from-config is needed");
-  }
+  apply_num_threads(flags.num_threads);
   if (!flags.init_from_config.empty()) {
-    if (!flags.is_full()) fail("a new model is trained in full: add --fine-tune-type full");
     const ModelConfig config = parse_model_config(detail::read_text_file(flags.init_from_config),
                                                   flags.init_from_config.string());
     return CausalLm::create(config, flags.options.seed, device);
@@ -53,25 +39,40 @@ std::shared_ptr<CausalLm> make_model(const TrainFlags& flags) {
 std::shared_ptr<LoraAdapter> make_adapter(const TrainFlags& flags, CausalLm& model) {
   if (flags.is_full()) return nullptr;
   const LoraHost host = model.lora_host();
-  std::shared_ptr<LoraAdapter> adapter =
-      flags.adapter.empty() ? LoraAdapter::create(flags.lora_config(), host, flags.options.seed)
-                            : LoraAdapter::load(flags.adapter, host);
+  const std::int64_t layers = model.config().num_hidden_layers;
+  auto adapter = flags.adapter.empty()
+                     ? LoraAdapter::create(flags.lora_config(layers), host, flags.options.seed)
+                     : LoraAdapter::load(flags.adapter, host);
   model.add_adapter("default", adapter);
   model.set_active_adapters({{"default"}});
   return adapter;
 }
 
-DatasetOptions dataset_options(const TrainFlags& flags, const ModelConfig& config) {
-  DatasetOptions options{.max_seq_length = flags.options.batches.max_seq_length,
-                         .mask = flags.mask()};
+// What is read before the model, so that a wrong path costs no time.
+struct DataSource {
+  std::filesystem::path train;
+  std::filesystem::path eval;
+  std::optional<ChatTemplate> chat_template;
+  bool template_for_prompts = false;
+};
+
+DataSource find_data(const TrainFlags& flags) {
+  const DataFiles files = find_data_files(flags.data);
+  DataSource source{.train = files.train,
+                    .eval = flags.eval_data.empty() ? files.valid : flags.eval_data};
   if (flags.chat_template != "auto") {
-    options.chat_template = ChatTemplate::named(flags.chat_template);
-    options.template_for_prompts = true;
+    source.chat_template = ChatTemplate::named(flags.chat_template);
+    source.template_for_prompts = true;
+  } else if (is_conversation(files.train)) {
+    source.chat_template = ChatTemplate::of_model(folder_of_tokenizer(flags.tokenizer_path()));
   }
-  if (!config.eos_token_ids.empty()) {
-    options.eos_token_id = static_cast<std::int32_t>(config.eos_token_ids[0]);
+  const bool wants_eval = flags.options.eval_steps > 0 || flags.options.load_best_model_at_end ||
+                          flags.options.early_stopping_patience > 0;
+  if (source.eval.empty() && wants_eval) {
+    fail("--eval-steps, --load-best-model-at-end and --early-stopping-patience need held-out data",
+         "--eval-data FILE, or valid.jsonl in the folder of --data");
   }
-  return options;
+  return source;
 }
 
 struct Data {
@@ -79,39 +80,18 @@ struct Data {
   Dataset eval;
 };
 
-Data load_data(const TrainFlags& flags, const Tokenizer& tokenizer, const ModelConfig& config,
-               RunLog& log) {
-  const DataFiles files = find_data_files(flags.data);
-  DatasetOptions options = dataset_options(flags, config);
-  if (flags.chat_template == "auto" && is_conversation(files.train)) {
-    options.chat_template = ChatTemplate::of_model(tokenizer_folder(flags));
+Data load_data(const TrainFlags& flags, const DataSource& source, const Tokenizer& tokenizer,
+               const ModelConfig& config, std::int64_t max_seq_length) {
+  DatasetOptions options{.max_seq_length = max_seq_length,
+                         .mask = flags.mask(),
+                         .chat_template = source.chat_template,
+                         .template_for_prompts = source.template_for_prompts};
+  if (!config.eos_token_ids.empty()) {
+    options.eos_token_id = static_cast<std::int32_t>(config.eos_token_ids[0]);
   }
-  Data data{.train = Dataset::from_file(files.train, tokenizer, options)};
-  const std::filesystem::path held_out = flags.eval_data.empty() ? files.valid : flags.eval_data;
-  if (!held_out.empty()) data.eval = Dataset::from_file(held_out, tokenizer, options);
-  log.say(fmt::format("data: {} samples, {} tokens, {} of them targets; {} held out",
-                      data.train.size(), data.train.num_tokens(), data.train.num_targets(),
-                      data.eval.size()));
-  if (data.train.num_truncated() > 0) {
-    log.say(fmt::format("{} samples were longer than {} tokens and were cut",
-                        data.train.num_truncated(), options.max_seq_length));
-  }
+  Data data{.train = Dataset::from_file(source.train, tokenizer, options)};
+  if (!source.eval.empty()) data.eval = Dataset::from_file(source.eval, tokenizer, options);
   return data;
-}
-
-// Continues the prompts of --sample-prompt; `after` says which side of the record they are.
-void take_samples(const TrainFlags& flags, const CausalLm& model, const Tokenizer& tokenizer,
-                  std::vector<SampleRecord>& samples, bool after) {
-  if (flags.sample_prompts.empty()) return;
-  GenerateOptions options;
-  options.max_new_tokens = flags.sample_tokens;
-  options.stop = {"\n"};
-  samples.resize(flags.sample_prompts.size());
-  const std::vector<Generation> texts = generate(model, tokenizer, flags.sample_prompts, options);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    samples[i].prompt = flags.sample_prompts[i];
-    (after ? samples[i].after : samples[i].before) = texts[i].text;
-  }
 }
 
 std::string end_name(TrainResult::End end) {
@@ -130,32 +110,48 @@ class TrainRun {
  public:
   explicit TrainRun(const TrainFlags& flags)
       : flags_(flags),
-        checkpoint_(find_checkpoint()),
         log_({.output_dir = flags.output_dir,
               .logging_steps = flags.logging_steps,
-              .resumed_step = resumed_step(),
               .json = flags.json}) {}
 
   int run() {
-    const auto model = make_model(flags_);
-    const auto adapter = make_adapter(flags_, *model);
-    const Tokenizer tokenizer = Tokenizer::from_file(tokenizer_folder(flags_));
-    check_vocabulary(tokenizer, *model);
-    describe(*model, adapter.get());
-    Data data = load_data(flags_, tokenizer, model->config(), log_);
-    Trainer trainer(model, adapter, std::move(data.train), std::move(data.eval),
-                    flags_.trainer_options());
+    flags_.check();
+    TrainerOptions options = flags_.trainer_options();
+    const DataSource source = find_data(flags_);
+    check_output_folder(flags_);
+    const auto checkpoint = find_checkpoint();
+    const Tokenizer tokenizer = Tokenizer::from_file(flags_.tokenizer_path());
+    model_ = make_model(flags_);
+    adapter_ = make_adapter(flags_, *model_);
+    const std::int64_t mapped =
+        std::max<std::int64_t>(0, model_->num_bytes() - memory_stats(model_->device()).live_bytes);
+    check_vocabulary(tokenizer);
+    describe();
+    options.batches.max_seq_length =
+        fitting_length(options.batches.max_seq_length, model_->config());
+    Data data =
+        load_data(flags_, source, tokenizer, model_->config(), options.batches.max_seq_length);
+    describe(data, options.batches.max_seq_length);
+    Trainer trainer(model_, adapter_, std::move(data.train), std::move(data.eval), options);
     log_.say("memory forecast: " + to_string(trainer.forecast()));
-    std::vector<SampleRecord> samples;
-    take_samples(flags_, *model, tokenizer, samples, false);
-    if (checkpoint_) {
-      trainer.resume(*checkpoint_);
-      log_.say(fmt::format("resuming from {} at step {}", checkpoint_->string(), trainer.steps()));
+    SampleTaker samples(flags_.sample_prompts, flags_.sample_tokens, source.chat_template);
+    samples.take_before(*model_, tokenizer);
+    if (checkpoint) {
+      trainer.resume(*checkpoint);
+      log_.say(fmt::format("resuming from {} at step {}", checkpoint->string(), trainer.steps()));
     }
-    const TrainResult result = trainer.run(events());
-    take_samples(flags_, *model, tokenizer, samples, true);
-    finish(*model, adapter.get(), trainer, result, samples);
-    return result.end == TrainResult::End::kStopped ? kInterrupted : kSuccess;
+    if (flags_.overwrite_output_dir) clear_output_folder(flags_.output_dir);
+    reset_peak_memory(model_->device());
+    const std::optional<TrainResult> result = train(trainer);
+    if (!result) return kFailure;
+    const std::int64_t tensors = mapped + memory_stats(model_->device()).peak_bytes;
+    const bool is_whole = result->end != TrainResult::End::kStopped;
+    if (is_whole) {
+      if (flags_.is_full()) copy_model_companions(flags_);
+      samples.take_after(*model_, tokenizer);
+    }
+    finish(trainer, *result, samples.records(), tensors);
+    return is_whole ? kSuccess : kInterrupted;
   }
 
  private:
@@ -167,100 +163,158 @@ class TrainRun {
     return latest;
   }
 
-  std::int64_t resumed_step() const {
-    if (!checkpoint_) return 0;
-    const std::filesystem::path path = *checkpoint_ / "trainer_state.json";
-    const Json json = detail::read_json_file(path);
-    return detail::JsonFields(json, path.string()).integer("global_step");
-  }
-
-  static void check_vocabulary(const Tokenizer& tokenizer, const CausalLm& model) {
-    if (tokenizer.vocab_size() <= model.config().vocab_size) return;
+  void check_vocabulary(const Tokenizer& tokenizer) const {
+    if (tokenizer.vocab_size() <= model_->config().vocab_size) return;
     fail(fmt::format("the tokenizer has {} tokens, the model {}", tokenizer.vocab_size(),
-                     model.config().vocab_size));
+                     model_->config().vocab_size));
   }
 
-  void describe(const CausalLm& model, const LoraAdapter* adapter) {
-    const ModelConfig& config = model.config();
+  void describe() {
+    const ModelConfig& config = model_->config();
     log_.say(fmt::format("model: {}, {} layers of {}, {:.2f} M parameters", config.model_type,
                          config.num_hidden_layers, config.hidden_size,
-                         static_cast<double>(model.num_parameters()) / 1e6));
-    if (adapter == nullptr) return;
+                         static_cast<double>(model_->num_parameters()) / 1e6));
+    if (adapter_ == nullptr) return;
     log_.say(fmt::format("adapter: {} layers, {:.3f} M parameters ({:.2f} %)",
-                         adapter->layers().size(),
-                         static_cast<double>(adapter->num_parameters()) / 1e6,
-                         100.0 * static_cast<double>(adapter->num_parameters()) /
-                             static_cast<double>(model.num_parameters())));
-    for (const std::string& name : adapter->unmatched()) {
-      log_.say("warning: target module " + name + " names no layer of this model");
+                         adapter_->layers().size(),
+                         static_cast<double>(adapter_->num_parameters()) / 1e6,
+                         100.0 * static_cast<double>(adapter_->num_parameters()) /
+                             static_cast<double>(model_->num_parameters())));
+    for (const std::string& name : adapter_->unmatched()) {
+      log_.warn("warning: target module " + name + " names no layer of this model");
     }
   }
 
-  TrainerEvents events() {
-    interrupts = 0;
-    std::signal(SIGINT, on_interrupt);
-    std::signal(SIGTERM, on_interrupt);
-    return {.on_start = [this](std::int64_t total) { log_.start(total); },
-            .on_step = [this](const StepReport& report) { log_.step(report); },
-            .on_evaluate = [this](const EvalReport& report) { log_.evaluation(report); },
-            .on_save = [this](const std::filesystem::path& path) { log_.saved(path); },
-            .should_stop = [] { return interrupts > 0; }};
+  void describe(const Data& data, std::int64_t max_seq_length) {
+    log_.say(fmt::format("data: {} samples, {} tokens, {} of them targets; {} samples held out",
+                         data.train.size(), data.train.num_tokens(), data.train.num_targets(),
+                         data.eval.size()));
+    const std::int64_t cut = data.train.num_truncated() + data.eval.num_truncated();
+    if (cut == 0) return;
+    log_.warn(fmt::format("warning: {} samples were longer than {} tokens and were cut", cut,
+                          max_seq_length));
   }
 
-  void finish(const CausalLm& model, const LoraAdapter* adapter, const Trainer& trainer,
-              const TrainResult& result, const std::vector<SampleRecord>& samples) {
-    const std::int64_t peak = peak_memory_bytes();
-    Report report{.title = flags_.is_full() && flags_.model.empty()
-                               ? model.config().model_type
-                               : model.folder().filename().string(),
-                  .steps = log_.steps(),
-                  .evaluations = log_.evaluations(),
-                  .samples = samples};
-    const auto row = [&](const std::string& name, std::string value) {
-      report.summary.emplace_back(name, std::move(value));
-    };
-    row("run", fmt::format("{} after {} of {} steps", end_name(result.end), result.steps,
-                           trainer.total_steps()));
-    row("training loss", fmt::format("{:.4f}", result.last_loss));
+  // Nothing when training itself failed: a loss that is no number is not a wrong flag.
+  std::optional<TrainResult> train(Trainer& trainer) {
+    bool has_begun = false;
+    watch_interrupts();
+    try {
+      return trainer.run(
+          {.on_start =
+               [&](std::int64_t total) {
+                 log_.start(total, trainer.steps());
+                 has_begun = true;
+               },
+           .on_step = [this](const StepReport& report) { log_.step(report); },
+           .on_evaluate = [this](const EvalReport& report) { log_.evaluation(report); },
+           .on_save = [this](const std::filesystem::path& path) { log_.saved(path); },
+           .should_stop = is_interrupted});
+    } catch (const Error& error) {
+      if (!has_begun || error.kind() != ErrorKind::kArgument) throw;
+      log_.warn(std::string("wick: ") + error.what());
+      return std::nullopt;
+    }
+  }
+
+  Report::Rows summary_of(const Trainer& trainer, const TrainResult& result,
+                          std::int64_t tensors) const {
+    Report::Rows rows;
+    rows.emplace_back("run", end_name(result.end));
+    rows.emplace_back("steps", fmt::format("{} of {}", result.steps, trainer.total_steps()));
+    if (!log_.steps().empty()) {
+      rows.emplace_back("training loss", fmt::format("{:.4f}", log_.steps().back().loss));
+    }
     if (result.best_eval) {
-      row("best held-out loss",
+      rows.emplace_back(
+          "best held-out loss",
           fmt::format("{:.4f} at step {}", result.best_eval->loss, result.best_eval->step));
     }
-    row("throughput", fmt::format("{:.0f} tokens/s", log_.tokens_per_second()));
-    row("time", readable_seconds(log_.seconds()));
-    row("peak memory", fmt::format("{} (forecast {})", readable_bytes(peak),
-                                   readable_bytes(trainer.forecast().total())));
-    if (adapter != nullptr) row("adapter", readable_bytes(adapter->num_bytes()));
-    const std::filesystem::path path = flags_.output_dir / "report.html";
-    write_report(path, report);
-    for (const auto& [name, value] : report.summary) log_.say(name + ": " + value);
-    log_.say("result: " + flags_.output_dir.string() + ", report: " + path.string());
-    Json summary{{"event", "end"},
-                 {"end", end_name(result.end)},
-                 {"steps", result.steps},
-                 {"loss", result.last_loss},
-                 {"tokens_per_second", log_.tokens_per_second()},
-                 {"peak_memory_bytes", peak},
-                 {"forecast_bytes", trainer.forecast().total()},
-                 {"output_dir", flags_.output_dir.string()},
-                 {"report", path.string()}};
-    if (result.best_eval) summary["best_eval_loss"] = result.best_eval->loss;
-    log_.emit(summary.dump());
+    rows.emplace_back("throughput", fmt::format("{:.0f} tokens/s", log_.tokens_per_second()));
+    rows.emplace_back("time", readable_seconds(log_.seconds()));
+    rows.emplace_back("tensors at their peak",
+                      fmt::format("{} (forecast {})", readable_bytes(tensors),
+                                  readable_bytes(trainer.forecast().total())));
+    rows.emplace_back("peak memory of the process", readable_bytes(peak_memory_bytes()));
+    if (adapter_ != nullptr) rows.emplace_back("adapter", readable_bytes(adapter_->num_bytes()));
+    return rows;
+  }
+
+  void emit_end(const Trainer& trainer, const TrainResult& result, std::int64_t tensors,
+                const std::vector<SampleRecord>& samples) const {
+    Json end{{"event", "end"},
+             {"end", end_name(result.end)},
+             {"steps", result.steps},
+             {"tokens_per_second", log_.tokens_per_second()},
+             {"peak_memory_bytes", peak_memory_bytes()},
+             {"peak_tensor_bytes", tensors},
+             {"forecast_bytes", trainer.forecast().total()},
+             {"output_dir", flags_.output_dir.string()},
+             {"report", (flags_.output_dir / "report.html").string()},
+             {"samples", Json::array()}};
+    if (!log_.steps().empty()) end["loss"] = log_.steps().back().loss;
+    if (result.best_eval) end["best_eval_loss"] = result.best_eval->loss;
+    for (const SampleRecord& sample : samples) {
+      end["samples"].push_back(
+          {{"prompt", sample.prompt}, {"before", sample.before}, {"after", sample.after}});
+    }
+    log_.emit(end);
+  }
+
+  void finish(const Trainer& trainer, const TrainResult& result,
+              const std::vector<SampleRecord>& samples, std::int64_t tensors) {
+    const bool is_whole = result.end != TrainResult::End::kStopped;
+    const std::string name =
+        flags_.model.empty() ? model_->config().model_type
+                             : std::filesystem::weakly_canonical(flags_.model).filename().string();
+    const Report report{.title = name,
+                        .summary = summary_of(trainer, result, tensors),
+                        .steps = log_.steps(),
+                        .evaluations = log_.evaluations(),
+                        .samples = is_whole ? samples : std::vector<SampleRecord>{},
+                        .memory_forecast = trainer.forecast().total(),
+                        .settings = flags_.settings(),
+                        .commands = is_whole ? next_commands(flags_)
+                                             : std::vector<std::string>{resume_command(flags_)}};
+    write_report(flags_.output_dir / "report.html", report);
+    emit_end(trainer, result, tensors, report.samples);
+    for (const SampleRecord& sample : report.samples) {
+      log_.say(fmt::format("\n{}\n  before: {}\n  after:  {}", sample.prompt, sample.before,
+                           sample.after));
+    }
+    log_.say("");
+    for (const auto& [key, value] : report.summary) log_.say(fmt::format("{:<27} {}", key, value));
+    if (is_whole) log_.say(fmt::format("{:<27} {}", "result", flags_.output_dir.string()));
+    log_.say(fmt::format("{:<27} {}", "report", (flags_.output_dir / "report.html").string()));
+    if (!is_whole && result.steps == 0) return;  // there is nothing to resume
+    log_.say(is_whole ? "\nTry next:" : "\nTo go on:");
+    for (const std::string& command : report.commands) log_.say("  " + command);
   }
 
   const TrainFlags& flags_;
-  std::optional<std::filesystem::path> checkpoint_;
+  std::shared_ptr<CausalLm> model_;
+  std::shared_ptr<LoraAdapter> adapter_;
   RunLog log_;
 };
+
+constexpr const char* kFooter =
+    R"(Data is JSON lines of {"text"}, {"prompt","completion"} or {"messages"}, or plain text. The result in --output-dir is
+an adapter in PEFT's format (or a whole model), with metrics.jsonl and report.html beside it.
+
+Examples:
+  wick train --model DIR --data chats.jsonl --output-dir my-adapter
+  wick train --model DIR --data DIR --target-modules all-linear --r 16 --lora-alpha 32 --eval-steps 50
+  wick train --config job.yaml --learning-rate 2e-4
+  wick train --model DIR --data DIR --output-dir my-adapter --resume
+
+Ctrl-C saves a checkpoint and ends; a second one ends at once.)";
 
 }  // namespace
 
 void add_train_command(CLI::App& app, Session& session) {
   auto flags = std::make_shared<TrainFlags>();
   CLI::App* command = app.add_subcommand("train", "Fine-tune a model, or train a new one");
-  command->footer(
-      "Data: JSON lines of {\"text\"}, {\"prompt\",\"completion\"} or {\"messages\"}, or plain "
-      "text.\nThe result is a PEFT adapter (or a whole model) in --output-dir.");
+  command->footer(kFooter);
   flags->add_to(*command);
   command->callback([flags, &session] { session.exit_code = TrainRun(*flags).run(); });
 }

@@ -1,6 +1,8 @@
 #include "train_flags.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "command.hpp"
 
@@ -12,14 +14,24 @@ namespace {
   throw Error(ErrorKind::kArgument, "train", rule);
 }
 
-ModulePattern module_pattern(const std::vector<std::string>& names) {
+constexpr const char* kLoraGroup = "LoRA";
+
+// Names separated by commas, or a regular expression, which may have commas of its own.
+ModulePattern module_pattern(const std::vector<std::string>& values) {
+  constexpr std::string_view kRegexCharacters = "*+?()[]{}|^$\\";
   ModulePattern pattern;
-  if (names.size() == 1 && names[0] == "all-linear") {
+  if (values.size() == 1 && values[0] == "all-linear") {
     pattern.all_linear = true;
-  } else if (names.size() == 1 && names[0].find_first_of("*+?()[]|^$\\") != std::string::npos) {
-    pattern.regex = names[0];
+  } else if (values.size() == 1 && values[0].find_first_of(kRegexCharacters) != std::string::npos) {
+    pattern.regex = values[0];
   } else {
-    pattern.suffixes = names;
+    for (const std::string& value : values) {
+      for (std::size_t begin = 0; begin < value.size();) {
+        const std::size_t end = std::min(value.find(',', begin), value.size());
+        if (end > begin) pattern.suffixes.push_back(value.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    }
   }
   return pattern;
 }
@@ -63,7 +75,7 @@ void TrainFlags::add_model_flags(CLI::App& command) {
 }
 
 void TrainFlags::add_lora_flags(CLI::App& command) {
-  const std::string group = "LoRA";
+  const std::string group = kLoraGroup;
   command.add_option("--r,--lora-r,--rank", lora.r, "Rank")->capture_default_str()->group(group);
   command.add_option("--lora-alpha", lora.lora_alpha, "Scale is lora_alpha / r")
       ->capture_default_str()
@@ -73,15 +85,16 @@ void TrainFlags::add_lora_flags(CLI::App& command) {
       ->group(group);
   command
       .add_option("--target-modules", target_modules,
-                  "Names of layers (q_proj v_proj …), one regular expression, or all-linear; by "
+                  "Names of layers (q_proj,v_proj), one regular expression, or all-linear; by "
                   "default PEFT's choice for the model")
-      ->delimiter(',')
       ->group(group);
   command.add_option("--exclude-modules", exclude_modules, "Layers to leave out, written likewise")
-      ->delimiter(',')
       ->group(group);
   command.add_option("--layers-to-transform", layers_to_transform, "Numbers of decoder layers")
       ->delimiter(',')
+      ->group(group);
+  command.add_option("--num-layers", num_layers, "Adapt only the last n decoder layers; -1: all")
+      ->capture_default_str()
       ->group(group);
   command.add_option("--rank-pattern", rank_pattern, "NAME=RANK for layers that differ")
       ->group(group);
@@ -114,6 +127,8 @@ void TrainFlags::add_data_flags(CLI::App& command) {
                   "last-turn")
       ->check(CLI::IsMember({"auto", "all", "last-turn"}))
       ->capture_default_str()
+      ->group(group);
+  command.add_flag("--mask-prompt", mask_prompt, "mlx-lm's word for --loss-mask last-turn")
       ->group(group);
   command
       .add_option("--chat-template", chat_template,
@@ -156,24 +171,15 @@ void TrainFlags::add_run_flags(CLI::App& command) {
   const auto option = [&](const std::string& name, auto& value, const std::string& text) {
     return command.add_option(name, value, text)->capture_default_str()->group(group);
   };
-  option("--output-dir,-o", output_dir, "Where checkpoints, metrics, report and result go");
   option("--num-train-epochs,--epochs", options.num_train_epochs, "Passes over the data");
   option("--max-steps,--iters", options.max_steps, "Steps; wins over epochs when above 0");
-  option("--eval-steps,--steps-per-eval", options.eval_steps, "Evaluate every n steps");
-  option("--save-steps,--save-every", options.save_steps, "Write a checkpoint every n steps");
-  option("--save-total-limit", options.save_total_limit, "Checkpoints to keep; 0: all");
-  option("--logging-steps,--steps-per-report", logging_steps, "Print every n steps");
+  option("--eval-steps,--steps-per-eval", options.eval_steps,
+         "Evaluate every n steps; 0: at the end");
   option("--early-stopping-patience", options.early_stopping_patience,
          "Stop after n evaluations without a better loss; 0: never");
   command
       .add_flag("--load-best-model-at-end", options.load_best_model_at_end,
                 "The result is that of the best evaluation")
-      ->group(group);
-  command
-      .add_option("--resume-from-checkpoint,--resume", resume,
-                  "Go on from a checkpoint folder, or from the latest one")
-      ->expected(0, 1)
-      ->default_str("latest")
       ->group(group);
   option("--seed", options.seed, "Of data order, dropout and fresh weights");
   command
@@ -182,10 +188,34 @@ void TrainFlags::add_run_flags(CLI::App& command) {
       ->group(group);
   option("--memory-budget", memory_budget,
          "Choose what is computed twice so that the run fits, for example 2GiB");
-  option("--save-dtype", save_dtype, "Dtype of fully trained weights: auto, f32, bf16, f16");
-  command.add_option("--sample-prompt", sample_prompts, "Continue it before and after training")
+}
+
+void TrainFlags::add_output_flags(CLI::App& command) {
+  const std::string group = "Output";
+  const auto option = [&](const std::string& name, auto& value, const std::string& text) {
+    return command.add_option(name, value, text)->capture_default_str()->group(group);
+  };
+  option("--output-dir,-o", output_dir, "Where checkpoints, metrics, report and result go");
+  command
+      .add_flag("--overwrite-output-dir", overwrite_output_dir,
+                "Remove what an earlier run left in --output-dir")
       ->group(group);
-  option("--sample-tokens", sample_tokens, "Tokens of such a sample");
+  option("--save-steps,--save-every", options.save_steps,
+         "Write a checkpoint every n steps; 0: at the end");
+  option("--save-total-limit", options.save_total_limit, "Checkpoints to keep; 0: all");
+  command
+      .add_option("--resume-from-checkpoint,--resume", resume,
+                  "Go on from a checkpoint folder, or from the latest one")
+      ->expected(0, 1)
+      ->default_str("latest")
+      ->group(group);
+  option("--save-dtype", save_dtype, "Dtype of fully trained weights: auto (f32), bf16, f16");
+  option("--logging-steps,--steps-per-report", logging_steps, "Print every n steps");
+  command
+      .add_option("--sample-prompt", sample_prompts,
+                  "Continue it before and after training; may be repeated")
+      ->group(group);
+  option("--sample-tokens", sample_tokens, "Longest sample in tokens");
   command.add_flag("--json", json, "Print JSON lines instead of text")->group(group);
 }
 
@@ -195,6 +225,8 @@ void TrainFlags::add_to(CLI::App& command) {
   add_lora_flags(command);
   add_optimizer_flags(command);
   add_run_flags(command);
+  add_output_flags(command);
+  command_ = &command;
 }
 
 TrainerOptions TrainFlags::trainer_options() const {
@@ -206,17 +238,22 @@ TrainerOptions TrainFlags::trainer_options() const {
   if (gradient_checkpointing) {
     result.compute.checkpointed_layers = std::numeric_limits<std::int32_t>::max();
   }
-  result.save_dtype = parse_dtype(save_dtype);
-  if (logging_steps < 1) fail("--logging-steps must be at least 1");
+  if (is_full()) result.save_dtype = parse_dtype(save_dtype).value_or(DType::kF32);
   return result;
 }
 
-LoraConfig TrainFlags::lora_config() const {
+LoraConfig TrainFlags::lora_config(std::int64_t num_hidden_layers) const {
   LoraConfig config = lora;
   config.use_dora = config.use_dora || fine_tune_type == "dora";
   config.target_modules = module_pattern(target_modules);
   config.exclude_modules = module_pattern(exclude_modules);
   if (!layers_to_transform.empty()) config.layers_to_transform = layers_to_transform;
+  if (num_layers >= 0 && num_layers < num_hidden_layers) {
+    std::vector<std::int64_t>& layers = config.layers_to_transform.emplace();
+    for (std::int64_t i = num_hidden_layers - num_layers; i < num_hidden_layers; ++i) {
+      layers.push_back(i);
+    }
+  }
   for (const std::string& text : rank_pattern) {
     config.rank_pattern.push_back(assignment<std::int64_t>(text, "--rank-pattern"));
   }
@@ -225,16 +262,99 @@ LoraConfig TrainFlags::lora_config() const {
   }
   if (init_lora_weights == "gaussian") config.init_lora_weights = LoraInit::kGaussian;
   if (init_lora_weights == "false") config.init_lora_weights = LoraInit::kNone;
-  if (config.r < 1) fail("--r must be at least 1");
-  if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) {
+  return config;
+}
+
+bool TrainFlags::is_given(const std::string& flag) const {
+  return command_->get_option(flag)->count() > 0;
+}
+
+void TrainFlags::check_adapter_flags() const {
+  for (const CLI::Option* option : command_->get_options()) {
+    if (option->get_group() != kLoraGroup || option->count() == 0) continue;
+    if (is_full())
+      fail(option->get_name() + " is for adapters, and --fine-tune-type full has none");
+    if (!adapter.empty()) {
+      fail(option->get_name() +
+           " would change the adapter that --adapter names; it is trained as it is");
+    }
+  }
+  if (is_full() && !adapter.empty()) fail("--adapter is for --fine-tune-type lora and dora");
+  if (lora.r < 1) fail("--r must be at least 1");
+  if (!(lora.lora_dropout >= 0 && lora.lora_dropout < 1)) {
     fail("--lora-dropout must be at least 0 and less than 1");
   }
-  return config;
+  if (num_layers == 0 || num_layers < -1) fail("--num-layers must be at least 1, or -1 for all");
+  if (num_layers > 0 && !layers_to_transform.empty()) {
+    fail("--num-layers and --layers-to-transform exclude each other");
+  }
+}
+
+void TrainFlags::check() const {
+  if (model.empty() == init_from_config.empty()) {
+    fail("one of --model and --init-from-config is needed");
+  }
+  if (!init_from_config.empty() && !is_full()) {
+    fail("a new model is trained in full: add --fine-tune-type full");
+  }
+  if (is_full() && parse_dtype(dtype).value_or(DType::kF32) != DType::kF32) {
+    fail("--fine-tune-type full trains in f32; --save-dtype chooses what is written");
+  }
+  if (!is_full() && is_given("--save-dtype")) fail("--save-dtype is for --fine-tune-type full");
+  if (overwrite_output_dir && !resume.empty()) {
+    fail("--overwrite-output-dir would remove the checkpoint to resume from");
+  }
+  if (mask_prompt && loss_mask == "all") {
+    fail("--mask-prompt and --loss-mask all contradict each other");
+  }
+  if (logging_steps < 1) fail("--logging-steps must be at least 1");
+  if (sample_tokens < 1) fail("--sample-tokens must be at least 1");
+  if (options.batches.batch_size < 1) fail("--batch-size must be at least 1");
+  if (options.batches.max_seq_length < 2) fail("--max-seq-length must be at least 2");
+  check_adapter_flags();
 }
 
 LossMask TrainFlags::mask() const {
   if (loss_mask == "all") return LossMask::kAll;
-  return loss_mask == "last-turn" ? LossMask::kLastTurn : LossMask::kAuto;
+  return loss_mask == "last-turn" || mask_prompt ? LossMask::kLastTurn : LossMask::kAuto;
+}
+
+std::filesystem::path TrainFlags::tokenizer_path() const {
+  if (!tokenizer.empty()) return tokenizer;
+  return init_from_config.empty() ? model : folder_of_tokenizer(init_from_config);
+}
+
+std::vector<std::pair<std::string, std::string>> TrainFlags::settings() const {
+  std::vector<std::pair<std::string, std::string>> given{{"command", command_line()}};
+  std::vector<std::pair<std::string, std::string>> others;
+  for (const CLI::Option* option : command_->get_options()) {
+    const std::string name = option->get_lnames().front();
+    if (name == "help" || name == "config") continue;
+    if (option->count() > 0) {
+      given.emplace_back(name, CLI::detail::join(option->results(), ", "));
+    } else if (option->get_type_size() == 0) {
+      others.emplace_back(name, "false");
+    } else if (!option->get_default_str().empty() && name != "resume-from-checkpoint") {
+      others.emplace_back(name, option->get_default_str());
+    }
+  }
+  given.insert(given.end(), others.begin(), others.end());
+  return given;
+}
+
+std::string TrainFlags::command_line() const {
+  std::vector<std::string> words{"wick", "train"};
+  for (const CLI::Option* option : command_->get_options()) {
+    const std::string flag = "--" + option->get_lnames().front();
+    for (const std::string& value : option->results()) {
+      if (option->get_type_size() == 0) {
+        words.push_back(value == "true" ? flag : flag + "=" + value);
+      } else {
+        words.insert(words.end(), {flag, value});
+      }
+    }
+  }
+  return shell_line(words);
 }
 
 }  // namespace wick::cli

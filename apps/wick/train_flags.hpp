@@ -18,6 +18,7 @@ struct TrainFlags {
   std::filesystem::path data;
   std::filesystem::path eval_data;
   std::filesystem::path output_dir = "adapters";
+  bool overwrite_output_dir = false;
   std::filesystem::path adapter;
   std::string resume;
   std::string fine_tune_type = "lora";
@@ -28,13 +29,15 @@ struct TrainFlags {
   std::vector<std::string> rank_pattern;
   std::vector<std::string> alpha_pattern;
   std::string init_lora_weights = "true";
+  std::int64_t num_layers = -1;
   std::string loss_mask = "auto";
+  bool mask_prompt = false;
   std::string chat_template = "auto";
   std::string scheduler = "linear";
   bool gradient_checkpointing = false;
   std::string memory_budget;
   std::string save_dtype = "auto";
-  std::int64_t logging_steps = 1;
+  std::int64_t logging_steps = 10;
   std::vector<std::string> sample_prompts;
   std::int64_t sample_tokens = 60;
   std::string device = "cpu";
@@ -44,19 +47,32 @@ struct TrainFlags {
   TrainerOptions options;
 
   void add_to(CLI::App& command);
+  /// Refuses flags that contradict each other, or that would have no effect. Throws Error kArgument.
+  void check() const;
   /// The options with everything that is spelt as text filled in. Throws Error kArgument.
   TrainerOptions trainer_options() const;
-  /// As above for the adapter.
-  LoraConfig lora_config() const;
+  /// As above for the adapter of a model with so many layers.
+  LoraConfig lora_config(std::int64_t num_hidden_layers) const;
   LossMask mask() const;
   bool is_full() const { return fine_tune_type == "full"; }
+  /// The folder of the tokenizer that is used.
+  std::filesystem::path tokenizer_path() const;
+  /// Every flag with the value that it has in this run, those that were given first.
+  std::vector<std::pair<std::string, std::string>> settings() const;
+  /// The command line that gives the same run.
+  std::string command_line() const;
 
  private:
+  bool is_given(const std::string& flag) const;
+  void check_adapter_flags() const;
   void add_model_flags(CLI::App& command);
   void add_lora_flags(CLI::App& command);
   void add_data_flags(CLI::App& command);
   void add_optimizer_flags(CLI::App& command);
   void add_run_flags(CLI::App& command);
+  void add_output_flags(CLI::App& command);
+
+  const CLI::App* command_ = nullptr;
 };
 
 }  // namespace wick::cli

@@ -1,0 +1,75 @@
+#include "output.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/json.hpp"
+#include "command.hpp"
+
+namespace wick::cli {
+
+namespace {
+
+volatile std::sig_atomic_t interrupts = 0;
+
+void on_interrupt(int) {
+  interrupts = interrupts + 1;
+  if (interrupts > 1) std::_Exit(kInterrupted);
+}
+
+[[noreturn]] void fail_to_print() {
+  throw Error(ErrorKind::kIo, "standard output",
+              std::string("cannot be written: ") + std::strerror(errno));
+}
+
+}  // namespace
+
+void prepare_process() {
+  for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
+    if (::fcntl(number, F_GETFD) != -1) continue;
+    // The wrong way round: reading or writing it fails, as it should. open() takes the lowest free number.
+    if (::open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY) != number) std::abort();
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+#ifdef SIGXFSZ
+  std::signal(SIGXFSZ, SIG_IGN);
+#endif
+}
+
+void print_out(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_to_print();
+}
+
+void flush_out() {
+  if (std::fflush(stdout) != 0) fail_to_print();
+}
+
+void print_note(std::string_view text) {
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
+  static_cast<void>(std::fflush(stderr));
+}
+
+std::string json_line(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void watch_interrupts(bool wakes_reads) {
+  interrupts = 0;
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = wakes_reads ? 0 : SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+bool is_interrupted() { return interrupts > 0; }
+
+void forget_interrupt() { interrupts = 0; }
+
+}  // namespace wick::cli

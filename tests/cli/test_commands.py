@@ -1,0 +1,344 @@
+"""Every command once: what it prints, as text and as JSON."""
+
+import json
+import shutil
+import struct
+
+from program import FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
+
+COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "selftest")
+
+
+class HelpTest(ProgramTest):
+    def test_every_command_teaches(self):
+        overview = self.wick("--help").stdout
+        for command in COMMANDS:
+            with self.subTest(command):
+                self.assertIn(f"  {command} ", overview)
+                text = self.wick(command, "--help").stdout
+                self.assertRegex(text, r"Examples?:\n  wick " + command)
+                self.assertIn("--config", text)
+
+    def test_without_a_command_it_says_what_there_is(self):
+        self.assertIn("selftest", self.wick(code=2).stderr)
+
+    def test_version(self):
+        self.assertRegex(self.wick("--version").stdout, r"^wick \d+\.\d+\.\d+\n$")
+
+    def test_exit_codes_are_in_the_help(self):
+        self.assertIn("130 interrupted", self.wick("--help").stdout)
+
+    def test_an_unknown_flag_is_answered_with_the_nearest(self):
+        self.refused(2, "train", "--data", "x", "--learning-rat", "1", says="--learning-rate")
+
+    def test_an_unknown_command_is_refused(self):
+        self.refused(2, "trian")
+
+
+class GenerateTest(ProgramTest):
+    def test_text_is_streamed(self):
+        result = self.wick("generate", "--model", tiny_model(), "--prompt", "Love:", "-n", 5)
+        self.assertTrue(result.stdout.endswith("\n"))
+        again = self.wick("generate", "--model", tiny_model(), "--prompt", "Love:", "-n", 5, "--json")
+        self.assertEqual(self.json_lines(again)[0]["text"] + "\n", result.stdout)
+
+    def test_streamed_text_is_utf8_at_any_temperature(self):
+        for seed in range(4):
+            result = self.wick("generate", "--model", tiny_model(), "--prompt", "é", "--temp", 3, "--seed", seed,
+                               "-n", 60, "--ignore-eos", text=False, stdin=b"")
+            result.stdout.decode("utf-8")
+
+    def test_json_of_several_prompts(self):
+        result = self.wick("generate", "--model", tiny_model(), "-p", "One", "-p", "Two words", "-n", 3, "--json",
+                           "--ignore-eos")
+        first, second = self.json_lines(result)
+        self.assertEqual((first["prompt"], second["prompt"]), ("One", "Two words"))
+        self.assertEqual(first["finish_reason"], "length")
+        self.assertEqual(len(second["ids"]), 3)
+        self.assertGreater(second["num_prompt_tokens"], 0)
+
+    def test_prompts_from_a_file_and_from_standard_input(self):
+        path = self.folder / "prompts.txt"
+        path.write_text("One\n\nTwo\n")
+        result = self.wick("generate", "--model", tiny_model(), "--prompt-file", path, "-n", 2, "--json")
+        self.assertEqual([r["prompt"] for r in self.json_lines(result)], ["One", "Two"])
+        result = self.wick("generate", "--model", tiny_model(), "--prompt", "-", "-n", 2, "--json", stdin="Three")
+        self.assertEqual(self.json_lines(result)[0]["prompt"], "Three")
+
+    def test_an_adapter_changes_the_text_and_its_weight_counts(self):
+        def text(*flags):
+            result = self.wick("generate", "--model", tiny_model(), "--prompt", "Love:", "-n", 12, "--ignore-eos",
+                               "--json", *flags)
+            return self.json_lines(result)[0]["ids"]
+
+        self.assertEqual(text(), text("--adapter", f"{tiny_adapter()}=0"))
+        self.assertEqual(text("--adapter", tiny_adapter()), text("--adapter-path", f"{tiny_adapter()}=1"))
+
+    def test_chat_format_of_a_named_template_needs_its_tokens(self):
+        self.refused(2, "generate", "--model", tiny_model(), "--chat", "--chat-template", "chatml", "--prompt", "Hi",
+                     says="chatml")
+        self.refused(2, "generate", "--model", tiny_model(), "--chat", "--chat-template", "nobody", "--prompt", "Hi",
+                     says="chatml")
+
+    def test_a_tokenizer_from_elsewhere(self):
+        model = self.folder / "bare"
+        shutil.copytree(tiny_model(), model)
+        (model / "tokenizer.json").unlink()
+        self.refused(3, "generate", "--model", model, "--prompt", "x", says="tokenizer.json")
+        self.wick("generate", "--model", model, "--tokenizer", seeds(), "--prompt", "x", "-n", 1)
+
+    def test_stats_go_to_standard_error(self):
+        result = self.wick("generate", "--model", tiny_model(), "--prompt", "Love:", "-n", 3, "--stats")
+        self.assertIn("tokens/s", result.stderr)
+
+    def test_a_prompt_is_needed(self):
+        self.refused(2, "generate", "--model", tiny_model(), says="--prompt")
+
+    def test_sampling_out_of_range(self):
+        self.refused(2, "generate", "--model", tiny_model(), "--prompt", "x", "--top-p", "-1", says="top_p")
+
+
+class ChatTest(ProgramTest):
+    def chat(self, stdin, *flags, **options):
+        return self.wick("chat", "--model", chat_model(), "--chat-template", "chatml", "-n", 4, "--ignore-eos", *flags,
+                         stdin=stdin, **options)
+
+    def test_one_reply_for_every_line_up_to_exit(self):
+        self.assertEqual(self.chat("/exit\nHello\n").stdout, "")
+        one = self.chat("Hello\n").stdout
+        self.assertTrue(one.strip())
+        self.assertEqual(self.chat("\nHello\n/reset\nHello\n").stdout, one + one)
+
+    def test_the_conversation_is_remembered(self):
+        first, second = self.chat("Hello\nHello\n", "--temp", "0").stdout, self.chat("Hello\n").stdout
+        self.assertTrue(first.startswith(second))
+
+    def test_the_same_as_generate(self):
+        result = self.wick("generate", "--model", chat_model(), "--chat", "--chat-template", "chatml", "-n", 4,
+                           "--ignore-eos", "--prompt", "Hello")
+        self.assertEqual(result.stdout, self.chat("Hello\n").stdout)
+
+    def test_without_a_template_it_is_refused(self):
+        self.refused(2, "chat", "--model", tiny_model(), says="template")
+
+
+class EvalTest(ProgramTest):
+    def test_loss_and_perplexity(self):
+        result = self.wick("eval", "--model", tiny_model(), "--data", seeds() / "data", "--json")
+        (report,) = self.json_lines(result)
+        self.assertAlmostEqual(2.718281828459045 ** report["loss"], report["perplexity"], delta=1)
+        self.assertEqual(report["num_samples"], 6)
+        text = self.wick("eval", "--model", tiny_model(), "--data", seeds() / "data" / "valid.jsonl").stdout
+        self.assertIn(f"loss {report['loss']:.6f}", text)
+
+    def test_the_mask_counts(self):
+        def targets(*flags):
+            result = self.wick("eval", "--model", tiny_model(), "--data", seeds() / "data", "--json", *flags)
+            return self.json_lines(result)[0]["num_targets"]
+
+        self.assertGreater(targets("--loss-mask", "all"), targets())
+
+    def test_the_loss_does_not_depend_on_the_batch(self):
+        losses = [self.json_lines(self.wick("eval", "--model", tiny_model(), "--data", seeds() / "data", "--json",
+                                            "--batch-size", size))[0]["loss"] for size in (1, 3)]
+        self.assertAlmostEqual(*losses, delta=1e-5)
+
+
+class EmbedTest(ProgramTest):
+    def test_json_lines(self):
+        model = self.folder / "bert"
+        shutil.copytree(FIXTURES / "models" / "bert-mean", model)
+        tokenizer = self.folder / "tokenizer.json"
+        words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "wick": 4, "burns": 5}
+        tokenizer.write_text(json.dumps({
+            "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": None, "decoder": None,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": words}}))
+        result = self.wick("embed", "--model", model, "--tokenizer", tokenizer, "-t", "a wick", "-t", "a wick burns",
+                           "--batch-size", 2)
+        first, second = self.json_lines(result)
+        self.assertEqual(first["text"], "a wick")
+        self.assertAlmostEqual(sum(x * x for x in first["embedding"]), 1, delta=1e-4)
+        self.assertNotEqual(first["embedding"], second["embedding"])
+        alone = self.wick("embed", "--model", model, "--tokenizer", tokenizer, "--text", "a wick")
+        for got, expected in zip(self.json_lines(alone)[0]["embedding"], first["embedding"]):
+            self.assertAlmostEqual(got, expected, delta=1e-5)
+
+    def test_a_decoder_is_refused(self):
+        self.refused(2, "embed", "--model", tiny_model(), says="--text")
+        result = self.wick("embed", "--model", tiny_model(), "--text", "x", code=None)
+        self.assertIn(result.returncode, (2, 4))
+
+
+class MergeTest(ProgramTest):
+    def test_the_merged_model_says_what_the_adapter_says(self):
+        merged = self.folder / "merged"
+        result = self.wick("merge", "--model", tiny_model(), "--adapter", tiny_adapter(), "--output", merged)
+        self.assertIn("merged", result.stdout)
+        self.assertTrue((merged / "tokenizer.json").is_file())
+        both = [self.json_lines(self.wick("generate", "-p", "Love:", "-n", 8, "--ignore-eos", "--json", *flags))[0]["ids"]
+                for flags in (("--model", merged), ("--model", tiny_model(), "--adapter", tiny_adapter()))]
+        self.assertEqual(*both)
+
+    def test_dtype_and_shards(self):
+        merged = self.folder / "merged"
+        self.wick("merge", "--model", tiny_model(), "--adapter", tiny_adapter(), "--output", merged,
+                  "--output-dtype", "bf16", "--max-shard-size", "64KiB")
+        files = sorted(path.name for path in merged.glob("*.safetensors"))
+        self.assertGreater(len(files), 1)
+        kinds = {dtype for name in files for dtype, _, _ in read_safetensors(merged / name).values()}
+        self.assertEqual(kinds, {"BF16"})
+        self.wick("generate", "--model", merged, "-p", "x", "-n", 1)
+
+    def test_nothing_is_overwritten(self):
+        (self.folder / "full").mkdir()
+        (self.folder / "full" / "letter").write_text("dear")
+        self.refused(2, "merge", "--model", tiny_model(), "--adapter", tiny_adapter(), "--output",
+                     self.folder / "full", says="not an empty folder")
+        self.refused(2, "merge", "--model", tiny_model(), "--output", self.folder / "x", says="--adapter")
+
+
+class InspectTest(ProgramTest):
+    def document(self, *arguments):
+        return json.loads(self.wick("inspect", *arguments, "--json").stdout)
+
+    def test_a_model(self):
+        model = self.document(FIXTURES / "models" / "qwen2-tied")
+        self.assertEqual((model["kind"], model["model_type"], model["vocab_size"]), ("model", "qwen2", 320))
+        self.assertNotIn("tensors", model)
+        self.assertIn("model_type: qwen2", self.wick("inspect", FIXTURES / "models" / "qwen2-tied").stdout)
+
+    def test_a_sharded_model_with_its_tensors(self):
+        folder = FIXTURES / "models" / "llama-sharded-bf16"
+        model = self.document(folder, "--tensors")
+        self.assertEqual(len(model["tensors"]), model["num_tensors"])
+        self.assertGreater(len({tensor["file"] for tensor in model["tensors"]}), 1)
+        self.assertEqual(sum(tensor["num_bytes"] for tensor in model["tensors"]), model["num_bytes"])
+
+    def test_an_adapter(self):
+        adapter = self.document(FIXTURES / "models" / "qwen2-tied" / "adapters" / "dora")
+        self.assertEqual((adapter["kind"], adapter["use_dora"]), ("adapter", True))
+        text = self.wick("inspect", FIXTURES / "models" / "qwen2-tied" / "adapters" / "dora", "--tensors").stdout
+        self.assertIn("lora_magnitude_vector", text)
+
+    def test_a_checkpoint(self):
+        checkpoint = self.document(tiny_adapter() / "checkpoint-2")
+        self.assertEqual((checkpoint["kind"], checkpoint["global_step"]), ("checkpoint", 2))
+        self.assertEqual(checkpoint["trained"]["r"], 2)
+
+    def test_a_file(self):
+        file = self.document(FIXTURES / "models" / "qwen2-tied" / "model.safetensors")
+        self.assertEqual(file["kind"], "safetensors")
+        self.assertIn("model.norm.weight", [tensor["name"] for tensor in file["tensors"]])
+
+    def test_what_is_nothing_of_this(self):
+        self.refused(3, "inspect", self.folder, says="config.json")
+        self.refused(3, "inspect", self.folder / "absent", says="absent")
+        self.refused(4, "inspect", seeds() / "config.json", says="config.json")
+
+
+class TokenizeTest(ProgramTest):
+    def test_there_and_back(self):
+        result = self.wick("tokenize", "--model", seeds(), "--text", "a wick burns", "--json")
+        (line,) = self.json_lines(result)
+        self.assertEqual(len(line["ids"]), len(line["tokens"]))
+        count = self.wick("tokenize", "--model", seeds(), "--count", stdin="a wick burns").stdout
+        self.assertEqual(int(count), len(line["ids"]))
+        decoded = self.wick("tokenize", "--model", seeds(), "--decode", ",".join(map(str, line["ids"]))).stdout
+        self.assertEqual(decoded.strip(), "a wick burns")
+        table = self.wick("tokenize", "--tokenizer", seeds() / "tokenizer.json", "-t", "a wick burns").stdout
+        self.assertEqual(len(table.splitlines()), len(line["ids"]))
+
+    def test_bad_text_and_bad_ids(self):
+        result = self.wick("tokenize", "--model", seeds(), stdin=b"a\xff", text=False, code=2)
+        self.assertIn(b"byte 1", result.stderr)
+        self.refused(2, "tokenize", "--model", seeds(), "--decode", "99999999")
+
+
+class DevicesAndBenchTest(ProgramTest):
+    def test_devices(self):
+        (cpu,) = json.loads(self.wick("devices", "--json").stdout)
+        self.assertEqual((cpu["device"], cpu["threads"]), ("cpu", 1))
+        self.assertIn("cuda: this build has no such backend", self.wick("devices").stdout)
+
+    def test_bench_compares_with_what_the_machine_can_do(self):
+        flags = ("bench", "--model", tiny_model(), "--batch-size", 1, "--length", 8, "--steps", 1, "-n", 2)
+        (report,) = self.json_lines(self.wick(*flags, "--json"))
+        for kind in ("train", "prompt", "generate"):
+            self.assertGreater(report[f"{kind}_tokens_per_second"], 0)
+            self.assertGreater(report[f"{kind}_limit_tokens_per_second"], report[f"{kind}_tokens_per_second"])
+        text = self.wick(*flags).stdout
+        self.assertRegex(text, r"LoRA training +[\d.]+ tokens/s, \d+ % of the [\d.]+ that products allow")
+
+    def test_an_absent_device_is_refused(self):
+        result = self.wick("generate", "--model", tiny_model(), "-p", "x", "--device", "cuda", code=None)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("cuda", result.stderr)
+
+
+class SelftestTest(ProgramTest):
+    def fixtures(self):
+        folder = self.folder / "fixtures"
+        shutil.copytree(FIXTURES / "models" / "llama3-rope-scaled", folder / "models" / "llama3-rope-scaled")
+        shutil.copytree(FIXTURES / "tokenizers" / "gpt2", folder / "tokenizers" / "gpt2")
+        return folder
+
+    def test_the_fixtures_hold(self):
+        result = self.wick("selftest", "--fixtures", self.fixtures())
+        self.assertRegex(result.stdout.splitlines()[-1], r"^\d+ comparisons, 0 do not hold$")
+        self.assertIn("logits", result.stdout)
+
+    def test_json(self):
+        lines = self.json_lines(self.wick("selftest", "--fixtures", self.fixtures(), "--json"))
+        self.assertGreater(len(lines), 50)
+        self.assertTrue(all(line["holds"] and line["error"] <= line["limit"] for line in lines))
+        self.assertEqual({line["subject"] for line in lines},
+                         {"llama3-rope-scaled", "llama3-rope-scaled/lora", "llama3-rope-scaled/lora-all", "tokenizers/gpt2"})
+
+    def flip(self, name, place):
+        """Changes one number of an expected tensor by a third."""
+        folder = self.fixtures()
+        path = folder / "models" / "llama3-rope-scaled" / place / "expected.safetensors"
+        content = bytearray(path.read_bytes())
+        (size,) = struct.unpack("<Q", content[:8])
+        info = json.loads(content[8 : 8 + size])[name]
+        at = 8 + size + info["data_offsets"][0]
+        form = {"F32": "<f", "F64": "<d"}[info["dtype"]]
+        (value,) = struct.unpack_from(form, content, at)
+        struct.pack_into(form, content, at, value * 4 / 3 + 0.1)
+        path.write_bytes(content)
+        return folder
+
+    def test_one_wrong_number_is_seen(self):
+        for name, place, quantity in (("logits", ".", "logits"), ("loss", ".", "loss"),
+                                      ("train.losses", "adapters/lora", "loss of step 1"),
+                                      ("grad.model.norm.weight", ".", "gradient of model.norm.weight")):
+            with self.subTest(name):
+                folder = self.flip(name, place)
+                result = self.wick("selftest", "--fixtures", folder, code=1)
+                bad = [line for line in result.stdout.splitlines() if line.startswith("BAD")]
+                self.assertTrue(any(quantity in line for line in bad), result.stdout)
+                self.assertNotIn(" 0 do not hold", result.stdout.splitlines()[-1])
+                shutil.rmtree(folder)
+
+    def test_a_wrong_text_is_seen(self):
+        folder = self.fixtures()
+        path = folder / "tokenizers" / "gpt2" / "expected.jsonl"
+        lines = path.read_text("utf-8").splitlines()
+        record = json.loads(lines[3])
+        record["ids"] = record["ids"][:-1] + [record["ids"][-1] + 1] if record["ids"] else [1]
+        lines[3] = json.dumps(record)
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+        result = self.wick("selftest", "--fixtures", folder, code=1)
+        self.assertRegex(result.stdout, r"BAD +tokenizers/gpt2 +texts encoded differently")
+
+    def test_a_broken_model_does_not_hide_the_others(self):
+        folder = self.fixtures()
+        (folder / "models" / "llama3-rope-scaled" / "config.json").write_text("{")
+        result = self.wick("selftest", "--fixtures", folder, code=1)
+        self.assertRegex(result.stdout, r"BAD +llama3-rope-scaled .*config.json")
+        self.assertRegex(result.stdout, r"ok +tokenizers/gpt2")
+
+    def test_an_empty_folder_is_refused(self):
+        self.refused(3, "selftest", "--fixtures", self.folder, says="models/")
