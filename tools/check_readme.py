@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(?:<!-- from: (?P<path>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
@@ -57,7 +58,9 @@ def check_elsewhere(command):
 def check_snippet(block):
     if block["path"] is None:
         raise SystemExit(f"README.md: no test runs this snippet; name its file in a comment:\n{block['text']}")
-    if not block["text"].strip() or block["text"] not in (ROOT / block["path"]).read_text():
+    program = (ROOT / block["path"]).read_text()
+    there = any(textwrap.indent(block["text"], margin) in program for margin in ("", "  "))
+    if not block["text"].strip() or not there:
         raise SystemExit(f"README.md: {block['path']} does not have this snippet:\n{block['text']}")
 
 
