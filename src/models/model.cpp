@@ -77,7 +77,8 @@ void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> ad
   for (const auto& [path, layer] : adapter->layers()) {
     const Linear* linear = find_linear(path);
     if (linear == nullptr) {
-      fail("add_adapter", "adapter \"" + name + "\" changes " + path + ", which the model lacks");
+      std::string rule = "adapter \"" + name + "\" changes " + path;
+      fail("add_adapter", rule.append(", which the model lacks"));
     }
     linear->check_fits(*layer);
   }

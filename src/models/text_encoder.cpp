@@ -199,7 +199,7 @@ Tensor TextEncoder::embed(const Tensor& ids, const Tensor& mask, const PassConte
   const std::int64_t batch = ids.dim(0);
   const std::int64_t d = config_.hidden_size;
   const Tensor weights = averaging_weights(mask, batch, ids.dim(1), device_);
-  const Tensor pooled = reshape(matmul(weights, states), {batch, d});
+  Tensor pooled = reshape(matmul(weights, states), {batch, d});
   if (!normalizes_) return pooled;
   // x / ‖x‖ is the root-mean-square norm divided by √D; the reference bounds ‖x‖ by 1e-12.
   const auto root = std::sqrt(static_cast<double>(d));

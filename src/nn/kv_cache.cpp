@@ -95,6 +95,7 @@ void KvCache::keep_rows(const std::vector<std::int64_t>& rows) {
   for (std::vector<Tensor>* side : {&k_, &v_}) {
     for (Tensor& memory : *side) {
       std::vector<Tensor> kept;
+      kept.reserve(rows.size());
       for (const std::int64_t row : rows) kept.push_back(slice(memory, 0, row, row + 1));
       memory = concatenate(kept, 0);
     }

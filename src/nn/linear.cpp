@@ -74,7 +74,7 @@ Tensor Linear::contribution(const Tensor& x, const Tensor& base, const PassConte
                             const LoraLayer& layer) const {
   const bool drops = pass.training && layer.dropout > 0;
   const Tensor input = drops ? dropout(x, layer.dropout, pass.key_of(index_)) : x;
-  const Tensor delta = low_rank(input, layer);
+  Tensor delta = low_rank(input, layer);
   if (!layer.magnitude.defined()) return delta;
   const Tensor before = drops ? matmul(input, weight_, {.transpose_b = true}) : base;
   const Tensor gain = cast(gains_->of(layer, weight_), before.dtype());

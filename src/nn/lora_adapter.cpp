@@ -83,6 +83,7 @@ void check_creatable(const LoraConfig& config) {
 
 LoraSelection select(const LoraConfig& config, const LoraHost& host) {
   std::vector<std::string> paths;
+  paths.reserve(host.linears.size());
   for (const Linear* linear : host.linears) paths.push_back(linear->path());
   return select_lora_targets(config, paths, host.output_head, host.model_type);
 }

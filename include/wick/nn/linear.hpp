@@ -51,9 +51,9 @@ class Linear {
   const Tensor& weight() const noexcept { return weight_; }
   /// [N] or undefined.
   const Tensor& bias() const noexcept { return bias_; }
-  /// K.
+  /// Size of the input's last axis: K.
   std::int64_t in_features() const { return weight_.dim(1); }
-  /// N.
+  /// Size of the result's last axis: N.
   std::int64_t out_features() const { return weight_.dim(0); }
 
   /// y = x Wᵀ + b + Σ weight · adapter(x). x […,K], result […,N] of x's dtype. Gradients reach x, the bias and every
