@@ -94,8 +94,10 @@ TEST_P(Forecast, IsNearThePeak) {
   const MemoryForecast& forecast = trainer.forecast();
   // Weights and adapter are there before.
   ASSERT_GE(before, forecast.weights);
-  const double ratio = static_cast<double>(forecast.total()) /
-                       static_cast<double>(memory_stats(kCpuDevice).peak_bytes);
+  const std::int64_t peak = memory_stats(kCpuDevice).peak_bytes;
+  RecordProperty("forecast_bytes", std::to_string(forecast.total()));
+  RecordProperty("peak_bytes", std::to_string(peak));
+  const double ratio = static_cast<double>(forecast.total()) / static_cast<double>(peak);
   EXPECT_GT(ratio, 0.87) << to_string(forecast);
   EXPECT_LT(ratio, 1.15) << to_string(forecast);
 }
