@@ -248,7 +248,9 @@ void Trainer::Impl::prepare_output() const {
                 "cannot be created: " + problem.message());
   }
   // What cannot be written is better known before the first step than after hours.
-  { const detail::AtomicFolder probe(detail::checkpoint_path(options.output_dir, total)); }
+  {
+    const detail::AtomicFolder probe(detail::checkpoint_path(options.output_dir, total));
+  }
   detail::AtomicFolder::remove_stale(options.output_dir);
   for (const detail::CheckpointFolder& checkpoint : detail::list_checkpoints(options.output_dir)) {
     if (is_resumed && detail::is_of_run(checkpoint.path, settings)) continue;
@@ -294,24 +296,6 @@ void Trainer::Impl::save_result() {
   } else {
     model->write_files(options.output_dir, options.save_dtype);
   }
-}
-
-EvalReport evaluate_loss(const CausalLm& model, const Dataset& data, const BatchOptions& batches,
-                         std::int64_t loss_chunk_rows) {
-  BatchOptions in_order = batches;
-  in_order.shuffle = false;
-  const EpochPlan plan(data, in_order, 0);
-  EvalReport report;
-  double sum = 0;
-  for (std::int64_t i = 0; i < plan.size(); ++i) {
-    const MicroBatch batch = plan.batch(i);
-    if (batch.num_targets == 0) continue;
-    sum += loss_sum(model, batch, loss_chunk_rows);
-    report.num_targets += batch.num_targets;
-  }
-  if (report.num_targets == 0) refuse("no token of the evaluation data is a target");
-  report.loss = sum / static_cast<double>(report.num_targets);
-  return report;
 }
 
 EvalReport Trainer::Impl::evaluate() const {
