@@ -295,14 +295,14 @@ wick_status wick_trainer_create(wick_model* model, const char* name, double lear
     check_training(kFunction, config, learning_rate, max_seq_length);
     const auto adapter = find_adapter(*model->model, kFunction, name);
     adapter->set_trainable(true);
-    *trainer = release(wick_trainer{.model = model->model,
-                                    .tokenizer = model->tokenizer,
-                                    .adapter_name = name,
-                                    .adapter = adapter,
-                                    .optimizer = {*model->model, adapter->tensors(), {}},
-                                    .data = {.max_seq_length = max_seq_length,
-                                             .eos_token_id = config.eos_token_id()},
-                                    .learning_rate = learning_rate});
+    *trainer = release(wick_trainer{
+        .model = model->model,
+        .tokenizer = model->tokenizer,
+        .adapter_name = name,
+        .adapter = adapter,
+        .optimizer = {*model->model, adapter->tensors(), {}},
+        .data = {.max_seq_length = max_seq_length, .eos_token_id = config.eos_token_id()},
+        .learning_rate = learning_rate});
   });
 }
 
