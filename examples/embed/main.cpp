@@ -46,8 +46,9 @@ int main(int argc, char** argv) try {
   const auto adapter = model->create_adapter("wit", lora, 1);
   model->set_active_adapters({{"wit"}});
 
-  wick::Trainer trainer(model, adapter, wick::Dataset::from_texts(kTexts, tokenizer, {}), {},
-                        {.max_steps = 10, .learning_rate = 1e-2});
+  const auto data = wick::Dataset::from_texts(
+      kTexts, tokenizer, {.max_seq_length = 128, .eos_token_id = model->config().eos_token_id()});
+  wick::Trainer trainer(model, adapter, data, {}, {.max_steps = 10, .learning_rate = 1e-2});
   trainer.run({.on_step = [](const wick::StepReport& step) {
     std::cout << "step " << step.step << "  loss " << step.loss << '\n';
   }});

@@ -160,14 +160,6 @@ wick::GenerateOptions generate_options(const wick_generate_options& given) {
   return options;
 }
 
-wick::DatasetOptions dataset_options(const wick::ModelConfig& config, std::int64_t max_seq_length) {
-  wick::DatasetOptions options{.max_seq_length = max_seq_length};
-  if (!config.eos_token_ids.empty()) {
-    options.eos_token_id = static_cast<std::int32_t>(config.eos_token_ids.front());
-  }
-  return options;
-}
-
 void check_training(const char* function, const wick::ModelConfig& config, double learning_rate,
                     std::int64_t max_seq_length) {
   if (!(learning_rate >= 0) || !std::isfinite(learning_rate)) {
@@ -303,13 +295,14 @@ wick_status wick_trainer_create(wick_model* model, const char* name, double lear
     check_training(kFunction, config, learning_rate, max_seq_length);
     const auto adapter = find_adapter(*model->model, kFunction, name);
     adapter->set_trainable(true);
-    *trainer = release(wick_trainer{.model = model->model,
-                                    .tokenizer = model->tokenizer,
-                                    .adapter_name = name,
-                                    .adapter = adapter,
-                                    .optimizer = {*model->model, adapter->tensors(), {}},
-                                    .data = dataset_options(config, max_seq_length),
-                                    .learning_rate = learning_rate});
+    *trainer = release(wick_trainer{
+        .model = model->model,
+        .tokenizer = model->tokenizer,
+        .adapter_name = name,
+        .adapter = adapter,
+        .optimizer = {*model->model, adapter->tensors(), {}},
+        .data = {.max_seq_length = max_seq_length, .eos_token_id = config.eos_token_id()},
+        .learning_rate = learning_rate});
   });
 }
 

@@ -52,11 +52,31 @@ std::int32_t most_likely(const std::vector<double>& scores) {
   return static_cast<std::int32_t>(best - scores.begin());
 }
 
-// Moves the best `count` of [first, last) to its front, in order.
-template <class Iterator>
-void sort_front(Iterator first, std::ptrdiff_t count, Iterator last) {
-  if (count < last - first) std::nth_element(first, first + count, last, comes_before);
-  std::sort(first, first + std::min(count, last - first), comes_before);
+// The first of the largest. Refuses logits that name no token.
+std::int32_t most_likely_checked(std::span<const float> logits) {
+  constexpr float kInfiniteLogit = std::numeric_limits<float>::infinity();
+  float largest = -kInfiniteLogit;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] < kInfiniteLogit)) {
+      refuse(fmt::format("logit {} of {} is {}", i, logits.size(), logits[i]));
+    }
+    if (logits[i] <= largest) continue;
+    largest = logits[i];
+    at = i;
+  }
+  if (largest == -kInfiniteLogit) {
+    refuse(fmt::format("none of {} logits is finite", logits.size()));
+  }
+  return static_cast<std::int32_t>(at);
+}
+
+// Keeps the `count` most likely, the least of them last.
+void keep_best(std::vector<Candidate>& kept, std::size_t count) {
+  if (kept.size() <= count) return;
+  const auto last = kept.begin() + static_cast<std::ptrdiff_t>(count) - 1;
+  std::nth_element(kept.begin(), last, kept.end(), comes_before);
+  kept.resize(count);
 }
 
 std::vector<Candidate> as_candidates(const std::vector<double>& scores) {
@@ -68,11 +88,22 @@ std::vector<Candidate> as_candidates(const std::vector<double>& scores) {
   return all;
 }
 
-// In order, because that is the same with every standard library, and a draw adds the weights up one by one.
-void keep_top_k(std::vector<Candidate>& kept, std::int64_t k) {
-  if (k == 0 || k >= static_cast<std::int64_t>(kept.size())) return;
-  sort_front(kept.begin(), k, kept.end());
-  kept.resize(static_cast<std::size_t>(k));
+// The k most likely, in order: it is the same with every standard library, and a draw adds weights up one by one. Most of a vocabulary is passed over with one comparison: it scores less than k others that are
+// known already.
+std::vector<Candidate> top_k_candidates(const std::vector<double>& scores, std::size_t k) {
+  std::vector<Candidate> kept;
+  kept.reserve(std::min(2 * k, scores.size()));
+  double least = -kInfinity;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] <= least) continue;
+    kept.push_back({static_cast<std::int32_t>(i), scores[i]});
+    if (kept.size() < 2 * k) continue;
+    keep_best(kept, k);
+    least = kept.back().value;
+  }
+  keep_best(kept, k);
+  std::sort(kept.begin(), kept.end(), comes_before);
+  return kept;
 }
 
 // Scores become weights, 1 for the most likely token.
@@ -91,29 +122,39 @@ double total_weight(const std::vector<Candidate>& kept) {
   return total;
 }
 
-// Sorts in growing blocks, because a few tokens usually reach p.
+// Weights of at least the result make up `wanted`; found by trying, each time a tenth.
+double least_weight(const std::vector<Candidate>& kept, double wanted) {
+  constexpr double kTooSmallToTry = 1e-12;
+  for (double least = 0.1; least > kTooSmallToTry; least /= 10) {
+    double sum = 0;
+    for (const Candidate& candidate : kept) {
+      if (candidate.value >= least) sum += candidate.value;
+    }
+    if (sum >= wanted) return least;
+  }
+  return 0;
+}
+
+// Few tokens usually reach p, and only they need an order.
 void keep_top_p(std::vector<Candidate>& kept, double p) {
   if (p == 1) return;
   const double wanted = p * total_weight(kept);
-  const auto size = static_cast<std::ptrdiff_t>(kept.size());
+  const double least = least_weight(kept, wanted);
+  std::erase_if(kept, [least](const Candidate& candidate) { return candidate.value < least; });
+  std::sort(kept.begin(), kept.end(), comes_before);
   double sum = 0;
-  std::ptrdiff_t done = 0;
-  for (std::ptrdiff_t block = 64; done < size; block *= 4) {
-    const std::ptrdiff_t end = std::min(size, done + block);
-    sort_front(kept.begin() + done, end - done, kept.end());
-    while (done < end) {
-      sum += kept[static_cast<std::size_t>(done++)].value;
-      if (sum >= wanted) {
-        kept.resize(static_cast<std::size_t>(done));
-        return;
-      }
-    }
+  for (std::size_t count = 1; count <= kept.size(); ++count) {
+    sum += kept[count - 1].value;
+    if (sum < wanted) continue;
+    kept.resize(count);
+    return;
   }
 }
 
 std::vector<Candidate> filter(const std::vector<double>& scores, const SamplingOptions& options) {
-  std::vector<Candidate> kept = as_candidates(scores);
-  keep_top_k(kept, options.top_k);
+  const auto k = static_cast<std::size_t>(options.top_k);
+  std::vector<Candidate> kept =
+      k == 0 || k >= scores.size() ? as_candidates(scores) : top_k_candidates(scores, k);
   weigh(kept, options.temperature);
   keep_top_p(kept, options.top_p);
   // The largest weight is 1, so that a weight is the ratio that min-p asks for.
@@ -189,35 +230,28 @@ void Sampler::penalise(std::vector<double>& scores) const {
 
 std::vector<double> Sampler::scores(std::span<const float> logits) const {
   std::vector<double> scores(logits.begin(), logits.end());
-  double largest = -kInfinity;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (std::isnan(scores[i]) || scores[i] == kInfinity) {
-      refuse(fmt::format("logit {} of {} is {}", i, scores.size(), scores[i]));
-    }
-    largest = std::max(largest, scores[i]);
-  }
-  if (largest == -kInfinity) {
-    refuse(fmt::format("none of {} logits is finite", scores.size()));
-  }
   if (has_penalties_) penalise(scores);
   return scores;
 }
 
-std::int32_t Sampler::next(std::span<const float> logits) {
+std::int32_t Sampler::choose(std::span<const float> logits) const {
+  const std::int32_t best = most_likely_checked(logits);
+  const bool is_greedy = options_.temperature == 0;
+  if (is_greedy && !has_penalties_) return best;
   const std::vector<double> now = scores(logits);
-  std::int32_t id = -1;
-  if (options_.temperature == 0) {
-    id = most_likely(now);
-  } else {
-    const std::vector<Candidate> kept = filter(now, options_);
-    const double wanted = detail::uniform(options_.seed, stream_, drawn_) * total_weight(kept);
-    double sum = 0;
-    for (const Candidate& candidate : kept) {
-      sum += candidate.value;
-      id = candidate.id;
-      if (sum > wanted) break;
-    }
+  if (is_greedy) return most_likely(now);
+  const std::vector<Candidate> kept = filter(now, options_);
+  const double wanted = detail::uniform(options_.seed, stream_, drawn_) * total_weight(kept);
+  double sum = 0;
+  for (const Candidate& candidate : kept) {
+    sum += candidate.value;
+    if (sum > wanted) return candidate.id;
   }
+  return kept.back().id;  // the sum was rounded down
+}
+
+std::int32_t Sampler::next(std::span<const float> logits) {
+  const std::int32_t id = choose(logits);
   ++drawn_;
   accept({.id = id, .is_generated = true});
   return id;
@@ -225,6 +259,7 @@ std::int32_t Sampler::next(std::span<const float> logits) {
 
 std::vector<std::pair<std::int32_t, double>> Sampler::distribution(
     std::span<const float> logits) const {
+  most_likely_checked(logits);
   const std::vector<double> now = scores(logits);
   if (options_.temperature == 0) return {{most_likely(now), 1.0}};
   std::vector<Candidate> kept = filter(now, options_);

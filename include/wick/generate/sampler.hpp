@@ -58,6 +58,7 @@ class Sampler {
   };
 
   void accept(Token token);
+  std::int32_t choose(std::span<const float> logits) const;
   std::vector<double> scores(std::span<const float> logits) const;
   void penalise(std::vector<double>& scores) const;
 

@@ -50,6 +50,12 @@ struct ModelConfig {
   std::vector<std::int64_t> eos_token_ids;
 
   std::string json;  ///< the text that this was read from
+
+  /// The token that ends a text, which training appends: the first of eos_token_ids, if there is one.
+  std::optional<std::int32_t> eos_token_id() const {
+    if (eos_token_ids.empty()) return std::nullopt;
+    return static_cast<std::int32_t>(eos_token_ids.front());
+  }
 };
 
 /// Reads config.json of a folder, and generation_config.json where it is there: its bos, eos and pad ids win. Throws Error
