@@ -22,6 +22,20 @@ Tokenizer load(const std::string& name) {
   return Tokenizer::from_file(std::filesystem::path(WICK_TEST_FIXTURES) / "tokenizers" / name);
 }
 
+// Tokens of 1, 2, 4 … 512 letters: every merge of a million of them happens.
+Tokenizer doubling() {
+  std::string vocabulary;
+  std::string merges;
+  std::string token = "a";
+  for (int id = 0; id < 10; ++id, token += token) {
+    const std::string comma = id > 0 ? "," : "";
+    vocabulary += comma + "\"" + token + "\":" + std::to_string(id);
+    if (id < 9) merges += comma + "\"" + token + " " + token + "\"";
+  }
+  return Tokenizer::from_json(R"({"decoder":{"type":"Fuse"},"model":{"type":"BPE","vocab":{)" +
+                              vocabulary + R"(},"merges":[)" + merges + "]}}");
+}
+
 // The definitions of a dictionary, again and again until there are enough of them.
 const std::string& english() {
   static const std::string text = [] {
@@ -41,9 +55,8 @@ void count_bytes(benchmark::State& state, const std::string& text) {
                           static_cast<std::int64_t>(state.iterations()));
 }
 
-void encode(benchmark::State& state, const std::string& name, const std::string& text,
+void encode(benchmark::State& state, const Tokenizer& tokenizer, const std::string& text,
             bool keeps_bytes) {
-  const Tokenizer tokenizer = load(name);
   const auto ids = tokenizer.encode(text);
   if (keeps_bytes && tokenizer.decode(ids) != text) {
     state.SkipWithError("the text does not come back");
@@ -91,15 +104,19 @@ void stream(benchmark::State& state, const std::string& name) {
 
 void add_benchmarks() {
   static const std::string letters(kLetters, 'a');
+  benchmark::RegisterBenchmark("encode_1M_a/doubling", [](benchmark::State& s) {
+    encode(s, doubling(), letters, true);
+  })->Unit(benchmark::kMillisecond);
   for (const std::string name :
        {"gpt2", "qwen2", "llama3", "llama2-sp", "unigram", "bert-wordpiece"}) {
     const bool keeps_bytes = name != "unigram" && name != "bert-wordpiece";
     const auto add = [&](const std::string& what, const auto& run) {
       benchmark::RegisterBenchmark((what + "/" + name).c_str(), run)->Unit(benchmark::kMillisecond);
     };
-    add("encode_english", [=](benchmark::State& s) { encode(s, name, english(), keeps_bytes); });
+    add("encode_english",
+        [=](benchmark::State& s) { encode(s, load(name), english(), keeps_bytes); });
     add("encode_lines", [=](benchmark::State& s) { encode_lines(s, name); });
-    add("encode_1M_a", [=](benchmark::State& s) { encode(s, name, letters, keeps_bytes); });
+    add("encode_1M_a", [=](benchmark::State& s) { encode(s, load(name), letters, keeps_bytes); });
     add("decode_english", [=](benchmark::State& s) { decode(s, name); });
     add("stream", [=](benchmark::State& s) { stream(s, name); });
   }

@@ -21,8 +21,7 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) 
     throw Error(ErrorKind::kIo, path.string(),
                 S_ISDIR(status.st_mode) ? "is a folder, not a file" : "is not an ordinary file");
   }
-  // SAFETY: owned by the shared pointer in the same expression; the constructor is private, so make_shared cannot.
-  std::shared_ptr<MappedFile> mapped(new MappedFile(path));
+  auto mapped = std::make_shared<MappedFile>(Private(), path);
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return mapped;
   // SAFETY: a new private mapping; `mapped` unmaps exactly these bytes, and the descriptor may be closed meanwhile.

@@ -13,9 +13,13 @@ namespace wick::detail {
 /// so a file larger than memory is no trouble; a write changes the process's copy, never the file. Nobody may
 /// shorten the file while it is mapped: the system ends a process that touches pages that are gone.
 class MappedFile {
+  struct Private {};
+
  public:
   /// Throws Error kIo with the path and the system's reason; a directory or other special file is refused.
   static std::shared_ptr<MappedFile> open(const std::filesystem::path& path);
+  /// For open() alone.
+  MappedFile(Private, std::filesystem::path path) : path_(std::move(path)) {}
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -30,7 +34,6 @@ class MappedFile {
   void drop_pages(std::span<const std::byte> range) const noexcept;
 
  private:
-  explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;
   std::span<std::byte> bytes_;
 };

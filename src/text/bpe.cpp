@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <mutex>
 #include <queue>
 #include <thread>
+#include <utility>
 
 #include "base/quote.hpp"
 #include "text/token_model.hpp"
@@ -15,7 +17,7 @@ namespace wick::detail {
 
 namespace {
 
-// Below this many symbols looking at all pairs again is cheaper than a heap.
+// Below this many symbols looking at all pairs again is cheaper than a queue.
 constexpr std::size_t kScanLimit = 24;
 constexpr std::size_t kCachedPieceBytes = 64;
 constexpr std::size_t kCacheShards = 8;
@@ -103,6 +105,45 @@ struct Symbol {
   std::int32_t next = -1;
 };
 
+// Places where two symbols merge, the lowest rank first and in it from left to right. Places of one rank are found
+// nearly in order, so that they cost less to sort than a heap of all.
+class RankQueue {
+ public:
+  bool empty() const { return ranks_.empty(); }
+
+  void add(std::int32_t rank, std::int32_t place) {
+    Places& places = by_rank_[rank];
+    if (places.list.empty()) ranks_.push(rank);
+    places.is_sorted = places.list.empty() || (places.is_sorted && places.list.back() < place);
+    places.list.push_back(place);
+  }
+
+  // The first rank and place, which are then gone.
+  std::pair<std::int32_t, std::int32_t> take() {
+    const std::int32_t rank = ranks_.top();
+    Places& places = by_rank_.find(rank)->second;
+    if (!places.is_sorted) {
+      std::sort(places.list.begin() + static_cast<std::ptrdiff_t>(places.next), places.list.end());
+      places.is_sorted = true;
+    }
+    const std::int32_t place = places.list[places.next++];
+    if (places.next == places.list.size()) {
+      places = {};
+      ranks_.pop();
+    }
+    return {rank, place};
+  }
+
+ private:
+  struct Places {
+    std::vector<std::int32_t> list;
+    std::size_t next = 0;  // those before it are taken
+    bool is_sorted = true;
+  };
+  std::unordered_map<std::int32_t, Places> by_rank_;
+  std::priority_queue<std::int32_t, std::vector<std::int32_t>, std::greater<>> ranks_;
+};
+
 class Bpe : public TokenModel {
  public:
   Bpe(const Json& json, const std::string& where);
@@ -117,7 +158,7 @@ class Bpe : public TokenModel {
                  const std::string& where);
   std::vector<std::int32_t> symbols_of(std::string_view piece) const;
   void merge_by_scan(std::vector<std::int32_t>& ids) const;
-  void merge_by_heap(std::vector<std::int32_t>& ids) const;
+  void merge_by_rank(std::vector<std::int32_t>& ids) const;
 
   MergeTable merges_;
   ByteTokens byte_tokens_;
@@ -243,46 +284,37 @@ void Bpe::merge_by_scan(std::vector<std::int32_t>& ids) const {
   }
 }
 
-// The same merges in the same order, in n log n: candidates wait in a heap, and one whose symbols have changed since is
-// left out.
-void Bpe::merge_by_heap(std::vector<std::int32_t>& ids) const {
-  struct Candidate {
-    std::int32_t rank;
-    std::int32_t position;
-    std::int32_t left;
-    std::int32_t right;
-    std::int32_t merged;
-    bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : position > other.position;
-    }
-  };
+// The same merges in the same order, without looking at all pairs each time. A place whose symbols have changed since
+// is left out.
+void Bpe::merge_by_rank(std::vector<std::int32_t>& ids) const {
   std::vector<Symbol> symbols(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     symbols[i] = {ids[i], static_cast<std::int32_t>(i) - 1,
                   i + 1 < ids.size() ? static_cast<std::int32_t>(i) + 1 : -1};
   }
   const auto at = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
-  const auto consider = [&](std::int32_t left, std::int32_t right) {
-    if (left < 0 || right < 0) return;
-    const Merge* merge = merges_.find(at(left).id, at(right).id);
-    if (merge != nullptr) {
-      heap.push({merge->rank, left, at(left).id, at(right).id, merge->id});
-    }
+  const auto merge_at = [&](std::int32_t i) {
+    const bool is_pair = i >= 0 && at(i).id >= 0 && at(i).next >= 0;
+    return is_pair ? merges_.find(at(i).id, at(at(i).next).id) : nullptr;
   };
-  for (std::int32_t i = 0; i + 1 < static_cast<std::int32_t>(ids.size()); ++i) consider(i, i + 1);
-  while (!heap.empty()) {
-    const Candidate candidate = heap.top();
-    heap.pop();
-    Symbol& left = at(candidate.position);
-    if (left.id != candidate.left || left.next < 0 || at(left.next).id != candidate.right) continue;
+  RankQueue queue;
+  const auto consider = [&](std::int32_t i) {
+    const Merge* merge = merge_at(i);
+    if (merge != nullptr) queue.add(merge->rank, i);
+  };
+  for (std::int32_t i = 0; i + 1 < static_cast<std::int32_t>(ids.size()); ++i) consider(i);
+  while (!queue.empty()) {
+    const auto [rank, place] = queue.take();
+    const Merge* merge = merge_at(place);
+    if (merge == nullptr || merge->rank != rank) continue;
+    Symbol& left = at(place);
     Symbol& right = at(left.next);
-    left.id = candidate.merged;
+    left.id = merge->id;
     right.id = -1;
     left.next = right.next;
-    if (left.next >= 0) at(left.next).previous = candidate.position;
-    consider(left.previous, candidate.position);
-    consider(candidate.position, left.next);
+    if (left.next >= 0) at(left.next).previous = place;
+    consider(left.previous);
+    consider(place);
   }
   ids.clear();
   for (std::int32_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
@@ -301,7 +333,7 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
   if (symbols.size() <= kScanLimit) {
     merge_by_scan(symbols);
   } else {
-    merge_by_heap(symbols);
+    merge_by_rank(symbols);
   }
   ids.insert(ids.end(), symbols.begin(), symbols.end());
   if (is_short) cache_.add(piece, std::move(symbols));

@@ -14,7 +14,9 @@ namespace wick::detail {
 
 namespace {
 
-constexpr std::uint32_t kMatchLimit = 50'000'000;
+// What one match may cost: steps, and KiB where it goes deep.
+constexpr std::uint32_t kMatchLimit = 10'000'000;
+constexpr std::uint32_t kHeapLimit = 512 * 1024;
 
 struct FreeCode {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
@@ -180,6 +182,7 @@ Regex::Regex(const std::string& pattern, std::string_view where) {
   pcre2_jit_compile(impl->code.get(), PCRE2_JIT_COMPLETE);  // without it matching is only slower
   impl->context.reset(pcre2_match_context_create(nullptr));
   pcre2_set_match_limit(impl->context.get(), kMatchLimit);
+  pcre2_set_heap_limit(impl->context.get(), kHeapLimit);
   impl_ = std::move(impl);
 }
 

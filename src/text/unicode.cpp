@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "base/check.hpp"
@@ -54,16 +55,28 @@ int combining_class(utf8proc_int32_t c) noexcept {
   return utf8proc_get_property(c)->combining_class;
 }
 
-// Marks that follow each other, in the order of their classes. utf8proc's own ordering is quadratic.
+// Marks that follow each other, in the order of their classes; those of one class stay in theirs. utf8proc's own
+// ordering is quadratic.
 void order_marks(std::vector<utf8proc_int32_t>& characters) {
-  const auto is_mark_at = [](utf8proc_int32_t c) { return combining_class(c) != 0; };
-  for (auto begin = characters.begin(); begin != characters.end();) {
-    begin = std::find_if(begin, characters.end(), is_mark_at);
-    const auto end = std::find_if_not(begin, characters.end(), is_mark_at);
-    std::stable_sort(begin, end, [](utf8proc_int32_t left, utf8proc_int32_t right) {
-      return combining_class(left) < combining_class(right);
+  struct Mark {
+    int combining_class;
+    std::size_t index;
+    utf8proc_int32_t character;
+  };
+  std::vector<Mark> marks;
+  for (std::size_t i = 0; i <= characters.size(); ++i) {
+    const int found = i < characters.size() ? combining_class(characters[i]) : 0;
+    if (found != 0) {
+      marks.push_back({found, i, characters[i]});
+      continue;
+    }
+    std::sort(marks.begin(), marks.end(), [](const Mark& left, const Mark& right) {
+      return std::pair(left.combining_class, left.index) <
+             std::pair(right.combining_class, right.index);
     });
-    begin = end;
+    for (std::size_t j = 0; j < marks.size(); ++j)
+      characters[i - marks.size() + j] = marks[j].character;
+    marks.clear();
   }
 }
 

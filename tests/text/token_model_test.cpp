@@ -147,6 +147,19 @@ TEST(Bpe, AMillionOfOneLetter) {
   }
 }
 
+// With merges at every length: 1 000 000 = 1953 * 512 + 64.
+TEST(Bpe, AMillionOfOneLetterMergedAgainAndAgain) {
+  std::vector<std::string> tokens{"a"};
+  json merges = json::array();
+  for (int i = 0; i < 9; ++i) {
+    merges.push_back(json::array({tokens.back(), tokens.back()}));
+    tokens.push_back(tokens.back() + tokens.back());
+  }
+  Ids expected(1953, 9);
+  expected.push_back(6);
+  EXPECT_EQ(encode(bpe(tokens, merges), std::string(1'000'000, 'a')), expected);
+}
+
 TEST(Bpe, ManyThreadsGetTheSameIds) {
   const Tokenizer tokenizer = fixture_tokenizer("qwen2");
   std::vector<std::string> texts;
