@@ -45,6 +45,7 @@ double parse_number(const std::string& text, const std::string& what) {
 ExitCode exit_code_of(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kArgument:
+    case ErrorKind::kDevice:  // one that --device names
       return kUsage;
     case ErrorKind::kIo:
       return kFileAccess;
@@ -78,7 +79,16 @@ void ModelFlags::add_tokenizer_to(CLI::App& command) {
                      "Folder or tokenizer.json, where it is not beside the model");
 }
 
+void check_model_folder(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(model, ignored)) return;
+  const bool exists = std::filesystem::exists(model, ignored);
+  throw Error(ErrorKind::kIo, model.string(),
+              exists ? "is a file; --model takes the folder that holds it" : "does not exist");
+}
+
 Tokenizer ModelFlags::load_tokenizer() const {
+  check_model_folder(model);
   return Tokenizer::from_file(tokenizer.empty() ? model : tokenizer);
 }
 
@@ -92,6 +102,7 @@ void apply_num_threads(int num_threads) {
 }
 
 LoadOptions ModelFlags::load_options() const {
+  check_model_folder(model);
   apply_num_threads(num_threads);
   return {.device = parse_device(device), .dtype = parse_dtype(dtype)};
 }

@@ -82,6 +82,8 @@ struct GenerateFlags {
 
 /// "f32", "float32", "bfloat16", …; "auto" is nothing. Throws Error kArgument.
 std::optional<DType> parse_dtype(const std::string& name);
+/// Throws Error kIo when there is no folder of this name: every --model is one.
+void check_model_folder(const std::filesystem::path& model);
 /// The folder that holds a tokenizer: `path` itself, or that of a tokenizer.json.
 std::filesystem::path folder_of_tokenizer(const std::filesystem::path& path);
 /// Words quoted where a shell would read them otherwise, separated by spaces.
