@@ -3,7 +3,8 @@
 
 A layer is a folder with `wick_add_layer(<name> ... DEPENDS ...)` in its CMakeLists.txt. It may depend
 only on layers of a strictly lower level, and may include only itself and what it depends on.
-Public headers may include only the C++ standard library and other public headers.
+Public headers may include only the C++ standard library and other public headers; the header for C
+programs, which belongs to the layer c_api, may include nothing but what every C compiler has.
 """
 
 import dataclasses
@@ -45,6 +46,10 @@ STD_HEADERS = frozenset(
     string string_view syncstream system_error thread tuple type_traits typeindex typeinfo
     unordered_map unordered_set utility valarray variant vector version""".split()
 )
+# What C11 asks even of a compiler without a library.
+C_STD_HEADERS = frozenset(
+    "float.h iso646.h limits.h stdalign.h stdarg.h stdbool.h stddef.h stdint.h stdnoreturn.h".split()
+)
 KEYWORDS = {"SOURCES", "HEADERS", "DEPENDS", "PRIVATE", "PUBLIC", "INTERFACE", "DEFINITIONS", "OPTIONS"}
 ADD_LAYER = re.compile(r"\bwick_add_layer\s*\(([^)]*)\)")
 
@@ -66,6 +71,8 @@ def layer_folder(name):
 
 def layer_of(relative):
     """The layer that a file of src/ or include/wick/ belongs to; None where it is in no layer."""
+    if relative == lint_support.C_HEADER:
+        return "c_api"
     parts = pathlib.PurePosixPath(relative).parts
     inner = parts[1:] if parts[0] == "src" else parts[2:]
     if len(inner) < 2:
@@ -166,7 +173,10 @@ def resolve(root, include):
 
 
 def check_public_include(relative, line, quoted, include, report):
-    if quoted:
+    if relative == lint_support.C_HEADER:
+        if quoted or include not in C_STD_HEADERS:
+            report.add(relative, line, f"the header for C programs may not include {include}")
+    elif quoted:
         if not include.startswith("wick/"):
             report.add(relative, line, f'a public header may not include "{include}"')
     elif include not in STD_HEADERS:

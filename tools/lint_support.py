@@ -9,6 +9,8 @@ import sys
 
 CPP_SUFFIXES = {".hpp", ".cpp", ".h", ".cu", ".cuh", ".metal", ".mm", ".def"}
 HEADER_SUFFIXES = {".hpp", ".h", ".cuh"}
+# The one header for C programs. It belongs to the layer c_api, but lies where they look for it.
+C_HEADER = "include/wick/wick.h"
 
 _TOKEN = re.compile(
     r"""(?P<line>//(?:\\\n|[^\n])*)

@@ -67,7 +67,7 @@ ChatSession::ChatSession(std::shared_ptr<const CausalLm> model, Tokenizer tokeni
       end_tokens_(end_tokens(model_->config(), tokenizer_, template_)),
       context_size_(usable_context(model_->config(), options.context_size)),
       drop_oldest_turns_(options.drop_oldest_turns) {
-  detail::check_options(options_);
+  detail::check_options(options_, model_->config());
   if (options_.ignore_eos) end_tokens_.clear();
   set_system_prompt(options.system_prompt);
 }

@@ -60,7 +60,7 @@ void run_group(const CausalLm& model, Prompts prompts, std::int64_t first,
 std::vector<Generation> run_all(const CausalLm& model, Prompts prompts,
                                 const GenerateOptions& options, const MakeOutput& make_output,
                                 GenerateStats* stats) {
-  detail::check_options(options);
+  detail::check_options(options, model.config());
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     check_prompt(model.config(), prompts[i], i);
   }
@@ -129,6 +129,12 @@ std::vector<Generation> generate(const CausalLm& model, const Tokenizer& tokeniz
   std::vector<std::vector<std::int32_t>> ids;
   for (const std::string& prompt : prompts) ids.push_back(tokenizer.encode(prompt));
   return generate_from_ids(model, tokenizer, ids, options, on_text, stats);
+}
+
+Generation generate_one(const CausalLm& model, const Tokenizer& tokenizer,
+                        const std::string& prompt, const GenerateOptions& options,
+                        const TextCallback& on_text, GenerateStats* stats) {
+  return generate(model, tokenizer, {&prompt, 1}, options, on_text, stats).front();
 }
 
 }  // namespace wick

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "generate/decode_batch.hpp"
+#include "generate/stop_matcher.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 
@@ -47,11 +48,18 @@ void drop_ended(DecodeBatch& batch, std::vector<Sequence*>& rows) {
 
 }  // namespace
 
-void check_options(const GenerateOptions& options) {
+void check_options(const GenerateOptions& options, const ModelConfig& config) {
   check_at_least_one("max_new_tokens", options.max_new_tokens);
   check_at_least_one("prefill_chunk", options.prefill_chunk);
   check_at_least_one("batch_size", options.batch_size);
+  for (const std::int32_t id : options.stop_tokens) {
+    if (id >= 0 && id < config.vocab_size) continue;
+    throw Error(ErrorKind::kArgument, "generate",
+                fmt::format("stop token {} is outside the model's vocabulary of {}", id,
+                            config.vocab_size));
+  }
   options.sampling.check();
+  const StopMatcher checks_its_strings(options.stop);
 }
 
 void check_ids(const ModelConfig& config, std::span<const std::int32_t> ids,

@@ -10,8 +10,8 @@
 
 namespace wick::detail {
 
-/// Throws Error kArgument for options that are out of range.
-void check_options(const GenerateOptions& options);
+/// Throws Error kArgument for options that are out of range, a stop token that the vocabulary lacks among them.
+void check_options(const GenerateOptions& options, const ModelConfig& config);
 
 /// Throws Error kArgument for no ids, and for one that the vocabulary lacks; `name` says whose.
 void check_ids(const ModelConfig& config, std::span<const std::int32_t> ids,

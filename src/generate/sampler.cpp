@@ -68,9 +68,10 @@ std::vector<Candidate> as_candidates(const std::vector<double>& scores) {
   return all;
 }
 
+// In order, because that is the same with every standard library, and a draw adds the weights up one by one.
 void keep_top_k(std::vector<Candidate>& kept, std::int64_t k) {
   if (k == 0 || k >= static_cast<std::int64_t>(kept.size())) return;
-  std::nth_element(kept.begin(), kept.begin() + k, kept.end(), comes_before);
+  sort_front(kept.begin(), k, kept.end());
   kept.resize(static_cast<std::size_t>(k));
 }
 

@@ -24,7 +24,9 @@ std::optional<FinishReason> TextOutput::push(std::int32_t id) {
 }
 
 std::optional<FinishReason> TextOutput::finish() {
-  deliver(matcher_.push(stream_.finish()) + matcher_.finish());
+  std::string rest = matcher_.push(stream_.finish());
+  rest += matcher_.finish();
+  deliver(rest);
   if (matcher_.found()) return FinishReason::kStop;
   return {};
 }

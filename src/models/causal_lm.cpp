@@ -59,7 +59,7 @@ struct CausalLm::Layer {
   Linear* down;
 };
 
-CausalLm::CausalLm(ModelConfig config, Device device) : Model(std::move(config), device) {}
+CausalLm::CausalLm(Private, ModelConfig config, Device device) : Model(std::move(config), device) {}
 
 CausalLm::~CausalLm() = default;
 
@@ -112,7 +112,7 @@ std::shared_ptr<CausalLm> CausalLm::load(const std::filesystem::path& folder,
   std::vector<std::string> ignored{"rotary_emb.inv_freq"};
   if (config.tie_word_embeddings) ignored.emplace_back("lm_head.weight");
   StoredParameters source(Weights::open(folder), options, "", std::move(ignored));
-  std::shared_ptr<CausalLm> model(new CausalLm(std::move(config), options.device));
+  auto model = std::make_shared<CausalLm>(Private(), std::move(config), options.device);
   model->folder_ = folder;
   model->build(source);
   source.check_all_taken();
@@ -130,7 +130,7 @@ std::shared_ptr<CausalLm> CausalLm::create(const ModelConfig& config, std::uint6
                 "model_type \"" + config.model_type + "\" is not a decoder");
   }
   FreshParameters source(config.initializer_range, seed, device);
-  std::shared_ptr<CausalLm> model(new CausalLm(config, device));
+  auto model = std::make_shared<CausalLm>(Private(), config, device);
   model->build(source);
   return model;
 }
@@ -186,7 +186,8 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
   Tensor x = cast(embedding(embed_tokens_, ids), DType::kF32);
   for (const Layer& layer : layers_) {
     if (layer.index < pass.checkpointed_layers && grad_enabled()) {
-      const auto segment = [&, this](const std::vector<Tensor>& inputs) {
+      // By value: it runs again in backward(), long after this call. The layers live as long as the model.
+      const auto segment = [this, &layer, positions, pass](const std::vector<Tensor>& inputs) {
         return std::vector<Tensor>{run_layer(layer, inputs[0], positions, pass)};
       };
       x = checkpoint(segment, {x})[0];
@@ -208,7 +209,7 @@ Tensor CausalLm::loss(const Tensor& hidden, const Tensor& targets,
   const std::int64_t rows = targets.numel();
   const Tensor x = reshape(hidden, {rows, config_.hidden_size});
   const Tensor flat = reshape(targets, {rows});
-  if (!lm_head_->has_adapters()) {
+  if (!lm_head_->has_adapters() || lm_head_->is_merged()) {
     return linear_cross_entropy(x, lm_head_->weight(), flat, options, chunk_rows);
   }
   return adapted_head_loss(x, flat, options, chunk_rows, context);

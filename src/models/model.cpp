@@ -1,6 +1,7 @@
 #include "wick/models/model.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "models/builder.hpp"
 #include "wick/base/error.hpp"
@@ -70,9 +71,24 @@ void Model::set_trainable(bool trainable) {
 }
 
 void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter) {
-  if (!adapters_.emplace(name, std::move(adapter)).second) {
+  if (adapters_.contains(name)) {
     fail("add_adapter", "there is an adapter named \"" + name + "\" already");
   }
+  for (const auto& [path, layer] : adapter->layers()) {
+    const Linear* linear = find_linear(path);
+    if (linear == nullptr) {
+      fail("add_adapter", "adapter \"" + name + "\" changes " + path + ", which the model lacks");
+    }
+    linear->check_fits(*layer);
+  }
+  adapters_.emplace(name, std::move(adapter));
+}
+
+std::shared_ptr<LoraAdapter> Model::create_adapter(const std::string& name,
+                                                   const LoraConfig& config, std::uint64_t seed) {
+  std::shared_ptr<LoraAdapter> adapter = LoraAdapter::create(config, lora_host(), seed);
+  add_adapter(name, adapter);
+  return adapter;
 }
 
 std::shared_ptr<LoraAdapter> Model::load_adapter(const std::string& name,
@@ -93,7 +109,13 @@ void Model::remove_adapter(const std::string& name) {
 }
 
 void Model::set_active_adapters(const std::vector<ActiveAdapter>& active) {
+  if (std::any_of(linears_.begin(), linears_.end(), [](const auto& l) { return l->is_merged(); })) {
+    fail("set_active_adapters", "adapters are merged into the weights; unmerge them first");
+  }
   for (const ActiveAdapter& one : active) {
+    if (!std::isfinite(one.weight)) {
+      fail("set_active_adapters", "the weight of \"" + one.name + "\" must be finite");
+    }
     if (adapters_.contains(one.name)) continue;
     std::string known;
     for (const auto& [name, adapter] : adapters_) known += (known.empty() ? "" : ", ") + name;

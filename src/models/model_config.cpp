@@ -161,14 +161,17 @@ void read_rope(const JsonFields& fields, double default_theta, ModelConfig& conf
   rope.rotary_dim = config.head_dim;
 }
 
-void read_windows(const JsonFields& fields, ModelConfig& config) {
+// What transformers takes when the key is absent, as opposed to null.
+constexpr std::int64_t kDefaultWindow = 4096;
+
+void read_windows(const JsonFields& fields, bool window_is_null, ModelConfig& config) {
   const auto layers = static_cast<std::size_t>(config.num_hidden_layers);
   config.layer_windows.assign(layers, 0);
   const bool is_qwen = config.model_type == "qwen2" || config.model_type == "qwen3";
-  if (fields.find("sliding_window") == nullptr || config.model_type == "llama") return;
+  if (config.model_type == "llama" || window_is_null) return;
   if (is_qwen && !fields.boolean("use_sliding_window", false)) return;
-  const std::int64_t window = fields.positive("sliding_window");
-  const Json* types = fields.find("layer_types");
+  const std::int64_t window = fields.positive("sliding_window", kDefaultWindow);
+  const Json* types = is_qwen ? fields.find("layer_types") : nullptr;
   if (types == nullptr) {
     const auto first = is_qwen ? fields.integer("max_window_layers", 28) : 0;
     for (std::size_t i = 0; i < layers; ++i) {
@@ -191,7 +194,8 @@ void read_windows(const JsonFields& fields, ModelConfig& config) {
   }
 }
 
-void read_decoder(const JsonFields& fields, const KnownType& known, ModelConfig& config) {
+void read_decoder(const Json& json, const JsonFields& fields, const KnownType& known,
+                  ModelConfig& config) {
   config.hidden_act = fields.string("hidden_act", "silu");
   if (config.hidden_act != "silu" && config.hidden_act != "swish") {
     unsupported(fields, "hidden_act \"" + config.hidden_act + "\" is not silu");
@@ -210,7 +214,8 @@ void read_decoder(const JsonFields& fields, const KnownType& known, ModelConfig&
   config.qk_norm = config.model_type == "qwen3";
   if (config.qk_norm && fields.find("head_dim") == nullptr) config.head_dim = 128;
   read_rope(fields, known.rope_theta, config);
-  read_windows(fields, config);
+  const auto window = json.find("sliding_window");
+  read_windows(fields, window != json.end() && window->is_null(), config);
 }
 
 void read_encoder(const JsonFields& fields, const KnownType& known, ModelConfig& config) {
@@ -223,6 +228,9 @@ void read_encoder(const JsonFields& fields, const KnownType& known, ModelConfig&
   config.norm_eps = fields.number("layer_norm_eps", known.norm_eps);
   config.type_vocab_size = fields.positive("type_vocab_size", 2);
   config.qkv_bias = config.attention_output_bias = config.mlp_bias = true;
+  for (const char* key : {"is_decoder", "add_cross_attention"}) {
+    if (fields.boolean(key, false)) unsupported(fields, std::string(key) + " is not supported");
+  }
   const std::string positions = fields.string("position_embedding_type", "absolute");
   if (positions != "absolute") {
     unsupported(fields, "position_embedding_type \"" + positions + "\" is not absolute");
@@ -255,7 +263,7 @@ ModelConfig parse_model_config(std::string_view json, std::string_view where) {
   read_sizes(fields, config);
   config.dtype = fields.string("dtype", fields.string("torch_dtype", ""));
   if (known.family == ModelFamily::kDecoder) {
-    read_decoder(fields, known, config);
+    read_decoder(parsed, fields, known, config);
   } else {
     read_encoder(fields, known, config);
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "ops/layouts.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/move.hpp"
 #include "wick/ops/random.hpp"
@@ -73,7 +74,9 @@ Tensor StoredParameters::take(const std::string& name, const Shape& shape, Param
                     std::string(to_string(tensor.dtype())));
   }
   taken_.insert(stored);
-  return on_device(options_.dtype ? cast(tensor, *options_.dtype) : tensor, options_.device);
+  const Tensor held = options_.dtype ? cast(tensor, *options_.dtype) : tensor;
+  // A file may hold a tensor at an odd address; ops would copy such a weight in every call.
+  return on_device(detail::aligned(held), options_.device);
 }
 
 void StoredParameters::check_all_taken() const {

@@ -14,15 +14,22 @@ namespace wick {
 namespace {
 
 // What a model folder has beside its weights and configuration; it travels with the merged model.
-constexpr std::array<std::string_view, 9> kCompanions{"generation_config.json",
-                                                      "tokenizer.json",
-                                                      "tokenizer_config.json",
-                                                      "special_tokens_map.json",
-                                                      "chat_template.jinja",
-                                                      "added_tokens.json",
-                                                      "vocab.json",
-                                                      "merges.txt",
-                                                      "tokenizer.model"};
+constexpr std::array<std::string_view, 14> kCompanions{"generation_config.json",
+                                                       "tokenizer.json",
+                                                       "tokenizer_config.json",
+                                                       "special_tokens_map.json",
+                                                       "chat_template.jinja",
+                                                       "added_tokens.json",
+                                                       "vocab.json",
+                                                       "vocab.txt",
+                                                       "merges.txt",
+                                                       "tokenizer.model",
+                                                       "modules.json",
+                                                       "sentence_bert_config.json",
+                                                       "config_sentence_transformers.json",
+                                                       "1_Pooling/config.json"};
+
+constexpr std::string_view kWeight = ".weight";
 
 std::string shard_name(std::size_t number, std::size_t count) {
   if (count == 1) return "model.safetensors";
@@ -67,16 +74,25 @@ std::string dtype_word(DType dtype) {
   }
 }
 
-// The configuration as it was read, with the dtype of the tensors that are written beside it.
-std::string config_text(const ModelConfig& config, std::optional<DType> dtype) {
+// The configuration as it was read, with what the tensors written beside it change.
+std::string config_text(const ModelConfig& config, DType dtype, bool unties) {
   detail::Json json =
       detail::parse_json(config.json.empty() ? to_json(config) : config.json, "config.json");
-  if (dtype) {
-    for (const char* key : {"dtype", "torch_dtype"}) {
-      if (json.contains(key)) json[key] = dtype_word(*dtype);
-    }
+  if (!json.contains("dtype") && !json.contains("torch_dtype")) json["torch_dtype"] = nullptr;
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    if (json.contains(key)) json[key] = dtype_word(dtype);
   }
+  if (unties) json["tie_word_embeddings"] = false;
   return detail::to_text(json);
+}
+
+void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (from.empty()) return;
+  for (const std::string_view name : kCompanions) {
+    if (!std::filesystem::exists(from / name)) continue;
+    std::filesystem::create_directories((to / name).parent_path());
+    detail::write_file_atomically(to / name, detail::read_text_file(from / name));
+  }
 }
 
 void check_empty(const std::filesystem::path& folder) {
@@ -102,14 +118,19 @@ void Model::save_merged(const std::filesystem::path& folder, std::optional<DType
 
 void Model::write_files(const std::filesystem::path& folder, std::optional<DType> dtype,
                         std::int64_t shard_bytes) const {
-  const Shards shards = plan_shards(parameters_, dtype, shard_bytes);
+  NamedTensors parameters = parameters_;
+  if (unties_head()) {
+    parameters.emplace_back(output_head_ + std::string(kWeight),
+                            find_linear(output_head_)->weight());
+  }
+  const Shards shards = plan_shards(parameters, dtype, shard_bytes);
   detail::Json weight_map = detail::Json::object();
   std::int64_t total = 0;
   for (std::size_t s = 0; s < shards.size(); ++s) {
     NamedTensors tensors;
     const std::string file = shard_name(s, shards.size());
     for (const std::size_t i : shards[s]) {
-      const auto& [name, tensor] = parameters_[i];
+      const auto& [name, tensor] = parameters[i];
       const Tensor value = merged_parameter(name, tensor).detach();
       tensors.emplace_back(name, dtype ? cast(value, *dtype) : value);
       weight_map[name] = file;
@@ -121,21 +142,24 @@ void Model::write_files(const std::filesystem::path& folder, std::optional<DType
     const detail::Json index{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
     detail::write_file_atomically(folder / "model.safetensors.index.json", detail::to_text(index));
   }
-  detail::write_file_atomically(folder / "config.json", config_text(config_, dtype));
-  for (const std::string_view name : kCompanions) {
-    const std::filesystem::path from = folder_ / name;
-    if (folder_.empty() || !std::filesystem::exists(from)) continue;
-    detail::write_file_atomically(folder / name, detail::read_text_file(from));
-  }
+  const DType written = dtype.value_or(parameters.front().second.dtype());
+  detail::write_file_atomically(folder / "config.json",
+                                config_text(config_, written, unties_head()));
+  copy_companions(folder_, folder);
+}
+
+// An adapter on a head that is tied to the embedding must not reach the embedding.
+bool Model::unties_head() const {
+  const Linear* head = find_linear(output_head_);
+  return config_.tie_word_embeddings && head != nullptr && head->has_adapters();
 }
 
 // A linear layer's weight with the active adapters in it; any other parameter as it is.
 Tensor Model::merged_parameter(const std::string& name, const Tensor& tensor) const {
-  constexpr std::string_view kWeight = ".weight";
   if (!name.ends_with(kWeight)) return tensor;
   const Linear* linear =
       find_linear(std::string_view(name).substr(0, name.size() - kWeight.size()));
-  return linear != nullptr && linear->has_adapters() ? linear->merged_weight() : tensor;
+  return linear != nullptr ? linear->merged_weight() : tensor;
 }
 
 }  // namespace wick

@@ -24,6 +24,19 @@ namespace {
   throw Error(ErrorKind::kUnsupported, "load_model", file.string() + ": " + why);
 }
 
+// Several modes at once would make one long vector of them all.
+void check_pooling(const std::filesystem::path& path) {
+  const detail::Json json = detail::read_json_file(path);
+  const detail::JsonFields pooling(json, path.string());
+  if (!pooling.boolean("pooling_mode_mean_tokens", false)) {
+    refuse(path, "pooling must be the mean (pooling_mode_mean_tokens)");
+  }
+  for (const auto& [key, value] : json.items()) {
+    const bool other = key.starts_with("pooling_mode_") && key != "pooling_mode_mean_tokens";
+    if (other && value == true) refuse(path, "pooling must be the mean alone, not " + key + " too");
+  }
+}
+
 // Reads what a sentence-transformers folder says of pooling; true when embeddings are scaled to length 1, which a
 // folder that says nothing gets too: embeddings are compared by their angle.
 bool read_modules(const std::filesystem::path& folder) {
@@ -35,12 +48,7 @@ bool read_modules(const std::filesystem::path& folder) {
     const std::string type = fields.string("type");
     const std::string place = fields.string("path", "");
     if (type.ends_with(".Pooling")) {
-      const std::filesystem::path pooling_path = folder / place / "config.json";
-      const detail::Json json = detail::read_json_file(pooling_path);
-      const detail::JsonFields pooling(json, pooling_path.string());
-      if (!pooling.boolean("pooling_mode_mean_tokens", false)) {
-        refuse(pooling_path, "pooling must be the mean (pooling_mode_mean_tokens)");
-      }
+      check_pooling(folder / place / "config.json");
     } else if (type.ends_with(".Normalize")) {
       normalizes = true;
     } else if (!type.ends_with(".Transformer")) {
@@ -86,7 +94,8 @@ struct TextEncoder::Layer {
   Tensor output_norm_bias;
 };
 
-TextEncoder::TextEncoder(ModelConfig config, Device device) : Model(std::move(config), device) {}
+TextEncoder::TextEncoder(Private, ModelConfig config, Device device)
+    : Model(std::move(config), device) {}
 
 TextEncoder::~TextEncoder() = default;
 
@@ -138,7 +147,7 @@ std::shared_ptr<TextEncoder> TextEncoder::load(const std::filesystem::path& fold
     if (name.starts_with("cls.")) ignored.push_back(name);
   }
   StoredParameters source(std::move(weights), options, prefix, std::move(ignored));
-  std::shared_ptr<TextEncoder> model(new TextEncoder(std::move(config), options.device));
+  auto model = std::make_shared<TextEncoder>(Private(), std::move(config), options.device);
   model->folder_ = folder;
   model->normalizes_ = read_modules(folder);
   model->build(source);
@@ -165,11 +174,13 @@ Tensor TextEncoder::run_layer(const Layer& layer, const Tensor& x, const Tensor&
 
 Tensor TextEncoder::hidden(const Tensor& ids, const Tensor& mask,
                            const PassContext& context) const {
-  if (ids.rank() != 2 || ids.dim(1) > config_.max_position_embeddings) {
-    throw Error(ErrorKind::kShape, "hidden",
-                "ids must be [B,T] with T at most " +
-                    std::to_string(config_.max_position_embeddings) + ", got " +
-                    to_string(ids.shape()));
+  if (ids.rank() != 2) {
+    throw Error(ErrorKind::kShape, "hidden", "ids must be [B,T], got " + to_string(ids.shape()));
+  }
+  if (ids.dim(1) > config_.max_position_embeddings) {
+    throw Error(ErrorKind::kArgument, "hidden",
+                std::to_string(ids.dim(1)) + " tokens are more than max_position_embeddings, " +
+                    std::to_string(config_.max_position_embeddings));
   }
   const std::int64_t length = ids.dim(1);
   const auto in_f32 = [](const Tensor& x) { return cast(x, DType::kF32); };

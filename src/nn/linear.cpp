@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "nn/dora_gains.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/arithmetic.hpp"
@@ -15,6 +16,9 @@ namespace wick {
 
 namespace {
 
+// Elements of a weight that are merged at a time: 16 MB in f32.
+constexpr std::int64_t kMergedAtOnce = std::int64_t{1} << 22;
+
 Tensor with_bias(const Tensor& y, const Tensor& bias) {
   return bias.defined() ? add(y, cast(bias, y.dtype())) : y;
 }
@@ -25,17 +29,6 @@ Tensor low_rank(const Tensor& x, const LoraLayer& layer) {
   return cast(matmul(xa, layer.b, {.transpose_b = true, .alpha = layer.scale}), x.dtype());
 }
 
-void check_fits(const Linear& linear, const LoraLayer& layer) {
-  const bool fits = layer.a.rank() == 2 && layer.b.rank() == 2 &&
-                    layer.a.dim(1) == linear.in_features() &&
-                    layer.b.dim(0) == linear.out_features() && layer.a.dim(0) == layer.b.dim(1);
-  if (fits) return;
-  throw Error(ErrorKind::kShape, "set_adapters",
-              linear.path() + ": lora_A must be [r," + std::to_string(linear.in_features()) +
-                  "] and lora_B [" + std::to_string(linear.out_features()) + ",r]; got lora_A " +
-                  to_string(layer.a.shape()) + ", lora_B " + to_string(layer.b.shape()));
-}
-
 }  // namespace
 
 Linear::Linear(std::string path, std::uint64_t index, Tensor weight, Tensor bias)
@@ -44,7 +37,10 @@ Linear::Linear(std::string path, std::uint64_t index, Tensor weight, Tensor bias
       weight_(std::move(weight)),
       bias_(std::move(bias)),
       no_a_(Tensor::zeros({0, weight_.dim(1)}, DType::kF32, weight_.device())),
-      no_b_(Tensor::zeros({weight_.dim(0), 0}, DType::kF32, weight_.device())) {}
+      no_b_(Tensor::zeros({weight_.dim(0), 0}, DType::kF32, weight_.device())),
+      gains_(std::make_unique<DoraGains>()) {}
+
+Linear::~Linear() = default;
 
 Tensor Linear::plain(const Tensor& x) const {
   const bool trained = weight_.requires_grad() || (bias_.defined() && bias_.requires_grad());
@@ -53,19 +49,14 @@ Tensor Linear::plain(const Tensor& x) const {
   return with_bias(matmul(x, weight_, {.transpose_b = true}), bias_);
 }
 
+// With dropout, all that the adapter changes sees the dropped input while the plain layer sees the whole one.
 Tensor Linear::dora(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const {
-  const Tensor gain = dora_gain(layer.magnitude, weight_, layer.a, layer.b, layer.scale);
-  if (!pass.training || layer.dropout == 0) {
-    const LoraOptions options{.scale = layer.scale};
-    const Tensor y = lora_linear(x, weight_, Tensor(), layer.a, layer.b, options);
-    return with_bias(mul(y, cast(gain, y.dtype())), bias_);
+  if (pass.training && layer.dropout > 0) {
+    return add(plain(x), contribution(x, Tensor(), pass, layer));
   }
-  // With dropout the undropped input keeps the plain layer; everything that the adapter changes sees the
-  // dropped one.
-  const Tensor dropped = dropout(x, layer.dropout, pass.key_of(index_));
-  const Tensor base = matmul(dropped, weight_, {.transpose_b = true});
-  const Tensor scaled = mul(add(base, low_rank(dropped, layer)), cast(gain, base.dtype()));
-  return add(plain(x), sub(scaled, base));
+  const LoraOptions options{.scale = layer.scale};
+  const Tensor y = lora_linear(x, weight_, Tensor(), layer.a, layer.b, options);
+  return with_bias(mul(y, cast(gains_->of(layer, weight_), y.dtype())), bias_);
 }
 
 Tensor Linear::adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const {
@@ -78,37 +69,59 @@ Tensor Linear::adapted(const Tensor& x, const PassContext& pass, const LoraLayer
   return lora_linear(x, weight_, bias_, layer.a, layer.b, options);
 }
 
-Tensor Linear::mixed(const Tensor& x) const {
-  const NoGradGuard adapters_are_fixed;
+// What an adapter adds to the plain layer. `base` is x Wᵀ; it is not read when the adapter drops parts of x.
+Tensor Linear::contribution(const Tensor& x, const Tensor& base, const PassContext& pass,
+                            const LoraLayer& layer) const {
+  const bool drops = pass.training && layer.dropout > 0;
+  const Tensor input = drops ? dropout(x, layer.dropout, pass.key_of(index_)) : x;
+  const Tensor delta = low_rank(input, layer);
+  if (!layer.magnitude.defined()) return delta;
+  const Tensor before = drops ? matmul(input, weight_, {.transpose_b = true}) : base;
+  const Tensor gain = cast(gains_->of(layer, weight_), before.dtype());
+  return sub(mul(add(before, delta), gain), before);
+}
+
+Tensor Linear::mixed(const Tensor& x, const PassContext& pass) const {
   const Tensor base = matmul(x, weight_, {.transpose_b = true});
   Tensor y = with_bias(base, bias_);
   for (const WeightedLora& adapter : adapters_) {
-    const LoraLayer& layer = *adapter.layer;
-    Tensor delta = low_rank(x, layer);
-    if (layer.magnitude.defined()) {
-      const Tensor gain = dora_gain(layer.magnitude, weight_, layer.a, layer.b, layer.scale);
-      delta = sub(mul(add(base, delta), cast(gain, base.dtype())), base);
-    }
-    y = add(y, scale(delta, adapter.weight));
+    y = add(y, scale(contribution(x, base, pass, *adapter.layer), adapter.weight));
   }
   return y;
 }
 
 Tensor Linear::forward(const Tensor& x, const PassContext& pass) const {
-  if (adapters_.empty() || weight_before_merge_.defined()) return plain(x);
+  if (adapters_.empty() || is_merged()) return plain(x);
   if (adapters_.size() == 1 && adapters_[0].weight == 1) {
     return adapted(x, pass, *adapters_[0].layer);
   }
-  return mixed(x);
+  return mixed(x, pass);
+}
+
+void Linear::check_fits(const LoraLayer& layer) const {
+  const bool fits = layer.a.rank() == 2 && layer.b.rank() == 2 && layer.a.dim(1) == in_features() &&
+                    layer.b.dim(0) == out_features() && layer.a.dim(0) == layer.b.dim(1);
+  if (!fits) {
+    throw Error(ErrorKind::kShape, "set_adapters",
+                path_ + ": lora_A must be [r," + std::to_string(in_features()) + "] and lora_B [" +
+                    std::to_string(out_features()) + ",r]; got lora_A " +
+                    to_string(layer.a.shape()) + ", lora_B " + to_string(layer.b.shape()));
+  }
+  if (layer.magnitude.defined() && !(layer.magnitude.shape() == Shape{out_features()})) {
+    throw Error(ErrorKind::kShape, "set_adapters",
+                path_ + ": lora_magnitude_vector must be [" + std::to_string(out_features()) +
+                    "], got " + to_string(layer.magnitude.shape()));
+  }
 }
 
 void Linear::set_adapters(std::vector<WeightedLora> adapters) {
-  if (weight_before_merge_.defined()) {
+  if (is_merged()) {
     throw Error(ErrorKind::kArgument, "set_adapters",
                 path_ + ": adapters are merged into the weight; unmerge first");
   }
-  for (const WeightedLora& adapter : adapters) check_fits(*this, *adapter.layer);
+  for (const WeightedLora& adapter : adapters) check_fits(*adapter.layer);
   adapters_ = std::move(adapters);
+  gains_->clear();
 }
 
 void Linear::drop_adapter(const LoraLayer* layer) {
@@ -117,30 +130,43 @@ void Linear::drop_adapter(const LoraLayer* layer) {
   if (kept.size() != adapters_.size()) set_adapters(std::move(kept));
 }
 
+// Some rows at a time: beside the result, no memory of the weight's size is taken.
 Tensor Linear::merged_weight() const {
+  if (adapters_.empty() || is_merged()) return weight_;
   const NoGradGuard no_gradient;
-  const Tensor base = cast(weight_, DType::kF32);
-  Tensor sum = base;
-  for (const WeightedLora& adapter : adapters_) {
-    const LoraLayer& layer = *adapter.layer;
-    Tensor delta = matmul(layer.b, layer.a, {.alpha = layer.scale});
+  std::vector<Tensor> gains(adapters_.size());
+  for (std::size_t i = 0; i < adapters_.size(); ++i) {
+    const LoraLayer& layer = *adapters_[i].layer;
     if (layer.magnitude.defined()) {
-      const Tensor gain = dora_gain(layer.magnitude, weight_, layer.a, layer.b, layer.scale);
-      delta = sub(mul(add(base, delta), reshape(gain, {gain.dim(0), 1})), base);
+      gains[i] = reshape(gains_->of(layer, weight_), {out_features(), 1});
     }
-    sum = add(sum, scale(delta, adapter.weight));
   }
-  return cast(sum, weight_.dtype());
+  Tensor merged = Tensor::empty(weight_.shape(), weight_.dtype(), weight_.device());
+  const std::int64_t rows = std::max<std::int64_t>(1, kMergedAtOnce / in_features());
+  for (std::int64_t begin = 0; begin < out_features(); begin += rows) {
+    const std::int64_t end = std::min(out_features(), begin + rows);
+    const auto part = [&](const Tensor& x) { return slice(x, 0, begin, end); };
+    const Tensor base = cast(part(weight_), DType::kF32);
+    Tensor sum = base;
+    for (std::size_t i = 0; i < adapters_.size(); ++i) {
+      const LoraLayer& layer = *adapters_[i].layer;
+      Tensor delta = matmul(part(layer.b), layer.a, {.alpha = layer.scale});
+      if (gains[i].defined()) delta = sub(mul(add(base, delta), part(gains[i])), base);
+      sum = add(sum, scale(delta, adapters_[i].weight));
+    }
+    copy_(part(merged), sum);
+  }
+  return merged;
 }
 
 void Linear::merge() {
-  if (adapters_.empty() || weight_before_merge_.defined()) return;
+  if (adapters_.empty() || is_merged()) return;
   Tensor merged = merged_weight();
   weight_before_merge_ = std::exchange(weight_, std::move(merged));
 }
 
 void Linear::unmerge() {
-  if (!weight_before_merge_.defined()) return;
+  if (!is_merged()) return;
   weight_ = std::exchange(weight_before_merge_, Tensor());
 }
 

@@ -68,6 +68,19 @@ std::shared_ptr<LoraLayer> fresh_layer(const Linear& linear, const LoraTarget& t
   return layer;
 }
 
+void check_creatable(const LoraConfig& config) {
+  if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) {
+    throw Error(ErrorKind::kArgument, "create_adapter",
+                "lora_dropout must be at least 0 and less than 1, got " +
+                    std::to_string(config.lora_dropout));
+  }
+  if (config.init_lora_weights == LoraInit::kEva ||
+      config.init_lora_weights == LoraInit::kOrthogonal) {
+    throw Error(ErrorKind::kUnsupported, "create_adapter",
+                "init_lora_weights eva and orthogonal are read, but not computed");
+  }
+}
+
 LoraSelection select(const LoraConfig& config, const LoraHost& host) {
   std::vector<std::string> paths;
   for (const Linear* linear : host.linears) paths.push_back(linear->path());
@@ -128,6 +141,20 @@ std::string magnitude_name(const AdapterFile& file, const std::string& path) {
   return !file.contains(plain) && file.contains(longer) ? longer : plain;
 }
 
+// PEFT saves an adapter that is not named "default" in a folder of its name: an easy one to miss.
+void check_is_adapter(const std::filesystem::path& folder) {
+  std::error_code problem;
+  if (std::filesystem::exists(folder / kConfigFile, problem)) return;
+  std::string inside;
+  for (std::filesystem::directory_iterator entry(folder, problem), end; !problem && entry != end;
+       entry.increment(problem)) {
+    if (!std::filesystem::exists(entry->path() / kConfigFile, problem)) continue;
+    inside += (inside.empty() ? "" : ", ") + entry->path().string();
+  }
+  throw Error(ErrorKind::kIo, "load_adapter", (folder / kConfigFile).string() + " does not exist",
+              {}, inside.empty() ? "" : "there is an adapter in " + inside);
+}
+
 std::optional<Error> pickled(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / "adapter_model.bin")) return std::nullopt;
   return Error(ErrorKind::kUnsupported, "load_adapter",
@@ -140,10 +167,13 @@ std::optional<Error> pickled(const std::filesystem::path& folder) {
 
 std::shared_ptr<LoraAdapter> LoraAdapter::create(const LoraConfig& config, const LoraHost& host,
                                                  std::uint64_t seed) {
-  std::shared_ptr<LoraAdapter> adapter(new LoraAdapter(config));
+  check_creatable(config);
+  auto adapter = std::make_shared<LoraAdapter>(Private(), config);
   LoraConfig& own = adapter->config_;
   if (own.base_model_name_or_path.empty()) own.base_model_name_or_path = host.base_model;
   LoraSelection selection = select(config, host);
+  if (!selection.target_modules.empty())
+    own.target_modules = {.suffixes = selection.target_modules};
   adapter->unmatched_ = std::move(selection.unmatched);
   std::uint64_t number = 0;
   for (const LoraTarget& target : selection.targets) {
@@ -155,13 +185,14 @@ std::shared_ptr<LoraAdapter> LoraAdapter::create(const LoraConfig& config, const
 
 std::shared_ptr<LoraAdapter> LoraAdapter::load(const std::filesystem::path& folder,
                                                const LoraHost& host) {
+  check_is_adapter(folder);
   const std::filesystem::path config_path = folder / kConfigFile;
   LoraConfig config = parse_lora_config(detail::read_text_file(config_path), config_path.string());
   if (!std::filesystem::exists(folder / kTensorFile)) {
     if (const auto error = pickled(folder)) throw *error;
   }
   AdapterFile file(folder / kTensorFile);
-  std::shared_ptr<LoraAdapter> adapter(new LoraAdapter(std::move(config)));
+  auto adapter = std::make_shared<LoraAdapter>(Private(), std::move(config));
   LoraSelection selection = select(adapter->config_, host);
   adapter->unmatched_ = std::move(selection.unmatched);
   for (const LoraTarget& target : selection.targets) {

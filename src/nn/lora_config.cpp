@@ -39,26 +39,14 @@ const Json& peft_defaults() {
   return defaults;
 }
 
-// Keys that change what an adapter computes or trains: allowed only while they say nothing.
-constexpr std::array<std::string_view, 19> kUnsupportedKeys{"alora_invocation_tokens",
-                                                            "arrow_config",
-                                                            "corda_config",
-                                                            "ensure_weight_tying",
-                                                            "eva_config",
-                                                            "fan_in_fan_out",
-                                                            "kasa_config",
-                                                            "layer_replication",
-                                                            "loftq_config",
-                                                            "lora_bias",
-                                                            "lora_ga_config",
-                                                            "modules_to_save",
-                                                            "monteclora_config",
-                                                            "target_parameters",
-                                                            "trainable_token_indices",
-                                                            "use_bdlora",
-                                                            "use_qalora",
-                                                            "velora_config",
-                                                            "megatron_config"};
+// Keys that change what an adapter computes or trains: allowed only while they say nothing. The configurations of
+// initialisations (corda_config, eva_config, loftq_config, lora_ga_config) are not among them: init_lora_weights says
+// whether one took place.
+constexpr std::array<std::string_view, 16> kUnsupportedKeys{
+    "alora_invocation_tokens", "arrow_config",    "enable_lora",       "ensure_weight_tying",
+    "fan_in_fan_out",          "kasa_config",     "layer_replication", "lora_bias",
+    "megatron_config",         "modules_to_save", "monteclora_config", "target_parameters",
+    "trainable_token_indices", "use_bdlora",      "use_qalora",        "velora_config"};
 
 bool says_nothing(const Json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty());
@@ -96,15 +84,25 @@ std::vector<std::string> strings(const JsonFields& fields, std::string_view key,
   return values;
 }
 
+// PEFT takes the word in any case.
+bool is_all_linear(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return text == "all-linear";
+}
+
 ModulePattern read_pattern(const JsonFields& fields, std::string_view key) {
   ModulePattern pattern;
   const Json* value = fields.find(key);
   if (value == nullptr) return pattern;
   if (value->is_array()) {
     pattern.suffixes = strings(fields, key, *value);
+    if (key == "target_modules" && value->empty()) fields.fail(key, "must not be an empty list");
   } else if (value->is_string()) {
     const auto text = value->get<std::string>();
-    pattern.all_linear = text == "all-linear";
+    if (text.empty()) fields.fail(key, "must not be empty text");
+    pattern.all_linear = key == "target_modules" && is_all_linear(text);
     if (!pattern.all_linear) pattern.regex = text;
   } else {
     fields.fail(key, "must be a list of names or a string, got " + detail::describe(*value));
@@ -123,6 +121,9 @@ LoraInit read_init(const JsonFields& fields) {
   if (value == nullptr || *value == true) return LoraInit::kKaiming;
   if (*value == false) return LoraInit::kNone;
   if (*value == "gaussian") return LoraInit::kGaussian;
+  // These start A and B in their own way but leave the base model alone.
+  if (*value == "eva") return LoraInit::kEva;
+  if (*value == "orthogonal") return LoraInit::kOrthogonal;
   unsupported(fields, "init_lora_weights", *value,
               "such an initialisation changes the base model too; save the adapter with PEFT's "
               "path_initial_model_for_weight_conversion first");
@@ -166,13 +167,63 @@ void read_rank_and_alpha(const JsonFields& fields, std::string_view text, LoraCo
   });
 }
 
+double finite(std::string_view key, double value) {
+  if (std::isfinite(value)) return value;
+  throw Error(ErrorKind::kArgument, "lora_config", std::string(key) + " must be finite");
+}
+
 // An integral number as Python would have written it.
-Json number_json(double value) {
+Json number_json(std::string_view key, double value) {
   constexpr double kExact = 9007199254740992.0;
-  if (std::floor(value) == value && std::abs(value) < kExact) {
+  if (std::floor(finite(key, value)) == value && std::abs(value) < kExact) {
     return static_cast<std::int64_t>(value);
   }
   return value;
+}
+
+Json init_json(LoraInit init) {
+  switch (init) {
+    case LoraInit::kKaiming:
+      return true;
+    case LoraInit::kNone:
+      return false;
+    case LoraInit::kGaussian:
+      return "gaussian";
+    case LoraInit::kEva:
+      return "eva";
+    case LoraInit::kOrthogonal:
+      return "orthogonal";
+  }
+  return true;
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+// All but the patterns, whose order matters.
+Json unordered_part(const LoraConfig& config) {
+  Json json = peft_defaults();
+  const Json other = detail::parse_json(config.other_json, "other_json");
+  if (!other.is_object()) {
+    throw Error(ErrorKind::kArgument, "lora_config", "other_json must be a JSON object");
+  }
+  json.update(other);
+  json["peft_type"] = "LORA";
+  json["r"] = config.r;
+  json["lora_alpha"] = number_json("lora_alpha", config.lora_alpha);
+  json["lora_dropout"] = finite("lora_dropout", config.lora_dropout);
+  json["use_rslora"] = config.use_rslora;
+  json["use_dora"] = config.use_dora;
+  json["target_modules"] = pattern_json(config.target_modules);
+  json["exclude_modules"] = pattern_json(config.exclude_modules);
+  json["layers_to_transform"] =
+      config.layers_to_transform ? Json(*config.layers_to_transform) : Json();
+  json["layers_pattern"] = config.layers_pattern.empty() ? Json() : Json(config.layers_pattern);
+  json["init_lora_weights"] = init_json(config.init_lora_weights);
+  json["base_model_name_or_path"] = text_or_null(config.base_model_name_or_path);
+  json["task_type"] = text_or_null(config.task_type);
+  // Keeps their places among the sorted keys.
+  json["rank_pattern"] = json["alpha_pattern"] = nullptr;
+  return json;
 }
 
 }  // namespace
@@ -198,45 +249,19 @@ LoraConfig parse_lora_config(std::string_view json, std::string_view where) {
 }
 
 std::string to_json(const LoraConfig& config) {
-  Json json = peft_defaults();
-  json.update(detail::parse_json(config.other_json, "other_json"));
-  json["peft_type"] = "LORA";
-  json["r"] = config.r;
-  json["lora_alpha"] = number_json(config.lora_alpha);
-  json["lora_dropout"] = config.lora_dropout;
-  json["use_rslora"] = config.use_rslora;
-  json["use_dora"] = config.use_dora;
-  json["target_modules"] = pattern_json(config.target_modules);
-  json["exclude_modules"] = pattern_json(config.exclude_modules);
-  json["layers_to_transform"] =
-      config.layers_to_transform ? Json(*config.layers_to_transform) : Json();
-  json["layers_pattern"] = config.layers_pattern.empty() ? Json() : Json(config.layers_pattern);
-  json["rank_pattern"] = Json::object();
-  for (const auto& [name, rank] : config.rank_pattern) json["rank_pattern"][name] = rank;
-  json["alpha_pattern"] = Json::object();
+  nlohmann::ordered_json json = unordered_part(config);
+  auto& ranks = json["rank_pattern"] = nlohmann::ordered_json::object();
+  for (const auto& [name, rank] : config.rank_pattern) ranks[name] = rank;
+  auto& alphas = json["alpha_pattern"] = nlohmann::ordered_json::object();
   for (const auto& [name, alpha] : config.alpha_pattern) {
-    json["alpha_pattern"][name] = number_json(alpha);
+    alphas[name] = nlohmann::ordered_json(number_json("alpha_pattern", alpha));
   }
-  switch (config.init_lora_weights) {
-    case LoraInit::kKaiming:
-      json["init_lora_weights"] = true;
-      break;
-    case LoraInit::kNone:
-      json["init_lora_weights"] = false;
-      break;
-    case LoraInit::kGaussian:
-      json["init_lora_weights"] = "gaussian";
-      break;
+  try {
+    return json.dump(2);
+  } catch (const Json::exception&) {
+    throw Error(ErrorKind::kArgument, "lora_config",
+                "adapter_config.json can hold UTF-8 text only");
   }
-  const auto text_or_null = [](const std::string& text) {
-    return text.empty() ? Json() : Json(text);
-  };
-  json["base_model_name_or_path"] = text_or_null(config.base_model_name_or_path);
-  json["task_type"] = text_or_null(config.task_type);
-  // PEFT writes no line end after the brace.
-  std::string text = detail::to_text(json);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
 }
 
 }  // namespace wick

@@ -39,6 +39,12 @@ class Matcher {
     return found;
   }
 
+  // True for a path that is listed in full, not by its end.
+  bool lists(const std::string& path) const {
+    return std::find(pattern_.suffixes.begin(), pattern_.suffixes.end(), path) !=
+           pattern_.suffixes.end();
+  }
+
   std::vector<std::string> unused() const {
     std::vector<std::string> names;
     for (const std::string& suffix : pattern_.suffixes) {
@@ -66,8 +72,8 @@ class LayerNumbers {
 
   std::optional<std::int64_t> of(const std::string& path) const {
     for (const detail::ModuleRegex& regex : regexes_) {
-      const std::string number = regex.first_group(path);
-      if (!number.empty() && number.size() < 10) return std::stoll(number);
+      const std::string_view number = regex.match(path).first_group;
+      if (!number.empty() && number.size() < 10) return std::stoll(std::string(number));
     }
     return std::nullopt;
   }
@@ -108,17 +114,25 @@ ModulePattern default_targets(std::string_view model_type) {
                   "\" has no default");
 }
 
-[[noreturn]] void nothing_selected(const ModulePattern& pattern,
+std::string join(std::span<const std::string> names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+[[noreturn]] void nothing_selected(const LoraConfig& config, const ModulePattern& pattern,
                                    std::span<const std::string> paths) {
-  std::string asked = pattern.all_linear ? "all-linear" : pattern.regex;
-  for (const std::string& suffix : pattern.suffixes) asked += (asked.empty() ? "" : ", ") + suffix;
-  std::string known;
-  for (std::size_t i = 0; i < std::min(paths.size(), kNamesInMessage); ++i) {
-    known += (known.empty() ? "" : ", ") + paths[i];
-  }
+  std::string asked = "target_modules (";
+  asked += pattern.all_linear       ? "all-linear"
+           : !pattern.regex.empty() ? pattern.regex
+                                    : join(pattern.suffixes);
+  asked += ")";
+  if (!config.exclude_modules.empty()) asked += " less exclude_modules";
+  if (config.layers_to_transform) asked += " within layers_to_transform";
+  const bool all = paths.size() <= kNamesInMessage;
   throw Error(ErrorKind::kArgument, "select_lora_targets",
-              "target_modules (" + asked +
-                  ") names no linear layer of the model; its layers are: " + known + ", …");
+              asked + " names no linear layer of the model; its layers are: " +
+                  join(paths.first(std::min(paths.size(), kNamesInMessage))) + (all ? "" : ", …"));
 }
 
 void check_numbers(const LoraTarget& target) {
@@ -129,12 +143,40 @@ void check_numbers(const LoraTarget& target) {
   }
 }
 
+// PEFT refuses these too; in silence they would select other layers than were meant.
+void check_layer_choice(const LoraConfig& config) {
+  const bool chooses = config.layers_to_transform && !config.layers_to_transform->empty();
+  if (!config.layers_pattern.empty() && !chooses) {
+    throw Error(ErrorKind::kArgument, "select_lora_targets",
+                "layers_pattern needs layers_to_transform");
+  }
+  if (chooses && !config.target_modules.regex.empty()) {
+    throw Error(ErrorKind::kArgument, "select_lora_targets",
+                "layers_to_transform needs target_modules as a list, not as a regular expression");
+  }
+}
+
+std::string_view last_name(std::string_view path) { return path.substr(path.rfind('.') + 1); }
+
+// The names that "all-linear" stands for in this model.
+std::vector<std::string> linear_names(std::span<const std::string> paths,
+                                      std::string_view output_head) {
+  std::set<std::string> names;
+  for (const std::string& path : paths) {
+    if (path != output_head) names.emplace(last_name(path));
+  }
+  names.erase(std::string(last_name(output_head)));
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 LoraSelection select_lora_targets(const LoraConfig& config, std::span<const std::string> paths,
                                   std::string_view output_head, std::string_view model_type) {
   const ModulePattern pattern =
       config.target_modules.empty() ? default_targets(model_type) : config.target_modules;
+  check_layer_choice(config);
+  const bool chooses_layers = config.layers_to_transform && !config.layers_to_transform->empty();
   Matcher wanted(pattern, output_head);
   Matcher excluded(config.exclude_modules, output_head);
   const LayerNumbers layers(config);
@@ -145,8 +187,8 @@ LoraSelection select_lora_targets(const LoraConfig& config, std::span<const std:
   for (const std::string& path : paths) {
     if (!config.exclude_modules.empty() && excluded.matches(path)) continue;
     if (!wanted.matches(path)) continue;
-    // PEFT looks at layer numbers only where modules are listed by name.
-    if (config.layers_to_transform && pattern.regex.empty()) {
+    // PEFT does not look at the layer of a module that is listed by its whole path.
+    if (chooses_layers && !wanted.lists(path)) {
       const auto number = layers.of(path);
       const auto& chosen = *config.layers_to_transform;
       if (!number || std::find(chosen.begin(), chosen.end(), *number) == chosen.end()) continue;
@@ -159,8 +201,10 @@ LoraSelection select_lora_targets(const LoraConfig& config, std::span<const std:
     target.scale = target.lora_alpha / (config.use_rslora ? std::sqrt(r) : r);
     selection.targets.push_back(std::move(target));
   }
-  if (selection.targets.empty()) nothing_selected(pattern, paths);
+  if (selection.targets.empty()) nothing_selected(config, pattern, paths);
   selection.unmatched = wanted.unused();
+  selection.target_modules =
+      pattern.all_linear ? linear_names(paths, output_head) : pattern.suffixes;
   return selection;
 }
 

@@ -64,18 +64,20 @@ ModuleRegex::ModuleRegex(const std::string& pattern) : pattern_(pattern) {
   impl_ = std::move(impl);
 }
 
-std::string ModuleRegex::first_group(std::string_view path) const {
+ModuleRegex::Match ModuleRegex::match(std::string_view path) const {
   const std::unique_ptr<pcre2_match_data, FreeData> data(
       pcre2_match_data_create_from_pattern(impl_->code.get(), nullptr));
   const int groups = pcre2_match(impl_->code.get(), bytes_of(path), path.size(), 0, 0, data.get(),
                                  impl_->context.get());
   if (groups == PCRE2_ERROR_NOMATCH) return {};
   if (groups < 0) fail(pattern_, message_of(groups));
+  Match match{.matches = true};
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data.get());
-  const int group = groups > 1 ? 1 : 0;
-  return std::string(path.substr(range[2 * group], range[2 * group + 1] - range[2 * group]));
+  // A group that took no part has no range.
+  if (groups > 1 && range[2] != PCRE2_UNSET) {
+    match.first_group = path.substr(range[2], range[3] - range[2]);
+  }
+  return match;
 }
-
-bool ModuleRegex::matches(std::string_view path) const { return !first_group(path).empty(); }
 
 }  // namespace wick::detail

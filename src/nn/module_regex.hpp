@@ -11,10 +11,15 @@ class ModuleRegex {
  public:
   /// Throws Error kArgument with the pattern and the place of the mistake.
   explicit ModuleRegex(const std::string& pattern);
-  /// True when the whole path matches. Throws Error kArgument when the search takes unreasonably long.
-  bool matches(std::string_view path) const;
-  /// What the first group matched when the whole path matches, else nothing.
-  std::string first_group(std::string_view path) const;
+
+  struct Match {
+    bool matches = false;               ///< the whole path
+    std::string_view first_group = {};  ///< a part of the path; empty when it took no part
+  };
+  /// Throws Error kArgument when the search takes unreasonably long.
+  Match match(std::string_view path) const;
+  /// True when the whole path matches.
+  bool matches(std::string_view path) const { return match(path).matches; }
 
  private:
   struct Impl;

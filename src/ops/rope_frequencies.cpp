@@ -76,7 +76,8 @@ RopeFrequencies rope_frequencies(const RopeOptions& options, Device device) {
   std::vector<float> inv_freq;
   for (std::int64_t pair = 0; pair < options.rotary_dim / 2; ++pair) {
     const double exponent = 2 * static_cast<double>(pair) / static_cast<double>(options.rotary_dim);
-    double frequency = std::pow(options.rope_theta, -exponent);
+    // Rounded where transformers rounds it.
+    double frequency = 1.0F / static_cast<float>(std::pow(options.rope_theta, exponent));
     if (options.scaling == RopeScaling::kLinear) frequency /= options.factor;
     if (options.scaling == RopeScaling::kLlama3) frequency = llama3(frequency, options);
     if (options.scaling == RopeScaling::kYarn) frequency = yarn(frequency, pair, options);

@@ -21,7 +21,7 @@ bool is_word_after(std::string_view text, std::size_t at) {
 
 void AddedTokens::add(ByFirstByte& tokens, Token token) {
   if (token.content.empty()) return;
-  std::vector<Token>& list = tokens[token.content[0]];
+  std::vector<Token>& list = tokens[static_cast<unsigned char>(token.content[0])];
   list.push_back(std::move(token));
   std::sort(list.begin(), list.end(), [](const Token& left, const Token& right) {
     return left.content.size() > right.content.size();
@@ -47,8 +47,10 @@ AddedTokens::AddedTokens(const Json& json, const std::string& where, const Norma
     if (token.special) special_.insert(token.id);
     if (fields.boolean("normalized", !token.special)) {
       if (normalizer) token.content = normalizer(token.content);
+      has_normalized_ = true;
       add(normalized_, std::move(token));
     } else {
+      has_raw_ = true;
       add(raw_, std::move(token));
     }
   }
@@ -56,9 +58,7 @@ AddedTokens::AddedTokens(const Json& json, const std::string& where, const Norma
 
 const AddedTokens::Token* AddedTokens::match(const ByFirstByte& tokens, std::string_view text,
                                              std::size_t at, bool special) {
-  const auto found = tokens.find(text[at]);
-  if (found == tokens.end()) return nullptr;
-  for (const Token& token : found->second) {
+  for (const Token& token : tokens[static_cast<unsigned char>(text[at])]) {
     if (token.special && !special) continue;
     if (text.compare(at, token.content.size(), token.content) == 0) return &token;
   }
@@ -108,12 +108,12 @@ std::vector<Segment> AddedTokens::split(std::string_view text, const Normalizer&
                                         bool special) const {
   std::vector<Segment> raw;
   const Segment whole{std::string(text), -1, true};
-  if (raw_.empty()) {
+  if (!has_raw_) {
     raw.push_back(whole);
   } else {
     cut(raw_, whole, special, raw);
   }
-  if (!normalizer && normalized_.empty()) return raw;
+  if (!normalizer && !has_normalized_) return raw;
   std::vector<Segment> result;
   for (Segment& segment : raw) {
     if (segment.id >= 0) {

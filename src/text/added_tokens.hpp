@@ -1,11 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/json.hpp"
@@ -35,6 +33,7 @@ class AddedTokens {
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   bool is_special(std::int32_t id) const { return special_.contains(id); }
+  const TokenSet& special() const { return special_; }
 
  private:
   struct Token {
@@ -46,7 +45,7 @@ class AddedTokens {
     bool special = false;
   };
   // The tokens of one pass by their first byte, the longest first.
-  using ByFirstByte = std::unordered_map<char, std::vector<Token>>;
+  using ByFirstByte = std::array<std::vector<Token>, 256>;
 
   static void add(ByFirstByte& tokens, Token token);
   static const Token* match(const ByFirstByte& tokens, std::string_view text, std::size_t at,
@@ -55,9 +54,11 @@ class AddedTokens {
                   std::vector<Segment>& out);
 
   Vocabulary vocabulary_;
-  std::unordered_set<std::int32_t> special_;
-  ByFirstByte raw_;         // looked for in the text as it is
-  ByFirstByte normalized_;  // looked for after normalisation
+  TokenSet special_;
+  ByFirstByte raw_{};         // looked for in the text as it is
+  ByFirstByte normalized_{};  // looked for after normalisation
+  bool has_raw_ = false;
+  bool has_normalized_ = false;
 };
 
 }  // namespace wick::detail

@@ -39,10 +39,9 @@ class MergeTable {
     while (size < 2 * count + 1) size *= 2;
     slots_.resize(size);
   }
-  // The first rank of a pair counts.
+  // Of a pair that is there twice the last rank counts.
   void add(std::int32_t left, std::int32_t right, Merge merge) {
-    Slot& slot = slots_[index_of(pair_key(left, right))];
-    if (slot.key == kEmpty) slot = {pair_key(left, right), merge};
+    slots_[index_of(pair_key(left, right))] = {pair_key(left, right), merge};
   }
   const Merge* find(std::int32_t left, std::int32_t right) const {
     const Slot& slot = slots_[index_of(pair_key(left, right))];
@@ -108,6 +107,8 @@ class Bpe : public TokenModel {
  public:
   Bpe(const Json& json, const std::string& where);
   void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override;
+  void encode_without(const TokenSet& avoided, std::string_view piece,
+                      std::vector<std::int32_t>& ids) const override;
 
  private:
   void read_options(const JsonFields& fields);
@@ -120,7 +121,6 @@ class Bpe : public TokenModel {
 
   MergeTable merges_;
   ByteTokens byte_tokens_;
-  std::optional<std::int32_t> unk_id_;
   std::string prefix_;
   std::string suffix_;
   bool fuse_unk_ = false;
@@ -305,6 +305,18 @@ void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
   }
   ids.insert(ids.end(), symbols.begin(), symbols.end());
   if (is_short) cache_.add(piece, std::move(symbols));
+}
+
+// Single characters: whatever the merges would make of them.
+void Bpe::encode_without(const TokenSet& avoided, std::string_view piece,
+                         std::vector<std::int32_t>& ids) const {
+  for (const std::int32_t id : symbols_of(piece)) {
+    if (!avoided.contains(id)) {
+      ids.push_back(id);
+    } else if (unk_id_) {
+      ids.push_back(*unk_id_);
+    }
+  }
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -134,20 +135,17 @@ Decoder make_bpe_decoder(const JsonFields& fields) {
 }
 
 Decoder make_ctc(const JsonFields& fields) {
-  const std::string pad = fields.string("pad_token", "<pad>");
+  const Pattern pad = Pattern::text(fields.string("pad_token", "<pad>"));
   const Pattern delimiter = Pattern::text(fields.string("word_delimiter_token", "|"));
   const bool cleans = fields.boolean("cleanup", true);
   return [=](Texts tokens) {
-    Texts result;
-    const std::string* previous = nullptr;
-    for (const std::string& token : tokens) {
-      const bool repeats = previous != nullptr && *previous == token;
-      previous = &token;
-      if (repeats || token == pad) continue;
-      const std::string text = cleans ? cleaned_up(token) : token;
-      result.push_back(cleans ? delimiter.replace(text, " ") : text);
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    for (std::string& token : tokens) {
+      token = pad.replace(token, "");
+      if (cleans) token = delimiter.replace(cleaned_up(std::move(token)), " ");
     }
-    return result;
+    std::erase_if(tokens, [](const std::string& token) { return token.empty(); });
+    return tokens;
   };
 }
 

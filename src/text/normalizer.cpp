@@ -1,7 +1,8 @@
-#include <algorithm>
+#include <memory>
 
 #include "base/quote.hpp"
 #include "text/byte_level.hpp"
+#include "text/character_map.hpp"
 #include "text/components.hpp"
 #include "text/unicode.hpp"
 #include "wick/base/error.hpp"
@@ -41,6 +42,13 @@ std::string without_marks(std::string_view text) {
   });
 }
 
+// What BERT's own clean-up means by accents.
+std::string without_nonspacing_marks(std::string_view text) {
+  return map_characters(text, [](char32_t c, std::string& out) {
+    if (!is_nonspacing_mark(c)) append_utf8(out, c);
+  });
+}
+
 std::string trimmed(std::string_view text, bool left, bool right) {
   while (left && !text.empty() && is_white_space(code_point_at(text, 0).value)) {
     text.remove_prefix(code_point_at(text, 0).size);
@@ -61,7 +69,7 @@ bool is_chinese(char32_t c) noexcept {
 std::string cleaned(std::string_view text) {
   return map_characters(text, [](char32_t c, std::string& out) {
     const bool is_layout = c == '\t' || c == '\n' || c == '\r';
-    if (c == 0 || c == 0xFFFD || (!is_layout && is_other(c))) return;
+    if (c == 0 || c == 0xFFFD || (!is_layout && is_control(c))) return;
     append_utf8(out, is_layout || is_white_space(c) ? U' ' : c);
   });
 }
@@ -83,7 +91,7 @@ Normalizer make_bert(const JsonFields& fields) {
     std::string result(text);
     if (cleans) result = cleaned(result);
     if (spaces) result = spaced_chinese(result);
-    if (strips) result = without_marks(normalized(result, NormalForm::kD));
+    if (strips) result = without_nonspacing_marks(normalized(result, NormalForm::kD));
     if (lowers) result = lowercased(result);
     return result;
   };
@@ -118,6 +126,12 @@ Normalizer make_sequence(const Json& parts, const std::string& where) {
   };
 }
 
+Normalizer make_precompiled(const JsonFields& fields) {
+  const auto map = std::make_shared<CharacterMap>(fields.string("precompiled_charsmap"),
+                                                  fields.where() + ".precompiled_charsmap");
+  return [map](std::string_view text) { return map->normalize(text); };
+}
+
 Normalizer make_form(NormalForm form) {
   return [form](std::string_view text) { return normalized(text, form); };
 }
@@ -137,6 +151,7 @@ Normalizer make_normalizer(const Json& json, const std::string& where) {
   if (type == "StripAccents") return without_marks;
   if (type == "Nmt") return nmt;
   if (type == "BertNormalizer") return make_bert(fields);
+  if (type == "Precompiled") return make_precompiled(fields);
   if (type == "ByteLevel") return bytes_to_characters;
   if (type == "Strip") {
     const bool left = fields.boolean("strip_left", true);

@@ -69,12 +69,13 @@ std::vector<Range> join_stretches(const std::vector<Stretch>& stretches, Behavio
   return pieces;
 }
 
-// Splits every piece by a function from text to ranges that stay.
+// Splits every piece by a function from text to ranges that stay; empty ones are left out.
 template <class Split>
 Pieces split_pieces(Pieces pieces, Split&& split) {
   Pieces result;
   for (const Piece& piece : pieces) {
     for (const auto& [begin, end] : split(piece.text)) {
+      if (begin == end) continue;
       result.push_back({piece.text.substr(begin, end - begin), piece.is_first && begin == 0});
     }
   }
@@ -175,12 +176,21 @@ PreTokenizer make_metaspace(const JsonFields& fields) {
 }
 
 // Words and signs apart, space left out: \w+|[^\w\s]+
-PreTokenizer make_whitespace(const std::string& where) {
-  const Pattern pattern = Pattern::regex(R"(\w+|[^\w\s]+)", where);
-  return [=](Pieces pieces) {
-    return split_pieces(std::move(pieces),
-                        [&](std::string_view text) { return pattern.find_all(text); });
-  };
+Pieces split_words(Pieces pieces) {
+  const auto kind_of = [](char32_t c) { return is_word(c) ? 1 : (is_white_space(c) ? 0 : 2); };
+  return split_pieces(std::move(pieces), [&](std::string_view text) {
+    std::vector<Range> ranges;
+    int previous = 0;
+    for (std::size_t i = 0; i < text.size();) {
+      const CodePoint c = code_point_at(text, i);
+      const int kind = kind_of(c.value);
+      if (kind != 0 && kind != previous) ranges.emplace_back(i, i);
+      if (kind != 0) ranges.back().second = i + c.size;
+      previous = kind;
+      i += c.size;
+    }
+    return ranges;
+  });
 }
 
 PreTokenizer make_fixed_length(const JsonFields& fields) {
@@ -226,7 +236,7 @@ PreTokenizer make_pre_tokenizer(const Json& json, const std::string& where) {
   if (type == "Split") return make_split(fields);
   if (type == "ByteLevel") return make_byte_level(fields);
   if (type == "Metaspace") return make_metaspace(fields);
-  if (type == "Whitespace") return make_whitespace(where);
+  if (type == "Whitespace") return split_words;
   if (type == "WhitespaceSplit") return split_at_characters(is_white_space, Behavior::kRemoved);
   if (type == "FixedLength") return make_fixed_length(fields);
   if (type == "Punctuation") {

@@ -12,17 +12,18 @@ namespace wick::detail {
 /// A stretch of a text, in bytes.
 using Range = std::pair<std::size_t, std::size_t>;
 
-/// A regular expression with Unicode's classes, as tokenizer.json holds them. Safe to use from many threads.
+/// A regular expression in Oniguruma's syntax, as tokenizer.json holds them. Safe to use from many threads.
 class Regex {
  public:
-  /// Throws Error kParse with `where`, the pattern and the place of the mistake.
+  struct Impl;
+  /// Throws Error kParse with `where`, the pattern and the place of the mistake; kUnsupported for what cannot be
+  /// matched as Oniguruma does.
   Regex(const std::string& pattern, std::string_view where);
-  /// All matches from left to right; empty ones are left out. Throws Error kArgument when matching takes unreasonably
-  /// long.
+  /// All matches from left to right. An empty one counts unless it touches the one before; an empty text has none.
+  /// Throws Error kArgument when matching takes unreasonably long.
   std::vector<Range> find_all(std::string_view text) const;
 
  private:
-  struct Impl;
   std::shared_ptr<const Impl> impl_;
 };
 

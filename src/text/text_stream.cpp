@@ -20,6 +20,8 @@ TextStream::TextStream(Tokenizer tokenizer, bool skip_special_tokens)
 // Only a window of ids is decoded each time: the tokens of the last text that was sent, for what decoders do at the
 // beginning, and the ones since. Text that ends in U+FFFD may be a character whose bytes are not all there.
 std::string TextStream::push(std::int32_t id) {
+  // Decoding leaves it out: it must not make the window longer.
+  if (skip_special_tokens_ && tokenizer_.is_special(id)) return {};
   ids_.push_back(id);
   const std::string text = tokenizer_.decode(ids_, skip_special_tokens_);
   const bool may_change =

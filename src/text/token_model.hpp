@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/json.hpp"
@@ -46,16 +47,25 @@ class Vocabulary {
   std::int64_t largest_id_ = -1;
 };
 
+using TokenSet = std::unordered_set<std::int32_t>;
+
 /// Turns one piece of text into ids.
 class TokenModel {
  public:
   virtual ~TokenModel() = default;
   /// Appends the ids of a piece, which is never empty.
   virtual void encode(std::string_view piece, std::vector<std::int32_t>& ids) const = 0;
+  /// As above with none of these tokens, for text that must not be read as them. The model's own choice where encode()
+  /// would use one.
+  virtual void encode_without(const TokenSet& avoided, std::string_view piece,
+                              std::vector<std::int32_t>& ids) const = 0;
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  /// The token for what has none.
+  std::optional<std::int32_t> unk_id() const { return unk_id_; }
 
  protected:
   Vocabulary vocabulary_;
+  std::optional<std::int32_t> unk_id_;
 };
 
 /// Reads "model" of a tokenizer.json. Throws Error kParse, kUnsupported.

@@ -1,6 +1,7 @@
 #include "wick/text/tokenizer.hpp"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "base/json.hpp"
@@ -21,7 +22,12 @@ struct Tokenizer::Impl {
   detail::Frame frame;
   detail::Decoder decoder;
   detail::AddedTokens added;
+  detail::TokenSet control;  // special tokens that no text may be read as, unless it is asked for
   std::int64_t vocab_size = 0;
+
+  void encode(const detail::Segment& segment, bool parse_special_tokens,
+              std::vector<std::int32_t>& ids) const;
+  void encode_plain(std::string_view piece, std::vector<std::int32_t>& ids) const;
 
   const std::string* token(std::int64_t id) const {
     const std::string* found = added.vocabulary().token(id);
@@ -29,11 +35,38 @@ struct Tokenizer::Impl {
   }
 };
 
+// A model's vocabulary often has the special tokens too, and text that spells one would become it.
+void Tokenizer::Impl::encode_plain(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  const std::size_t before = ids.size();
+  model->encode(piece, ids);
+  const bool has_control = std::any_of(ids.begin() + static_cast<std::ptrdiff_t>(before), ids.end(),
+                                       [&](std::int32_t id) { return control.contains(id); });
+  if (!has_control) return;
+  ids.resize(before);
+  model->encode_without(control, piece, ids);
+}
+
+void Tokenizer::Impl::encode(const detail::Segment& segment, bool parse_special_tokens,
+                             std::vector<std::int32_t>& ids) const {
+  detail::Pieces pieces;
+  pieces.push_back({segment.text, segment.is_first});
+  if (pre_tokenizer) pieces = pre_tokenizer(std::move(pieces));
+  for (const detail::Piece& piece : pieces) {
+    if (piece.text.empty()) continue;
+    if (parse_special_tokens) {
+      model->encode(piece.text, ids);
+    } else {
+      encode_plain(piece.text, ids);
+    }
+  }
+}
+
 Tokenizer::Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
-  const std::filesystem::path file =
-      std::filesystem::is_directory(path) ? path / "tokenizer.json" : path;
+  std::error_code ignored;  // what cannot be looked at is refused when it is read
+  const bool is_folder = std::filesystem::is_directory(path, ignored);
+  const std::filesystem::path file = is_folder ? path / "tokenizer.json" : path;
   return from_json(detail::read_text_file(file), file.string());
 }
 
@@ -54,6 +87,8 @@ Tokenizer Tokenizer::from_json(std::string_view text, std::string_view where) {
   impl->decoder = detail::make_decoder(part("decoder"), place + ": decoder");
   impl->added =
       detail::AddedTokens(part("added_tokens"), place + ": added_tokens", impl->normalizer);
+  impl->control = impl->added.special();
+  if (impl->model->unk_id()) impl->control.erase(*impl->model->unk_id());
   impl->vocab_size =
       1 + std::max(impl->model->vocabulary().largest_id(), impl->added.vocabulary().largest_id());
   for (const auto* ids : {&impl->frame.prefix, &impl->frame.suffix}) {
@@ -76,18 +111,12 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text,
   const Impl& impl = *impl_;
   std::vector<std::int32_t> ids;
   if (options.add_special_tokens) ids = impl.frame.prefix;
-  for (detail::Segment& segment :
+  for (const detail::Segment& segment :
        impl.added.split(text, impl.normalizer, options.parse_special_tokens)) {
     if (segment.id >= 0) {
       ids.push_back(segment.id);
-      continue;
-    }
-    detail::Pieces pieces;
-    pieces.push_back({std::move(segment.text), segment.is_first});
-    if (pieces[0].text.empty()) continue;
-    if (impl.pre_tokenizer) pieces = impl.pre_tokenizer(std::move(pieces));
-    for (const detail::Piece& piece : pieces) {
-      if (!piece.text.empty()) impl.model->encode(piece.text, ids);
+    } else if (!segment.text.empty()) {
+      impl.encode(segment, options.parse_special_tokens, ids);
     }
   }
   if (options.add_special_tokens) {

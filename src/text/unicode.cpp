@@ -2,20 +2,16 @@
 
 #include <utf8proc.h>
 
-#include <cstdlib>
-#include <memory>
+#include <algorithm>
+#include <array>
+#include <vector>
 
+#include "base/check.hpp"
 #include "base/quote.hpp"
-#include "wick/base/error.hpp"
 
 namespace wick::detail {
 
 namespace {
-
-struct FreeBytes {
-  // utf8proc allocates its results with malloc().
-  void operator()(utf8proc_uint8_t* bytes) const { std::free(bytes); }
-};
 
 utf8proc_category_t category(char32_t c) noexcept {
   return utf8proc_category(static_cast<utf8proc_int32_t>(c));
@@ -23,13 +19,6 @@ utf8proc_category_t category(char32_t c) noexcept {
 
 bool is_between(utf8proc_category_t value, utf8proc_category_t first, utf8proc_category_t last) {
   return value >= first && value <= last;
-}
-
-bool is_ascii(std::string_view text) noexcept {
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) >= 0x80) return false;
-  }
-  return true;
 }
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
@@ -56,6 +45,52 @@ std::size_t broken_prefix(std::string_view bytes) noexcept {
     high = 0xBF;
   }
   return length;
+}
+
+// Characters below this stay as they are in a normal form, and none of them joins the one before it.
+char32_t first_unstable(NormalForm form) noexcept { return form == NormalForm::kC ? 0x300 : 0x80; }
+
+int combining_class(utf8proc_int32_t c) noexcept {
+  return utf8proc_get_property(c)->combining_class;
+}
+
+// Marks that follow each other, in the order of their classes. utf8proc's own ordering is quadratic.
+void order_marks(std::vector<utf8proc_int32_t>& characters) {
+  const auto is_mark_at = [](utf8proc_int32_t c) { return combining_class(c) != 0; };
+  for (auto begin = characters.begin(); begin != characters.end();) {
+    begin = std::find_if(begin, characters.end(), is_mark_at);
+    const auto end = std::find_if_not(begin, characters.end(), is_mark_at);
+    std::stable_sort(begin, end, [](utf8proc_int32_t left, utf8proc_int32_t right) {
+      return combining_class(left) < combining_class(right);
+    });
+    begin = end;
+  }
+}
+
+void append_normalized(std::string& result, std::string_view text, NormalForm form) {
+  constexpr std::size_t kLongest = 18;  // characters that one decomposes to: U+FDFA
+  const bool composes = form == NormalForm::kC || form == NormalForm::kKc;
+  unsigned options = UTF8PROC_STABLE | (composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
+  if (form == NormalForm::kKc || form == NormalForm::kKd) options |= UTF8PROC_COMPAT;
+  const auto flags = static_cast<utf8proc_option_t>(options);
+  std::vector<utf8proc_int32_t> characters;
+  std::array<utf8proc_int32_t, kLongest> parts{};
+  for (std::size_t i = 0; i < text.size();) {
+    const CodePoint c = code_point_at(text, i);
+    int boundary = 0;
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.value), parts.data(),
+                                               parts.size(), flags, &boundary);
+    check(count >= 0 && count <= static_cast<utf8proc_ssize_t>(kLongest),
+          "a character decomposes to too many");
+    characters.insert(characters.end(), parts.begin(), parts.begin() + count);
+    i += c.size;
+  }
+  order_marks(characters);
+  const auto length = utf8proc_normalize_utf32(
+      characters.data(), static_cast<utf8proc_ssize_t>(characters.size()), flags);
+  check(length >= 0, "utf8proc refuses valid characters");
+  characters.resize(static_cast<std::size_t>(length));
+  for (const utf8proc_int32_t c : characters) append_utf8(result, static_cast<char32_t>(c));
 }
 
 }  // namespace
@@ -132,23 +167,43 @@ std::string lossy_utf8(std::string_view bytes) {
 }
 
 std::string normalized(std::string_view text, NormalForm form) {
-  if (is_ascii(text)) return std::string(text);
-  int options = UTF8PROC_STABLE;
-  const bool composes = form == NormalForm::kC || form == NormalForm::kKc;
-  options |= composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == NormalForm::kKc || form == NormalForm::kKd) options |= UTF8PROC_COMPAT;
-  const std::string input(text);
-  utf8proc_uint8_t* raw = nullptr;
-  const auto length = utf8proc_map(
-      static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(input.data())),
-      static_cast<utf8proc_ssize_t>(input.size()), &raw, static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, FreeBytes> owner(raw);
-  if (length < 0) {
-    throw Error(ErrorKind::kArgument, "tokenizer",
-                std::string("text cannot be normalised: ") + utf8proc_errmsg(length));
+  const char32_t limit = first_unstable(form);
+  std::string result;
+  result.reserve(text.size());
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    CodePoint c = code_point_at(text, i);
+    if (c.value < limit) {
+      i += c.size;
+      continue;
+    }
+    const std::size_t begin = i > done ? i - code_point_before(text, i).size : i;
+    for (; i < text.size(); i += c.size) {
+      c = code_point_at(text, i);
+      if (c.value < limit) break;
+    }
+    result.append(text, done, begin - done);
+    append_normalized(result, text.substr(begin, i - begin), form);
+    done = i;
   }
-  return {static_cast<const char*>(static_cast<const void*>(raw)),
-          static_cast<std::size_t>(length)};
+  result.append(text, done);
+  return result;
+}
+
+std::size_t grapheme_end(std::string_view text, std::size_t begin) noexcept {
+  CodePoint last = code_point_at(text, begin);
+  std::size_t end = begin + last.size;
+  utf8proc_int32_t state = 0;
+  while (end < text.size()) {
+    const CodePoint next = code_point_at(text, end);
+    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(last.value),
+                                         static_cast<utf8proc_int32_t>(next.value), &state)) {
+      break;
+    }
+    last = next;
+    end += next.size;
+  }
+  return end;
 }
 
 std::string lowercased(std::string_view text) {
@@ -183,9 +238,9 @@ bool is_white_space(char32_t c) noexcept {
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool is_mark(char32_t c) noexcept { return category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_nonspacing_mark(char32_t c) noexcept { return category(c) == UTF8PROC_CATEGORY_MN; }
 
-bool is_any_mark(char32_t c) noexcept {
+bool is_mark(char32_t c) noexcept {
   return is_between(category(c), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME);
 }
 
@@ -197,18 +252,20 @@ bool is_punctuation(char32_t c) noexcept {
   return is_between(category(c), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
 }
 
-bool is_other(char32_t c) noexcept {
+bool is_control(char32_t c) noexcept {
   const utf8proc_category_t found = category(c);
-  return found == UTF8PROC_CATEGORY_CN || found == UTF8PROC_CATEGORY_CC ||
-         found == UTF8PROC_CATEGORY_CF || found == UTF8PROC_CATEGORY_CO ||
-         found == UTF8PROC_CATEGORY_CS;
+  return found == UTF8PROC_CATEGORY_CC || found == UTF8PROC_CATEGORY_CF ||
+         found == UTF8PROC_CATEGORY_CO;
 }
 
-bool is_decimal(char32_t c) noexcept { return is_number(c); }
-
 bool is_word(char32_t c) noexcept {
-  return is_letter(c) || is_number(c) || is_any_mark(c) || c == '_' ||
-         category(c) == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D;
+  if (c < 0x80) return is_letter(c) || is_number(c) || c == '_';
+  const utf8proc_category_t found = category(c);
+  const bool is_circled_letter = (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+                                 (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+  return is_letter(c) || is_mark(c) || found == UTF8PROC_CATEGORY_ND ||
+         found == UTF8PROC_CATEGORY_NL || found == UTF8PROC_CATEGORY_PC || is_circled_letter ||
+         c == 0x200C || c == 0x200D;
 }
 
 }  // namespace wick::detail

@@ -30,14 +30,17 @@ std::string normalized(std::string_view text, NormalForm form);
 /// `text` in lower case by Unicode's full mapping.
 std::string lowercased(std::string_view text);
 
-bool is_letter(char32_t c) noexcept;       ///< \p{L}
-bool is_number(char32_t c) noexcept;       ///< \p{N}
-bool is_white_space(char32_t c) noexcept;  ///< the property White_Space, \s
-bool is_mark(char32_t c) noexcept;         ///< \p{Mn}
-bool is_any_mark(char32_t c) noexcept;     ///< \p{M}
-bool is_punctuation(char32_t c) noexcept;  ///< ASCII punctuation and \p{P}
-bool is_other(char32_t c) noexcept;        ///< \p{C}
-bool is_decimal(char32_t c) noexcept;      ///< \p{N}, as the Digits pre-tokenizer means it
-bool is_word(char32_t c) noexcept;         ///< \w
+/// End of the grapheme, what a reader takes for one character, that begins at `begin` of valid UTF-8.
+std::size_t grapheme_end(std::string_view text, std::size_t begin) noexcept;
+
+bool is_letter(char32_t c) noexcept;           ///< \p{L}
+bool is_number(char32_t c) noexcept;           ///< \p{N}
+bool is_white_space(char32_t c) noexcept;      ///< the property White_Space, \s
+bool is_nonspacing_mark(char32_t c) noexcept;  ///< \p{Mn}
+bool is_mark(char32_t c) noexcept;             ///< \p{M}
+bool is_punctuation(char32_t c) noexcept;      ///< ASCII punctuation and \p{P}
+bool is_control(char32_t c) noexcept;          ///< \p{Cc}, \p{Cf}, \p{Co}
+/// \w as the Unicode standard recommends it: alphabetic characters, marks, decimal digits, connectors and joiners.
+bool is_word(char32_t c) noexcept;
 
 }  // namespace wick::detail

@@ -66,7 +66,11 @@ class Trie {
 class Unigram : public TokenModel {
  public:
   Unigram(const Json& json, const std::string& where);
-  void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override;
+  void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override {
+    encode_without({}, piece, ids);
+  }
+  void encode_without(const TokenSet& avoided, std::string_view piece,
+                      std::vector<std::int32_t>& ids) const override;
 
  private:
   void read_pieces(const Json& pieces, const std::string& where);
@@ -75,7 +79,6 @@ class Unigram : public TokenModel {
   Trie trie_;
   std::vector<double> scores_;
   double unknown_score_ = 0;
-  std::optional<std::int32_t> unk_id_;
   bool byte_fallback_ = false;
   ByteTokens byte_tokens_;
 };
@@ -124,7 +127,8 @@ void Unigram::append_unknown(std::string_view text, std::vector<std::int32_t>& i
 }
 
 // Viterbi: the best way to reach each byte, from left to right.
-void Unigram::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
+void Unigram::encode_without(const TokenSet& avoided, std::string_view piece,
+                             std::vector<std::int32_t>& ids) const {
   struct Best {
     double score = 0;
     std::int64_t begin = -1;
@@ -142,6 +146,7 @@ void Unigram::encode(std::string_view piece, std::vector<std::int32_t>& ids) con
       }
     };
     trie_.prefixes(piece.substr(at), [&](std::size_t length, std::int32_t id) {
+      if (avoided.contains(id)) return;
       offer(length, scores_[static_cast<std::size_t>(id)], id);
       has_character = has_character || length == size;
     });

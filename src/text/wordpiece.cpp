@@ -19,26 +19,31 @@ class WordPiece : public TokenModel {
     prefix_ = fields.string("continuing_subword_prefix", "##");
     max_characters_ = static_cast<std::size_t>(fields.positive("max_input_chars_per_word", 100));
     const std::string unk = fields.string("unk_token", "[UNK]");
-    const auto id = vocabulary_.id(unk);
-    if (!id) fields.fail("unk_token", quote(unk) + " is not in the vocabulary");
-    unk_id_ = *id;
+    unk_id_ = vocabulary_.id(unk);
+    if (!unk_id_) fields.fail("unk_token", quote(unk) + " is not in the vocabulary");
   }
 
   void encode(std::string_view piece, std::vector<std::int32_t>& ids) const override {
+    encode_without({}, piece, ids);
+  }
+
+  void encode_without(const TokenSet& avoided, std::string_view piece,
+                      std::vector<std::int32_t>& ids) const override {
     const auto is_first_byte = [](char c) {
       return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
     };
     const auto characters = std::count_if(piece.begin(), piece.end(), is_first_byte);
     const std::size_t before = ids.size();
-    if (static_cast<std::size_t>(characters) > max_characters_ || !append(piece, ids)) {
+    if (static_cast<std::size_t>(characters) > max_characters_ || !append(avoided, piece, ids)) {
       ids.resize(before);
-      ids.push_back(unk_id_);
+      ids.push_back(*unk_id_);
     }
   }
 
  private:
   // False when some part of the word has no token.
-  bool append(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  bool append(const TokenSet& avoided, std::string_view piece,
+              std::vector<std::int32_t>& ids) const {
     std::string token;
     for (std::size_t begin = 0; begin < piece.size();) {
       std::optional<std::int32_t> id;
@@ -47,6 +52,7 @@ class WordPiece : public TokenModel {
         token = begin > 0 ? prefix_ : "";
         token += piece.substr(begin, end - begin);
         id = vocabulary_.id(token);
+        if (id && avoided.contains(*id)) id.reset();
         if (!id) end -= code_point_before(piece, end).size;
       }
       if (!id) return false;
@@ -58,7 +64,6 @@ class WordPiece : public TokenModel {
 
   std::string prefix_;
   std::size_t max_characters_ = 100;
-  std::int32_t unk_id_ = 0;
 };
 
 }  // namespace

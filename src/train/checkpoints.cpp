@@ -1,65 +1,179 @@
 #include "train/checkpoints.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <set>
+#include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
 
+#include "base/atomic_file.hpp"
 #include "base/temporary_name.hpp"
+#include "train/digest.hpp"
+#include "train/run_settings.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::detail {
 
 namespace {
 
-constexpr std::string_view kPrefix = "checkpoint-";
+namespace fs = std::filesystem;
 
-std::optional<std::int64_t> step_of(const std::string& name) {
+constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kStateFile = "trainer_state.json";
+constexpr std::int64_t kFormatVersion = 1;
+
+std::optional<std::int64_t> step_of(const fs::path& path) {
+  const std::string name = path.filename().string();
   if (!name.starts_with(kPrefix)) return std::nullopt;
-  const char* begin = name.data() + kPrefix.size();
-  const char* end = name.data() + name.size();
   std::int64_t step = 0;
-  const auto [stop, error] = std::from_chars(begin, end, step);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
+  // "checkpoint-007" is none of ours.
+  if (step < 1 || checkpoint_path({}, step) != name) return std::nullopt;
   return step;
+}
+
+[[noreturn]] void refuse(const fs::path& path, std::string rule) {
+  throw Error(ErrorKind::kParse, path.string(), std::move(rule), {},
+              "resume from another checkpoint");
+}
+
+Json digests_of(const fs::path& folder) {
+  Json files = Json::object();
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    files[entry.path().filename().string()] = file_digest(entry.path());
+  }
+  return files;
+}
+
+std::string state_digest(const Json& json) {
+  const std::string text = json.dump();
+  return fmt::format("{:016x}", digest(std::as_bytes(std::span(text))));
+}
+
+// trainer_state.json, verified.
+Json read_state_file(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kStateFile;
+  Json json = read_json_file(path);
+  const JsonFields fields(json, path.string());
+  if (fields.integer("format_version") != kFormatVersion) {
+    fields.fail("format_version", fmt::format("must be {}", kFormatVersion));
+  }
+  const std::string digest = fields.string("digest");
+  json.erase("digest");
+  if (digest != state_digest(json)) {
+    refuse(path, "is damaged: its content is not what was written");
+  }
+  return json;
+}
+
+std::optional<Json> state_if_whole(const fs::path& checkpoint) {
+  try {
+    return read_state_file(checkpoint);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+void verify_files(const fs::path& checkpoint, const Json& digests) {
+  for (const auto& [name, digest] : digests.items()) {
+    const fs::path path = checkpoint / name;
+    const std::string found = file_digest(path);
+    if (found == digest) continue;
+    const std::string written = digest.get<std::string>();
+    const std::string size = found.substr(0, found.find(':'));
+    const std::string expected = written.substr(0, written.find(':'));
+    refuse(path, size == expected
+                     ? "is damaged: its bytes are not those that were written"
+                     : fmt::format("has {} bytes, but {} were written", size, expected));
+  }
+}
+
+// Under another name first: whoever dies half-way leaves something that nobody resumes from.
+void remove_checkpoint(const fs::path& path) {
+  const TemporaryName doomed(path);
+  std::error_code problem;
+  fs::rename(path, doomed.path(), problem);
+  if (!problem) fs::remove_all(doomed.path(), problem);
+  if (problem) {
+    throw Error(ErrorKind::kIo, path.string(), "cannot be removed: " + problem.message());
+  }
 }
 
 }  // namespace
 
-std::vector<CheckpointFolder> list_checkpoints(const std::filesystem::path& output_dir) {
+fs::path checkpoint_path(const fs::path& output_dir, std::int64_t step) {
+  return output_dir / fmt::format("{}{}", kPrefix, step);
+}
+
+std::vector<CheckpointFolder> list_checkpoints(const fs::path& output_dir) {
   std::vector<CheckpointFolder> found;
   std::error_code problem;
-  for (const auto& entry : std::filesystem::directory_iterator(output_dir, problem)) {
-    const auto step = step_of(entry.path().filename().string());
-    if (step && entry.is_directory()) found.push_back({entry.path(), *step});
+  fs::directory_iterator entry(output_dir, problem);
+  if (problem == std::errc::no_such_file_or_directory) return found;
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    const auto step = step_of(entry->path());
+    std::error_code ignored;
+    if (step && fs::is_regular_file(entry->path() / kStateFile, ignored)) {
+      found.push_back({entry->path(), *step});
+    }
   }
-  std::sort(found.begin(), found.end(),
-            [](const auto& left, const auto& right) { return left.step < right.step; });
+  if (problem) {
+    throw Error(ErrorKind::kIo, output_dir.string(), "cannot be read: " + problem.message());
+  }
+  std::ranges::sort(found, {}, &CheckpointFolder::step);
   return found;
 }
 
-std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, std::int64_t step) {
-  return output_dir / (std::string(kPrefix) + std::to_string(step));
+void write_checkpoint(const fs::path& path, const TrainerState& state, const Json& settings,
+                      const std::function<void(const fs::path&)>& write_tensors) {
+  AtomicFolder folder(path);
+  write_tensors(folder.staging());
+  Json json = to_json(state);
+  json["format_version"] = kFormatVersion;
+  json["settings"] = settings;
+  json["files"] = digests_of(folder.staging());
+  json["digest"] = state_digest(json);
+  write_file_atomically(folder.staging() / kStateFile, to_text(json));
+  std::error_code ignored;
+  if (fs::exists(fs::symlink_status(path, ignored))) remove_checkpoint(path);
+  folder.commit();
 }
 
-void remove_old_checkpoints(const std::filesystem::path& output_dir, std::int64_t limit,
-                            std::int64_t keep) {
-  const std::vector<CheckpointFolder> checkpoints = list_checkpoints(output_dir);
-  const auto excess = static_cast<std::int64_t>(checkpoints.size()) - limit;
-  std::int64_t removed = 0;
-  for (const CheckpointFolder& checkpoint : checkpoints) {
-    if (removed >= excess) break;
-    ++removed;
-    if (checkpoint.step == keep) continue;
-    // Under another name first: whoever dies half-way leaves something that nobody resumes from.
-    const TemporaryName name(checkpoint.path);
-    const std::filesystem::path& doomed = name.path();
-    std::error_code problem;
-    std::filesystem::rename(checkpoint.path, doomed, problem);
-    if (!problem) std::filesystem::remove_all(doomed, problem);
-    if (problem) {
-      throw Error(ErrorKind::kIo, "save_checkpoint",
-                  checkpoint.path.string() + " cannot be removed: " + problem.message());
-    }
+TrainerState read_checkpoint(const fs::path& path, const Json& settings) {
+  const Json json = read_state_file(path);
+  const JsonFields fields(json, (path / kStateFile).string());
+  const std::string changed = changed_settings(fields.require("settings"), settings);
+  if (!changed.empty()) {
+    throw Error(ErrorKind::kArgument, "resume",
+                path.string() + ": the run had other settings: " + changed, {},
+                "resume with the settings of the checkpoint, or start a new run");
+  }
+  verify_files(path, fields.require("files"));
+  return parse_trainer_state(fields);
+}
+
+bool is_of_run(const fs::path& path, const Json& settings) {
+  const std::optional<Json> json = state_if_whole(path);
+  return !json || changed_settings(json->at("settings"), settings).empty();
+}
+
+void remove_old_checkpoints(const fs::path& output_dir, std::int64_t step, std::int64_t limit) {
+  std::vector<CheckpointFolder> checkpoints = list_checkpoints(output_dir);
+  std::erase_if(checkpoints, [&](const CheckpointFolder& one) { return one.step > step; });
+  const auto count = static_cast<std::int64_t>(checkpoints.size());
+  const auto old = checkpoints.begin() + std::max<std::int64_t>(count - limit, 0);
+  std::set<std::int64_t> best;
+  for (auto kept = old; kept != checkpoints.end(); ++kept) {
+    const std::optional<Json> json = state_if_whole(kept->path);
+    if (json) best.insert(json->at("best_global_step").get<std::int64_t>());
+  }
+  for (auto one = checkpoints.begin(); one != old; ++one) {
+    if (!best.contains(one->step)) remove_checkpoint(one->path);
   }
 }
 

@@ -14,23 +14,80 @@ constexpr std::int64_t kFloatBytes = 4;
 constexpr std::int64_t kDefaultChunkBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kMinChunkRows = 16;
 
-// Floats per token that one layer keeps for its gradient: the two norms' inputs and outputs (4 D), what attention
-// keeps (q, k, v and its output), and gate, up and their product (3 F). A norm per head keeps its inputs too.
-std::int64_t kept_per_token(const ModelConfig& config) {
-  const std::int64_t q = config.num_attention_heads * config.head_dim;
-  const std::int64_t kv = config.num_key_value_heads * config.head_dim;
-  const std::int64_t norms = config.qk_norm ? q + kv : 0;
-  return 4 * config.hidden_size + 2 * q + 2 * kv + 3 * config.intermediate_size + norms;
+// Floats per token. What is kept is alive until backward() has passed it; the rest comes and goes.
+struct TokenCosts {
+  std::int64_t hidden = 0;          // D
+  std::int64_t layer = 0;           // what a layer keeps
+  std::int64_t adapters = 0;        // what the adapters of all layers keep besides
+  std::int64_t layer_backward = 0;  // at most, beyond what is kept, while one layer's gradient is computed
+  std::int64_t first_trained = 0;   // layers before it need no gradient and keep nothing
+};
+
+// The number of the decoder layer that a module is part of; the count of layers for the output head.
+std::int64_t layer_of(const std::string& path, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (path.starts_with(fmt::format("model.layers.{}.", i))) return i;
+  }
+  return count;
 }
 
-// What a layer's backward pass holds besides: gradients of the widest part and of the residual stream.
-std::int64_t transient_per_token(const ModelConfig& config) {
-  return 3 * config.intermediate_size + 3 * config.hidden_size;
+// Of an adapter on x [T,K] → [T,N]: x Aᵀ; with DoRA the output before the gain, and with dropout the dropped input.
+std::int64_t kept_by(const LoraLayer& adapter) {
+  std::int64_t floats = adapter.a.dim(0);
+  if (!adapter.magnitude.defined()) return floats;
+  floats += adapter.b.dim(0);
+  if (adapter.dropout > 0) floats += adapter.a.dim(1);
+  return floats;
+}
+
+TokenCosts token_costs(const CausalLm& model, bool is_full) {
+  const ModelConfig& config = model.config();
+  const std::int64_t d = config.hidden_size;
+  const std::int64_t q = config.num_attention_heads * config.head_dim;
+  const std::int64_t kv = config.num_key_value_heads * config.head_dim;
+  const std::int64_t f = config.intermediate_size;
+  TokenCosts costs{.hidden = d};
+  // Inputs and outputs of the two norms; q, k, v, the output and the row sums of attention; gate, up and their product.
+  costs.layer = 4 * d + 2 * q + 2 * kv + config.num_attention_heads + 3 * f;
+  if (config.qk_norm) costs.layer += q + kv;  // each norm keeps its input
+  // Gradients of gate and up, and of the residual stream.
+  costs.layer_backward = 2 * f + d;
+  if (is_full) return costs;
+  costs.first_trained = config.num_hidden_layers;
+  for (const auto& [name, adapter] : model.adapters()) {
+    for (const auto& [path, layer] : adapter->layers()) {
+      const Linear* linear = model.find_linear(path);
+      if (linear == nullptr || !linear->has_adapters()) continue;
+      costs.adapters += kept_by(*layer);
+      costs.first_trained =
+          std::min(costs.first_trained, layer_of(path, config.num_hidden_layers));
+    }
+  }
+  return costs;
 }
 
 std::int64_t chunk_rows(const ModelConfig& config, const ComputeOptions& compute) {
   if (compute.loss_chunk_rows > 0) return compute.loss_chunk_rows;
   return std::max(kMinChunkRows, kDefaultChunkBytes / (kFloatBytes * config.vocab_size));
+}
+
+// Floats that activations and the logits need together at the worst moment: when all layers are kept, and the loss or the
+// last layer's gradient is computed, or when the last of those that keep only their input runs again.
+std::int64_t peak_floats(const TokenCosts& costs, const ModelConfig& config,
+                         std::int64_t checkpointed, std::int64_t tokens, std::int64_t logits) {
+  const std::int64_t d = costs.hidden;
+  const std::int64_t trained = config.num_hidden_layers - costs.first_trained;
+  const std::int64_t again = std::clamp<std::int64_t>(checkpointed - costs.first_trained, 0, trained);
+  const std::int64_t whole = trained - again;
+  const std::int64_t adapters = trained > 0 ? costs.adapters / trained : costs.adapters;
+  const std::int64_t layer = costs.layer + adapters;
+  // The last layer's output is what the final norm keeps.
+  const std::int64_t kept = again * d + whole * layer + d;
+  // The final norm's output and its gradient, beside the logits.
+  const std::int64_t loss = (kept + 2 * d) * tokens + logits;
+  const std::int64_t backward = (kept + costs.layer_backward) * tokens;
+  const std::int64_t recompute = (again * d + layer + costs.layer_backward + d) * tokens;
+  return std::max({loss, backward, again > 0 ? recompute : 0});
 }
 
 std::string readable(std::int64_t bytes) {
@@ -43,42 +100,53 @@ std::string readable(std::int64_t bytes) {
 
 }  // namespace
 
-MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, std::int64_t batch_size,
-                               std::int64_t length, const ComputeOptions& compute) {
+MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
+                               const StepSize& step, const ComputeOptions& compute) {
   const ModelConfig& config = model.config();
-  const std::int64_t tokens = batch_size * length;
-  const std::int64_t layers = config.num_hidden_layers;
-  const std::int64_t again = std::clamp<std::int64_t>(compute.checkpointed_layers, 0, layers);
-  const std::int64_t kept = kept_per_token(config);
-  // A layer that runs again keeps its input; while it does, one of them keeps everything.
-  const std::int64_t floats = (layers - again) * kept + again * config.hidden_size +
-                              (again > 0 ? kept : 0) + transient_per_token(config) +
-                              4 * config.hidden_size;
+  const bool is_full = trained == model.num_parameters();
+  const std::int64_t tokens = step.batch_size * step.length;
+  const std::int64_t rows = std::min(tokens, chunk_rows(config, compute));
+  const Linear* head = model.find_linear("lm_head");
+  // An adapter on the head keeps a chunk's logits until their gradient is there.
+  const std::int64_t copies = head != nullptr && head->has_adapters() && !is_full ? 2 : 1;
+  const std::int64_t logits = copies * rows * config.vocab_size;
+  std::int64_t floats = peak_floats(token_costs(model, is_full), config,
+                                    compute.checkpointed_layers, tokens, logits);
+  std::int64_t gradients = trained;
+  if (is_full) {
+    // The head's gradient exists twice for a moment, and with tied weights the embedding's is another.
+    const std::int64_t table = config.vocab_size * config.hidden_size;
+    floats += 2 * table;
+    // In a single pass gradients come as activations go; with accumulation the earlier ones are there already.
+    const std::int64_t last = trained + (config.tie_word_embeddings ? table : 0);
+    if (step.micro_batches == 1) gradients = std::max<std::int64_t>(last - floats, 0);
+  }
   MemoryForecast forecast{.compute = compute};
   forecast.weights = model.num_bytes();
-  forecast.adapter = 2 * trained * kFloatBytes;
+  forecast.adapter = (is_full ? gradients : trained + gradients) * kFloatBytes;
   forecast.optimizer = 2 * trained * kFloatBytes;
-  if (trained == model.num_parameters()) forecast.adapter -= trained * kFloatBytes;
-  forecast.activations = floats * tokens * kFloatBytes;
-  const std::int64_t rows = std::min(tokens, chunk_rows(config, compute));
-  forecast.logits = 2 * rows * config.vocab_size * kFloatBytes;
+  forecast.logits = logits * kFloatBytes;
+  forecast.activations = (floats - logits) * kFloatBytes;
   return forecast;
 }
 
-MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, std::int64_t batch_size,
-                          std::int64_t length, const ComputeOptions& compute, std::int64_t budget) {
+MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
+                          const ComputeOptions& compute, std::int64_t budget) {
   const std::int64_t layers = model.config().num_hidden_layers;
   ComputeOptions choice = compute;
-  const auto forecast = [&] { return forecast_memory(model, trained, batch_size, length, choice); };
+  choice.checkpointed_layers = std::clamp<std::int64_t>(compute.checkpointed_layers, 0, layers);
+  const auto forecast = [&] { return forecast_memory(model, trained, step, choice); };
   for (; choice.checkpointed_layers <= layers; ++choice.checkpointed_layers) {
     if (forecast().total() <= budget) return forecast();
   }
   choice.checkpointed_layers = layers;
-  for (std::int64_t rows = chunk_rows(model.config(), compute) / 2; rows >= kMinChunkRows;
-       rows /= 2) {
-    choice.loss_chunk_rows = rows;
+  const std::int64_t rows =
+      std::min(step.batch_size * step.length, chunk_rows(model.config(), compute));
+  for (choice.loss_chunk_rows = rows / 2; choice.loss_chunk_rows >= kMinChunkRows;
+       choice.loss_chunk_rows /= 2) {
     if (forecast().total() <= budget) return forecast();
   }
+  choice.loss_chunk_rows = std::min(rows, kMinChunkRows);
   throw Error(ErrorKind::kOutOfMemory, "train",
               "the smallest way to compute needs " + to_string(forecast()) +
                   ", the memory budget is " + readable(budget),

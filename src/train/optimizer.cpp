@@ -28,7 +28,7 @@ bool is_decayed(const std::string& name) {
 
 bool is_finite(const Tensor& tensor) {
   constexpr double kMeasure = std::numeric_limits<double>::infinity();
-  const std::vector<Tensor> one{tensor.detach()};
+  const std::vector<Tensor> one{cast(tensor.detach(), DType::kF32)};
   return std::isfinite(clip_grad_norm_(one, kMeasure).item<float>());
 }
 
@@ -39,6 +39,21 @@ std::uint64_t pass_seed(std::uint64_t seed, std::int64_t step, std::size_t micro
   mixed ^= mixed >> 31;
   return mixed * 0xBF58476D1CE4E5B9u;
 }
+
+// Parameters have no gradient before a step and none after it, however it ends.
+class GradientsOfOneStep {
+ public:
+  explicit GradientsOfOneStep(const NamedTensors& parameters) : parameters_(parameters) { clear(); }
+  ~GradientsOfOneStep() { clear(); }
+  GradientsOfOneStep(const GradientsOfOneStep&) = delete;
+  GradientsOfOneStep& operator=(const GradientsOfOneStep&) = delete;
+
+ private:
+  void clear() const {
+    for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+  }
+  const NamedTensors& parameters_;
+};
 
 Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassContext& context,
                   const ComputeOptions& compute) {
@@ -84,14 +99,15 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
   if (report.num_targets == 0) {
     fail("step " + std::to_string(report.step) + ": no token of its samples is a target");
   }
-  for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+  const GradientsOfOneStep gradients(parameters_);
   const double share = 1 / static_cast<double>(report.num_targets);
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (stop && stop()) return std::nullopt;
     if (batches[i].num_targets == 0) continue;
     const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
     const Tensor loss = scale(batch_loss(model_, batches[i], context, compute_), share);
-    backward(loss);
+    // Without any trained tensor in it there is nothing to run back; update() names the first.
+    if (loss.requires_grad()) backward(loss);
     report.loss += static_cast<double>(loss.item<float>());
   }
   update(report);
@@ -102,7 +118,9 @@ void Optimizer::update(StepReport& report) {
   std::vector<Tensor> gradients;
   for (const auto& [name, tensor] : parameters_) {
     if (!tensor.grad().defined()) {
-      fail("step " + std::to_string(report.step) + ": " + name + " received no gradient");
+      fail("step " + std::to_string(report.step) + ": " + name +
+               " received no gradient; nothing was updated",
+           "it takes no part in the loss: is its adapter active?");
     }
     gradients.push_back(tensor.grad());
   }
@@ -124,20 +142,24 @@ void Optimizer::update(StepReport& report) {
   };
   take(decayed_, options_.weight_decay);
   take(plain_, 0);
-  for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
   steps_ = report.step;
 }
 
+// Names what is broken: the cause before the consequence.
 void Optimizer::check_finite(const StepReport& report) const {
   if (std::isfinite(report.loss) && std::isfinite(report.grad_norm)) return;
-  std::string what = "the loss is " + std::to_string(report.loss);
+  std::string what = "the gradient norm overflows";
+  if (!std::isfinite(report.loss)) what = "the loss is " + std::to_string(report.loss);
   for (const auto& [name, tensor] : parameters_) {
-    if (!is_finite(tensor)) {
-      what += "; tensor " + name + " holds NaN or infinity";
+    if (!is_finite(tensor.grad())) {
+      what = "the gradient of " + name + " is not finite";
       break;
     }
-    if (tensor.grad().defined() && !is_finite(tensor.grad())) {
-      what += "; the gradient of " + name + " is not finite";
+  }
+  for (const NamedTensors* tensors : {&model_.parameters(), &parameters_}) {
+    for (const auto& [name, tensor] : *tensors) {
+      if (is_finite(tensor)) continue;
+      what = "tensor " + name + " holds NaN or infinity";
       break;
     }
   }
@@ -156,7 +178,8 @@ NamedTensors Optimizer::state() const {
 
 void Optimizer::set_state(const NamedTensors& state, std::int64_t steps) {
   const std::map<std::string, Tensor> stored(state.begin(), state.end());
-  for (const auto& [name, target] : this->state()) {
+  const NamedTensors targets = this->state();
+  for (const auto& [name, target] : targets) {
     const auto found = stored.find(name);
     if (found == stored.end()) fail("the optimizer state lacks " + name);
     if (!(found->second.shape() == target.shape()) || found->second.dtype() != DType::kF32) {
@@ -165,11 +188,11 @@ void Optimizer::set_state(const NamedTensors& state, std::int64_t steps) {
                       ", got " + std::string(to_string(found->second.dtype())) + " " +
                       to_string(found->second.shape()));
     }
-    copy_(target, found->second);
   }
   if (stored.size() != 2 * parameters_.size()) {
     fail("the optimizer state has tensors of parameters that are not trained");
   }
+  for (const auto& [name, target] : targets) copy_(target, stored.at(name));
   steps_ = steps;
 }
 

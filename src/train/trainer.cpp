@@ -1,13 +1,15 @@
 #include "wick/train/trainer.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <system_error>
 #include <utility>
 
 #include "base/atomic_file.hpp"
-#include "base/json.hpp"
 #include "train/checkpoints.hpp"
-#include "train/trainer_state.hpp"
+#include "train/run_settings.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/move.hpp"
@@ -16,15 +18,15 @@ namespace wick {
 
 namespace {
 
-constexpr std::string_view kStateFile = "trainer_state.json";
 constexpr std::string_view kOptimizerFile = "optimizer.safetensors";
 constexpr std::string_view kWeightsFile = "model.safetensors";
+constexpr std::string_view kAdapterFile = "adapter_model.safetensors";
 
 [[noreturn]] void refuse(const std::string& rule, std::string hint = {}) {
   throw Error(ErrorKind::kArgument, "train", rule, {}, std::move(hint));
 }
 
-void check_options(const TrainerOptions& options) {
+void check_options(const TrainerOptions& options, bool has_eval) {
   const auto need = [](bool holds, const std::string& rule) {
     if (!holds) refuse(rule);
   };
@@ -41,6 +43,11 @@ void check_options(const TrainerOptions& options) {
                  options.early_stopping_patience, options.memory_budget}) >= 0,
        "eval_steps, save_steps, save_total_limit, early_stopping_patience and memory_budget must "
        "not be negative");
+  need(has_eval || (options.eval_steps == 0 && options.early_stopping_patience == 0 &&
+                    !options.load_best_model_at_end),
+       "eval_steps, early_stopping_patience and load_best_model_at_end need evaluation data");
+  need(!options.load_best_model_at_end || !options.output_dir.empty(),
+       "load_best_model_at_end needs an output_dir, where the best checkpoint is kept");
 }
 
 std::int64_t steps_of(const EpochPlan& plan, std::int64_t accumulation) {
@@ -49,13 +56,17 @@ std::int64_t steps_of(const EpochPlan& plan, std::int64_t accumulation) {
 
 // Epochs may differ in length: packing fits another order of samples into another number of rows.
 std::int64_t count_steps(const Dataset& train, const TrainerOptions& options) {
+  // Refuses what is wrong with data and batches before the run begins.
+  const EpochPlan first(train, options.batches, 0);
   if (options.max_steps > 0) return options.max_steps;
   std::int64_t total = 0;
   double left = options.num_train_epochs;
   for (std::int64_t epoch = 0; left > 0; ++epoch, left -= 1) {
     const EpochPlan plan(train, options.batches, epoch);
     const auto steps = static_cast<double>(steps_of(plan, options.gradient_accumulation_steps));
-    total += static_cast<std::int64_t>(std::ceil(std::min(left, 1.0) * steps));
+    // 2.1 epochs of 10 steps are 21: what is left of 2.1 after two is a little more than 0.1.
+    constexpr double kRounding = 1e-9;
+    total += static_cast<std::int64_t>(std::ceil(std::min(left, 1.0) * steps - kRounding));
   }
   return std::max<std::int64_t>(total, 1);
 }
@@ -73,26 +84,29 @@ Schedule make_schedule(const TrainerOptions& options, std::int64_t total) {
           .min_lr_ratio = options.min_lr_ratio};
 }
 
-NamedTensors read_tensors(const std::filesystem::path& path) {
+// The tensors of a file, which must be those of `targets`: same names, shapes and dtype.
+NamedTensors read_tensors(const std::filesystem::path& path, const NamedTensors& targets) {
   const SafetensorsFile file = SafetensorsFile::open(path);
-  NamedTensors tensors;
-  for (const auto& [name, info] : file.tensors()) tensors.emplace_back(name, file.tensor(name));
-  return tensors;
+  NamedTensors stored;
+  for (const auto& [name, target] : targets) {
+    if (!file.contains(name)) refuse(path.string() + ": tensor " + name + " is missing");
+    stored.emplace_back(name, file.tensor(name));
+    const Tensor& found = stored.back().second;
+    if (found.shape() == target.shape() && found.dtype() == target.dtype()) continue;
+    refuse(fmt::format("{}: tensor {} must be {} {}, the file has {} {}", path.string(), name,
+                       to_string(target.dtype()), to_string(target.shape()),
+                       to_string(found.dtype()), to_string(found.shape())));
+  }
+  if (file.tensors().size() != targets.size()) {
+    refuse(fmt::format("{} has {} tensors, but {} are trained", path.string(),
+                       file.tensors().size(), targets.size()));
+  }
+  return stored;
 }
 
-// Overwrites trained tensors with those of a checkpoint.
-void restore(const NamedTensors& targets, const std::filesystem::path& path) {
+void overwrite(const NamedTensors& targets, const NamedTensors& values) {
   const NoGradGuard no_gradient;
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  for (const auto& [name, target] : targets) {
-    const Tensor stored = file.contains(name) ? file.tensor(name) : Tensor();
-    if (!stored.defined() || !(stored.shape() == target.shape()) ||
-        stored.dtype() != target.dtype()) {
-      refuse(path.string() + ": tensor " + name + " must be there as " +
-             std::string(to_string(target.dtype())) + " " + to_string(target.shape()));
-    }
-    copy_(target, stored);
-  }
+  for (std::size_t i = 0; i < targets.size(); ++i) copy_(targets[i].second, values[i].second);
 }
 
 }  // namespace
@@ -109,21 +123,39 @@ struct Trainer::Impl {
   std::unique_ptr<Optimizer> optimizer;
   detail::Json settings;
   detail::TrainerState state;
-  std::optional<std::filesystem::path> last_checkpoint;
+  std::filesystem::path last_checkpoint;  // empty before the first
+  std::filesystem::path best_checkpoint;  // with load_best_model_at_end
   bool is_resumed = false;
 
   NamedTensors trained() const { return adapter ? adapter->tensors() : model->parameters(); }
+  std::string_view trained_file() const { return adapter ? kAdapterFile : kWeightsFile; }
   bool writes() const { return !options.output_dir.empty(); }
+  MemoryForecast make_forecast() const;
   void prepare_output() const;
+  std::filesystem::path find_best(const std::filesystem::path& checkpoint,
+                                  const detail::TrainerState& resumed) const;
   void save_trained(const std::filesystem::path& folder) const;
   void save_checkpoint(const TrainerEvents& events);
   void save_result();
   EvalReport evaluate() const;
   EvalReport note_evaluation(const TrainerEvents& events);
-  StepReport take_step(const EpochPlan& plan, const TrainerEvents& events, bool& stopped);
+  std::optional<StepReport> take_step(const EpochPlan& plan, const TrainerEvents& events);
+  void advance(const StepReport& report, std::int64_t end, const EpochPlan& plan);
   bool out_of_patience() const;
   bool is_due(std::int64_t every) const { return every > 0 && state.global_step % every == 0; }
 };
+
+MemoryForecast Trainer::Impl::make_forecast() const {
+  std::int64_t elements = 0;
+  for (const auto& [name, tensor] : trained()) elements += tensor.numel();
+  const BatchOptions& batches = options.batches;
+  const StepSize step{.batch_size = std::min(batches.batch_size, train.size()),
+                      .length = batches.packing ? batches.max_seq_length : train.max_length(),
+                      .micro_batches = options.gradient_accumulation_steps};
+  return options.memory_budget > 0
+             ? fit_memory(*model, elements, step, options.compute, options.memory_budget)
+             : forecast_memory(*model, elements, step, options.compute);
+}
 
 Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter,
                  Dataset train, Dataset eval, TrainerOptions options)
@@ -134,31 +166,28 @@ Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> a
   run.train = std::move(train);
   run.eval = std::move(eval);
   run.options = std::move(options);
-  check_options(run.options);
+  check_options(run.options, run.eval.size() > 0);
   const bool is_full = run.options.fine_tune_type == FineTuneType::kFull;
   if (is_full != (run.adapter == nullptr)) {
     refuse(is_full ? "full fine-tuning trains the weights, not an adapter"
                    : "LoRA needs an adapter to train");
   }
+  if (run.train.size() > 0 && run.train.num_targets() == 0) {
+    refuse("no token of the training data is a target");
+  }
   run.options.batches.seed = run.options.seed;
+  run.total = count_steps(run.train, run.options);
+  run.schedule = make_schedule(run.options, run.total);
+  // Before anything is allocated for training.
+  run.forecast = run.make_forecast();
+  run.options.compute = run.forecast.compute;
   if (is_full) {
     run.model->set_trainable(true);
   } else {
     run.adapter->set_trainable(true);
   }
-  run.total = count_steps(run.train, run.options);
-  run.schedule = make_schedule(run.options, run.total);
-  run.settings = detail::settings_json(run.options, run.total, run.train, run.eval);
-  std::int64_t elements = 0;
-  for (const auto& [name, tensor] : run.trained()) elements += tensor.numel();
-  const BatchOptions& batches = run.options.batches;
-  const std::int64_t length = batches.packing ? batches.max_seq_length : run.train.max_length();
-  run.forecast =
-      run.options.memory_budget > 0
-          ? fit_memory(*run.model, elements, batches.batch_size, length, run.options.compute,
-                       run.options.memory_budget)
-          : forecast_memory(*run.model, elements, batches.batch_size, length, run.options.compute);
-  run.options.compute = run.forecast.compute;
+  run.settings = detail::run_settings(run.options, run.total, run.train, run.eval, *run.model,
+                                      run.adapter.get());
   run.optimizer = std::make_unique<Optimizer>(*run.model, run.trained(), run.options.optimizer,
                                               run.options.compute);
 }
@@ -179,12 +208,34 @@ std::optional<std::filesystem::path> Trainer::latest_checkpoint(
 
 void Trainer::resume(const std::filesystem::path& checkpoint) {
   Impl& run = *impl_;
-  run.state = detail::read_trainer_state(checkpoint / kStateFile, run.settings);
-  restore(run.trained(),
-          checkpoint / (run.adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
-  run.optimizer->set_state(read_tensors(checkpoint / kOptimizerFile), run.state.global_step);
-  run.last_checkpoint = checkpoint;
+  const std::filesystem::path folder =
+      checkpoint.has_filename() ? checkpoint : checkpoint.parent_path();
+  const detail::TrainerState state = detail::read_checkpoint(folder, run.settings);
+  const NamedTensors trained = run.trained();
+  const NamedTensors values = read_tensors(folder / run.trained_file(), trained);
+  const NamedTensors moments = read_tensors(folder / kOptimizerFile, run.optimizer->state());
+  if (run.options.load_best_model_at_end && state.best_loss) {
+    run.best_checkpoint = run.find_best(folder, state);
+  }
+  // All of it is there and fits: from here on the run changes.
+  overwrite(trained, values);
+  run.optimizer->set_state(moments, state.global_step);
+  run.state = state;
+  run.last_checkpoint = folder;
   run.is_resumed = true;
+}
+
+// Where the best tensors so far are kept; a run may be resumed into another output_dir.
+std::filesystem::path Trainer::Impl::find_best(const std::filesystem::path& checkpoint,
+                                               const detail::TrainerState& resumed) const {
+  if (resumed.best_step == resumed.global_step) return checkpoint;
+  const auto beside = detail::checkpoint_path(checkpoint.parent_path(), resumed.best_step);
+  const auto own = detail::checkpoint_path(options.output_dir, resumed.best_step);
+  for (const auto& candidate : {beside, own}) {
+    if (std::filesystem::exists(candidate / trained_file())) return candidate;
+  }
+  refuse(fmt::format("{} is missing: it holds the best tensors up to {}", beside.string(),
+                     checkpoint.filename().string()));
 }
 
 // A run of its own must not mix its checkpoints with those of another.
@@ -193,55 +244,49 @@ void Trainer::Impl::prepare_output() const {
   std::error_code problem;
   std::filesystem::create_directories(options.output_dir, problem);
   if (problem) {
-    throw Error(ErrorKind::kIo, "train",
-                options.output_dir.string() + " cannot be created: " + problem.message());
+    throw Error(ErrorKind::kIo, options.output_dir.string(),
+                "cannot be created: " + problem.message());
   }
+  // What cannot be written is better known before the first step than after hours.
+  { const detail::AtomicFolder probe(detail::checkpoint_path(options.output_dir, total)); }
   detail::AtomicFolder::remove_stale(options.output_dir);
-  if (is_resumed) return;
-  const auto checkpoints = detail::list_checkpoints(options.output_dir);
-  if (checkpoints.empty()) return;
-  refuse(options.output_dir.string() + " holds the checkpoints of another run (" +
-             checkpoints.back().path.filename().string() + ")",
-         "resume from them or choose another output_dir");
+  for (const detail::CheckpointFolder& checkpoint : detail::list_checkpoints(options.output_dir)) {
+    if (is_resumed && detail::is_of_run(checkpoint.path, settings)) continue;
+    refuse(fmt::format("{} holds the checkpoints of another run ({})", options.output_dir.string(),
+                       checkpoint.path.filename().string()),
+           "resume from them or choose another output_dir");
+  }
 }
 
 void Trainer::Impl::save_trained(const std::filesystem::path& folder) const {
-  if (adapter) {
-    adapter->save(folder);
-  } else {
-    NamedTensors weights;
-    for (const auto& [name, tensor] : model->parameters()) {
-      weights.emplace_back(name, tensor.detach());
-    }
-    save_safetensors(folder / kWeightsFile, weights);
+  if (adapter) return adapter->save(folder);
+  NamedTensors weights;
+  for (const auto& [name, tensor] : model->parameters()) {
+    weights.emplace_back(name, tensor.detach());
   }
+  save_safetensors(folder / kWeightsFile, weights);
 }
 
 void Trainer::Impl::save_checkpoint(const TrainerEvents& events) {
   if (!writes() || state.global_step == 0) return;
   const auto path = detail::checkpoint_path(options.output_dir, state.global_step);
   if (last_checkpoint == path) return;
-  // One that is there already was written by the same run before it was cut off: it has the same bytes.
-  if (!std::filesystem::exists(path)) {
-    detail::AtomicFolder folder(path);
-    save_trained(folder.staging());
-    save_safetensors(folder.staging() / kOptimizerFile, optimizer->state());
-    detail::write_file_atomically(folder.staging() / kStateFile,
-                                  detail::to_text(detail::to_json(state, settings)));
-    folder.commit();
-  }
+  detail::write_checkpoint(path, state, settings, [&](const std::filesystem::path& folder) {
+    save_trained(folder);
+    save_safetensors(folder / kOptimizerFile, optimizer->state());
+  });
   last_checkpoint = path;
   if (options.save_total_limit > 0) {
-    detail::remove_old_checkpoints(options.output_dir, options.save_total_limit, state.best_step);
+    detail::remove_old_checkpoints(options.output_dir, state.global_step, options.save_total_limit);
   }
   if (events.on_save) events.on_save(path);
 }
 
 // What a user takes away: the trained tensors, the best ones when asked for.
 void Trainer::Impl::save_result() {
-  const std::filesystem::path best = options.output_dir / "best";
-  if (options.load_best_model_at_end && state.best_loss && writes()) {
-    restore(trained(), best / (adapter ? "adapter_model.safetensors" : std::string(kWeightsFile)));
+  if (!best_checkpoint.empty()) {
+    const NamedTensors targets = trained();
+    overwrite(targets, read_tensors(best_checkpoint / trained_file(), targets));
   }
   if (!writes()) return;
   if (adapter) {
@@ -278,19 +323,22 @@ EvalReport Trainer::Impl::evaluate() const {
 
 EvalReport Trainer::Impl::note_evaluation(const TrainerEvents& events) {
   EvalReport report = evaluate();
-  report.is_best = !state.best_loss || report.loss < *state.best_loss;
+  // A loss that is not finite is never the best.
+  report.is_best =
+      std::isfinite(report.loss) && (!state.best_loss || report.loss < *state.best_loss);
   if (report.is_best) {
     state.best_loss = report.loss;
     state.best_step = state.global_step;
     state.evaluations_without_better = 0;
-    if (writes()) {
-      std::filesystem::create_directories(options.output_dir / "best");
-      save_trained(options.output_dir / "best");
-    }
   } else {
     ++state.evaluations_without_better;
   }
   if (events.on_evaluate) events.on_evaluate(report);
+  // With the state that names it, so that no kill leaves a best of another moment.
+  if (report.is_best && options.load_best_model_at_end) {
+    save_checkpoint(events);
+    best_checkpoint = last_checkpoint;
+  }
   return report;
 }
 
@@ -299,10 +347,10 @@ bool Trainer::Impl::out_of_patience() const {
          state.evaluations_without_better >= options.early_stopping_patience;
 }
 
-// One optimizer step on the next micro-batches of the epoch. `stopped` when the user asked to stop: then the state is
-// that of before.
-StepReport Trainer::Impl::take_step(const EpochPlan& plan, const TrainerEvents& events,
-                                    bool& stopped) {
+// One optimizer step on the next micro-batches of the epoch; nothing when the user asked to stop: then the state is that
+// of before.
+std::optional<StepReport> Trainer::Impl::take_step(const EpochPlan& plan,
+                                                   const TrainerEvents& events) {
   const std::int64_t end =
       std::min(plan.size(), state.micro_batch + options.gradient_accumulation_steps);
   std::vector<MicroBatch> batches;
@@ -312,24 +360,28 @@ StepReport Trainer::Impl::take_step(const EpochPlan& plan, const TrainerEvents& 
     report = optimizer->step(batches, schedule.at(state.global_step + 1), options.seed,
                              events.should_stop);
   } catch (const Error& error) {
-    const std::string last = last_checkpoint
-                                 ? "the last good checkpoint is " + last_checkpoint->string()
-                                 : std::string("no checkpoint was written yet");
+    const std::string last = last_checkpoint.empty()
+                                 ? "no checkpoint was written yet"
+                                 : "the last good checkpoint is " + last_checkpoint.string();
     throw Error(error.kind(), error.op(), error.rule(), error.operands(),
                 error.hint() + (error.hint().empty() ? "" : "; ") + last);
   }
-  stopped = !report;
-  if (stopped) return {};
-  state.global_step = report->step;
+  if (!report) return std::nullopt;
+  advance(*report, end, plan);
+  if (events.on_step) events.on_step(*report);
+  return report;
+}
+
+void Trainer::Impl::advance(const StepReport& report, std::int64_t end, const EpochPlan& plan) {
+  state.global_step = report.step;
   state.micro_batch = end;
-  state.tokens_seen += report->num_tokens;
-  state.targets_seen += report->num_targets;
+  state.tokens_seen += report.num_tokens;
+  state.targets_seen += report.num_targets;
+  state.last_loss = report.loss;
   if (state.micro_batch == plan.size()) {
     ++state.epoch;
     state.micro_batch = 0;
   }
-  if (events.on_step) events.on_step(*report);
-  return *report;
 }
 
 TrainResult Trainer::run(const TrainerEvents& events) {
@@ -345,13 +397,10 @@ TrainResult Trainer::run(const TrainerEvents& events) {
       planned = run.state.epoch;
       plan.emplace(run.train, run.options.batches, planned);
     }
-    bool stopped = false;
-    const StepReport report = run.take_step(*plan, events, stopped);
-    if (stopped) {
+    if (!run.take_step(*plan, events)) {
       result.end = TrainResult::End::kStopped;
       break;
     }
-    result.last_loss = report.loss;
     const bool is_last = run.state.global_step == run.total;
     if (run.eval.size() > 0 && (is_last || run.is_due(run.options.eval_steps))) {
       result.last_eval = run.note_evaluation(events);
@@ -362,6 +411,7 @@ TrainResult Trainer::run(const TrainerEvents& events) {
   run.save_checkpoint(events);
   if (result.end != TrainResult::End::kStopped) run.save_result();
   result.steps = run.state.global_step;
+  result.last_loss = run.state.last_loss;
   if (run.state.best_loss) {
     result.best_eval =
         EvalReport{.step = run.state.best_step, .loss = *run.state.best_loss, .is_best = true};

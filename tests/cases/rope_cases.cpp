@@ -18,7 +18,7 @@ namespace {
 double round_to_f32(double value) { return static_cast<double>(static_cast<float>(value)); }
 
 // The reference's own frequencies, as the f32 operand that the op gets: rounding them turns a
-// vector at position 10⁶ by up to 0.03, so both must. The angle itself loses nothing more.
+// vector at position 10⁶ by up to 0.03, so both must.
 Array expected_inv_freq(const RopeOptions& o) {
   const std::int64_t dim = o.rotary_dim;
   Array exact;

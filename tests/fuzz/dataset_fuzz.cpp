@@ -1,11 +1,7 @@
 // Lines of a data file: whatever they hold, a record or an Error comes out.
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <string>
 
+#include "fuzz/fuzz_support.hpp"
 #include "train/records.hpp"
 #include "train/sample_encoder.hpp"
 #include "wick/base/error.hpp"
@@ -18,10 +14,6 @@ namespace wick {
 namespace {
 
 constexpr std::int64_t kMaxSeqLength = 24;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void check_samples(const detail::SampleBlock& block) {
   require(block.ids.size() == block.is_target.size());
@@ -55,6 +47,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                             .chat_template = wick::ChatTemplate::named("chatml"),
                                             .eos_token_id = 1};
   static const wick::detail::SampleEncoder encoder(tokenizer, options);
-  wick::read_line(std::string(data, data + size), encoder);
+  wick::read_line(wick::text_of(data, size), encoder);
   return 0;
 }

@@ -10,11 +10,12 @@ namespace wick::reference {
 
 // The angular frequencies of rotary embeddings, [dim / 2] in double, by config.json's rope_type.
 
-/// "default": 1 / theta^(2i / dim).
+/// "default": 1 / theta^(2i / dim), power and quotient rounded to f32 as transformers does.
 inline Array rope_default_frequencies(std::int64_t dim, double theta) {
   Array frequencies({dim / 2});
   for (std::int64_t i = 0; i < dim / 2; ++i) {
-    frequencies[i] = 1 / std::pow(theta, 2 * static_cast<double>(i) / static_cast<double>(dim));
+    const double power = std::pow(theta, 2 * static_cast<double>(i) / static_cast<double>(dim));
+    frequencies[i] = 1 / static_cast<float>(power);
   }
   return frequencies;
 }
@@ -84,7 +85,7 @@ inline double rope_yarn_attention_factor(double factor) {
   return factor <= 1 ? 1 : 0.1 * std::log(factor) + 1;
 }
 
-/// With φ = position · frequency[i] and P frequencies:
+/// With φ = position · frequency[i], rounded to f32 as transformers does, and P frequencies:
 /// y[i] = f (x[i] cos φ − x[i + P] sin φ), y[i + P] = f (x[i + P] cos φ + x[i] sin φ), i < P; the
 /// rest is copied. x [B,T,H,Dh], positions [B,T] or [T].
 inline Array rope_ref(const Array& x, const Array& positions, const Array& frequencies, double f) {
@@ -97,8 +98,9 @@ inline Array rope_ref(const Array& x, const Array& positions, const Array& frequ
     const std::int64_t token = row / H;
     const double position = positions[positions.rank() == 1 ? token % T : token];
     for (std::int64_t i = 0; i < P; ++i) {
-      const double cosine = std::cos(position * frequencies[i]);
-      const double sine = std::sin(position * frequencies[i]);
+      const double angle = static_cast<float>(position * frequencies[i]);
+      const double cosine = std::cos(angle);
+      const double sine = std::sin(angle);
       const double first = x[row * Dh + i];
       const double second = x[row * Dh + i + P];
       y[row * Dh + i] = f * (first * cosine - second * sine);

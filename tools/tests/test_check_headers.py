@@ -33,6 +33,19 @@ class Headers(check_case.CheckCase):
         self.write("src/base/a.hpp", '#pragma once\n#include "base/none.hpp"\n')
         self.assert_violation("src/base/a.hpp:2: ", "base/none.hpp")
 
+    def test_the_header_for_c_programs_compiles_as_c(self):
+        self.write("include/wick/wick.h", "#pragma once\n#include <stdint.h>\nint32_t f(void);  // a comment\n")
+        self.assert_clean("1 headers")
+        self.write("include/wick/wick.h", "#pragma once\nbool f(void);\n")
+        self.assert_violation("include/wick/wick.h:2: ", "bool")
+        self.write("include/wick/wick.h", "#pragma once\nint f();\n")
+        self.assert_violation("include/wick/wick.h:2: ")
+        self.write("include/wick/wick.h", "#pragma once\nint f(void)\n")
+        self.assert_violation("include/wick/wick.h")
+        self.write("include/wick/wick.h", "#pragma once\nint f(void);\n")
+        self.write("include/wick/base/other.h", "#pragma once\nbool f();\n")
+        self.assert_clean("2 headers")
+
     def test_guard(self):
         self.write("src/base/a.hpp", "// #pragma once\nint a();\n")
         self.assert_violation("src/base/a.hpp:1: has no `#pragma once`")

@@ -101,6 +101,33 @@ class Layers(check_case.CheckCase):
         self.write("include/wick/extra/extra.hpp", "#pragma once\n")
         self.assert_violation("include/wick/extra/extra.hpp:1:", "belongs in the folder of a layer")
 
+    def test_the_header_for_c_programs(self):
+        self.write("src/c_api/CMakeLists.txt", "wick_add_layer(c_api DEPENDS runtime)\n")
+        self.write("src/c_api/c_api.cpp", '#include "wick/wick.h"\n#include "wick/base/error.hpp"\n')
+        self.write("include/wick/wick.h", "#pragma once\n#include <stdint.h>\n")
+        self.assert_violation("src/c_api/c_api.cpp:2: ", "layer c_api includes base")
+        self.write("src/c_api/CMakeLists.txt", "wick_add_layer(c_api DEPENDS base)\n")
+        self.assert_clean()
+        self.write("src/runtime/stream.cpp", '#include "wick/wick.h"\n')
+        self.assert_violation("src/runtime/stream.cpp:1:", "layer runtime includes c_api")
+
+    def test_the_header_for_c_programs_is_c(self):
+        self.write("src/c_api/CMakeLists.txt", "wick_add_layer(c_api DEPENDS base)\n")
+        self.write("src/c_api/c_api.cpp", '#include "wick/wick.h"\n')
+        text = '#pragma once\n#include <stddef.h>\n#include <cstdint>\n#include "wick/base/error.hpp"\n#include <unistd.h>\n'
+        self.write("include/wick/wick.h", text)
+        self.assert_violation("wick.h:3: ", "wick.h:4: ", "wick.h:5: ", "may not include unistd.h", count=3)
+
+    def test_there_is_one_header_for_c_programs(self):
+        self.write("include/wick/other.h", "#pragma once\n#include <stdint.h>\n")
+        self.write("include/wick/base/other.h", "#pragma once\n#include <stdint.h>\n")
+        self.assert_violation(
+            "include/wick/other.h:1: a public header belongs in the folder of a layer",
+            "include/wick/other.h:2: a public header may not include <stdint.h>",
+            "include/wick/base/other.h:2: a public header may not include <stdint.h>",
+            count=3,
+        )
+
     def test_the_umbrella_is_for_users(self):
         self.write("src/base/error.cpp", '#include "wick/wick.hpp"\n')
         self.assert_violation("may not include its own umbrella header")

@@ -194,21 +194,82 @@ class Commands(DevCase):
         there = {f"tools/{path.name}" for path in (REPO / "tools").glob("check_*.py") if path.name not in tests}
         self.assertEqual(run, there)
 
-    def test_bench_and_demo(self):
-        for command, program in (("bench", "bench/wick_bench"), ("demo", "examples/first_lora/first_lora")):
-            path = self.root / "build/release" / program
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text('#!/bin/sh\necho "ran $*"\nexit 5\n')
-            path.chmod(0o755)
-            status, output, calls = self.dev(command, "--a", "b c")
+    def program(self, path):
+        path = self.root / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('#!/bin/sh\necho "ran $*"\nexit 5\n')
+        path.chmod(0o755)
+
+    def test_bench(self):
+        self.program("build/release/bench/wick_bench")
+        status, output, calls = self.dev("bench", "--a", "b c")
+        self.assertEqual(status, 5, output)
+        self.assertIn("ran --a b c", output)
+        self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target bench/wick_bench")
+
+    def test_demo(self):
+        self.program("examples/lexicon/demo.sh")
+        for arguments, folder in ((), "build/demo"), (("my demo",), "my demo"):
+            status, output, calls = self.dev("demo", *arguments)
             self.assertEqual(status, 5, output)
-            self.assertIn("ran --a b c", output)
-            self.assertEqual(calls[-1], f"cmake --build build/release --parallel 2 --target {program}")
+            self.assertIn(f"ran build/release/apps/wick/wick {folder}", output)
+            self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target apps/wick/wick")
+
+    def fuzz_target(self, name, body):
+        source = self.root / f"tests/fuzz/{name}_fuzz.cpp"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.touch()
+        program = self.root / f"build/fuzz/tests/fuzz/{name}_fuzz"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"$CALLS"\n{body}\n')
+        program.chmod(0o755)
+
+    def test_fuzz_runs_every_target_for_so_long(self):
+        self.fuzz_target("one", "echo stat::number_of_executed_units: 7")
+        self.fuzz_target("two", "echo stat::number_of_executed_units: 8")
+        status, output, calls = self.dev("fuzz")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(calls[:2], ["cmake --preset fuzz", "cmake --build build/fuzz --parallel 2 --target fuzz"])
+        self.assertEqual([call.split()[:2] for call in calls[2:]],
+                         [["one", "-max_total_time=60"], ["two", "-max_total_time=60"]])  # fmt: skip
+        self.assertTrue(calls[2].endswith(" build/fuzz/corpus/one tests/fuzz/corpus/one"), calls)
+        self.assertIn("number_of_executed_units: 8", output)
+        self.assertIn("-max_total_time=3 ", self.dev("fuzz", "3")[2][-1])
+
+    def test_fuzz_goes_on_after_a_finding_and_fails(self):
+        self.fuzz_target("one", "echo SUMMARY: overflow; exit 77")
+        self.fuzz_target("two", ":")
+        status, output, calls = self.dev("fuzz", "1")
+        self.assertEqual(status, 1)
+        self.assertTrue(calls[-1].startswith("two "), calls)
+        self.assertIn("SUMMARY: overflow", output)
+        self.assertIn("these fuzz targets failed: one", output)
+
+    def test_fuzz_refuses_what_is_no_number(self):
+        for text in ("0", "-3", "soon", "1.5"):
+            status, output, _ = self.dev("fuzz", text)
+            self.assertEqual(status, 1)
+            self.assertIn(f"a number of seconds, got: {text}", output)
 
     def test_clean(self):
         (self.root / "build/dev").mkdir(parents=True)
         self.assertEqual(self.dev("clean")[0], 0)
         self.assertFalse((self.root / "build").exists())
+
+
+class Nightly(DevCase):
+    def test_fuzzes_for_a_minute_or_as_told(self):
+        (self.root / ".ci").mkdir()
+        shutil.copy(REPO / ".ci/nightly", self.root / ".ci")
+        (self.root / "dev").unlink()
+        self.stand_in("dev", "exit 4")
+        (self.root / "dev").symlink_to(self.bin / "dev")
+        calls = self.root / "calls.txt"
+        for arguments, seconds in (([], "60"), (["7"], "7")):
+            calls.write_text("")
+            result = subprocess.run([str(self.root / ".ci/nightly"), *arguments], check=False,
+                                    env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
+            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev fuzz {seconds}\n"))
 
 
 class Ci(DevCase):

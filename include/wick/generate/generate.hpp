@@ -72,7 +72,12 @@ std::vector<Generation> generate(const CausalLm& model, const Tokenizer& tokeniz
                                  const GenerateOptions& options, const TextCallback& on_text = {},
                                  GenerateStats* stats = nullptr);
 
-/// As above for prompts that are encoded already, a chat's for example.
+/// Continues one text; `on_text` gets 0 as its sequence. Throws as generate().
+Generation generate_one(const CausalLm& model, const Tokenizer& tokenizer,
+                        const std::string& prompt, const GenerateOptions& options,
+                        const TextCallback& on_text = {}, GenerateStats* stats = nullptr);
+
+/// As generate() for prompts that are encoded already, a chat's for example.
 std::vector<Generation> generate_from_ids(const CausalLm& model, const Tokenizer& tokenizer,
                                           std::span<const std::vector<std::int32_t>> prompts,
                                           const GenerateOptions& options,

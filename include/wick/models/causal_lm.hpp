@@ -20,25 +20,33 @@ struct CausalPass {
   Tensor segments = {};   ///< [B,S] i32: packed documents; undefined: one
   KvCache* cache = nullptr;  ///< read, appended to and advanced
   PassContext context = {};
-  /// the first so many layers keep only their inputs and run again in backward()
+  /// the first so many layers keep only their inputs and run again in backward(), which the model must live to see
   std::int64_t checkpointed_layers = 0;
 };
 
 /// A decoder that predicts the next token: Llama, Qwen2, Qwen3 and Mistral from one description.
 class CausalLm : public Model {
+  // Keeps the constructor to ourselves and yet open to make_shared.
+  struct Private {
+    explicit Private() = default;
+  };
+
  public:
   /// Reads config.json and the safetensors of a folder. Throws Error kIo, kParse, kUnsupported as those readers do; kArgument
-  /// and kShape naming every tensor that is missing, extra or misshapen.
+  /// and kShape naming the file and the tensor that is missing, extra or misshapen.
   static std::shared_ptr<CausalLm> load(const std::filesystem::path& folder,
                                         const LoadOptions& options = {});
   /// A new model in f32: weights normal with config.initializer_range from `seed`, norms one, biases zero. Throws Error
   /// kArgument when the description is not of a decoder.
   static std::shared_ptr<CausalLm> create(const ModelConfig& config, std::uint64_t seed,
                                           Device device = kCpuDevice);
+  /// For load() and create().
+  CausalLm(Private, ModelConfig config, Device device);
   ~CausalLm() override;
 
   /// The last hidden state after the final norm. ids [B,T] i32 or i64; result [B,T,D] f32.
-  /// Throws Error kShape, kArgument (an id outside the vocabulary; more positions than the cache holds).
+  /// Throws Error kShape, kArgument (an id outside the vocabulary; more positions than the cache holds), kUnsupported
+  /// when a cache is given and a gradient would have to pass it.
   Tensor hidden(const Tensor& ids, const CausalPass& pass = {}) const;
   /// Scores of the next token. hidden […,D]; result […,V] f32.
   Tensor logits(const Tensor& hidden, const PassContext& context = {}) const;
@@ -52,7 +60,6 @@ class CausalLm : public Model {
 
  private:
   struct Layer;
-  CausalLm(ModelConfig config, Device device);
   void build(ParameterSource& source);
   Tensor run_layer(const Layer& layer, const Tensor& x, const Tensor& positions,
                    const CausalPass& pass) const;

@@ -62,19 +62,23 @@ class Model {
   /// kDtype otherwise.
   void set_trainable(bool trainable);
 
-  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use.
+  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use and for a
+  /// layer that the model lacks, kShape for one of another size.
   void add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter);
+  /// LoraAdapter::create() and add_adapter().
+  std::shared_ptr<LoraAdapter> create_adapter(const std::string& name, const LoraConfig& config,
+                                              std::uint64_t seed);
   /// LoraAdapter::load() and add_adapter().
   std::shared_ptr<LoraAdapter> load_adapter(const std::string& name,
                                             const std::filesystem::path& folder);
-  /// Forgets an adapter, active or not. Throws Error kArgument for an unknown name.
+  /// Forgets an adapter, active or not. Throws Error kArgument for an unknown name, or when it is merged.
   void remove_adapter(const std::string& name);
   /// The adapters by name.
   const std::map<std::string, std::shared_ptr<LoraAdapter>>& adapters() const noexcept {
     return adapters_;
   }
   /// Chooses the adapters that take part from now on; the base stays where it is. Throws Error kArgument for an unknown
-  /// name, or while adapters are merged.
+  /// name, a weight that is not finite, or while adapters are merged.
   void set_active_adapters(const std::vector<ActiveAdapter>& active);
   /// Adds the active adapters into the weights, for speed; unmerge_adapters() restores them to the bit.
   void merge_adapters();
@@ -82,8 +86,9 @@ class Model {
   void unmerge_adapters();
 
   /// Writes config.json and model.safetensors (shards of at most `shard_bytes`, with an index) with the active adapters
-  /// merged, in `dtype` or as the weights are held. Copies tokenizer and generation files of folder(). The folder must
-  /// not exist or be empty: nothing is overwritten. Throws Error kIo, kArgument.
+  /// merged, in `dtype` or as the weights are held. An output head that is tied to the embedding and has an adapter
+  /// becomes a weight of its own. Copies tokenizer, generation and pooling files of folder(). The folder must not exist
+  /// or be empty: nothing is overwritten. Throws Error kIo, kArgument.
   void save_merged(const std::filesystem::path& folder, std::optional<DType> dtype = {},
                    std::int64_t shard_bytes = std::int64_t{5} << 30) const;
   /// Writes the same files into a folder that may have others; each is replaced at once. Throws Error kIo.
@@ -103,6 +108,7 @@ class Model {
   std::string output_head_;
 
  private:
+  bool unties_head() const;
   Tensor merged_parameter(const std::string& name, const Tensor& tensor) const;
 
   std::vector<std::unique_ptr<Linear>> linears_;

@@ -13,11 +13,18 @@ class ParameterSource;
 
 /// A BERT-style encoder that makes sentence embeddings by mean pooling.
 class TextEncoder : public Model {
+  // Keeps the constructor to ourselves and yet open to make_shared.
+  struct Private {
+    explicit Private() = default;
+  };
+
  public:
   /// Reads a folder as CausalLm::load() does. A sentence-transformers folder's modules.json and 1_Pooling/config.json are
-  /// read too: pooling other than the mean is refused with Error kUnsupported.
+  /// read too: pooling other than the mean alone is refused with Error kUnsupported.
   static std::shared_ptr<TextEncoder> load(const std::filesystem::path& folder,
                                            const LoadOptions& options = {});
+  /// For load().
+  TextEncoder(Private, ModelConfig config, Device device);
   ~TextEncoder() override;
 
   /// The last hidden state. ids [B,T] i32 or i64; mask [B,T] bool, false for padding, or undefined; result [B,T,D] f32.
@@ -32,7 +39,6 @@ class TextEncoder : public Model {
 
  private:
   struct Layer;
-  TextEncoder(ModelConfig config, Device device);
   void build(ParameterSource& source);
   Tensor run_layer(const Layer& layer, const Tensor& x, const Tensor& mask,
                    const PassContext& context) const;

@@ -21,14 +21,16 @@ class KvCache {
     Tensor k;  ///< [B,S,Hkv,Dh]
     Tensor v;  ///< as k
   };
-  /// Writes k and v [B,T,Hkv,Dh] of one layer after the positions so far. length() moves on with advance(). Throws Error
-  /// kArgument when they do not fit, kShape.
+  /// Writes k and v [B,T,Hkv,Dh] of one layer after the positions so far and answers views of the cache: nothing that it
+  /// holds is copied. length() moves on with advance(). Throws Error kArgument when they do not fit or there is no
+  /// such layer, kShape, and kUnsupported when k or v would pass a gradient on: a cache does not.
   Keys append(std::int64_t layer, const Tensor& k, const Tensor& v);
-  /// Counts T positions as seen, after every layer has appended them.
+  /// Counts T positions as seen, after every layer has appended them. Throws Error kArgument when they do not fit.
   void advance(std::int64_t count);
   /// Forgets positions from `length` on. Throws Error kArgument when it is more than length().
   void truncate(std::int64_t length);
-  /// Keeps the sequences of these rows only, in this order. Throws Error kArgument for a row that is not there.
+  /// Keeps the sequences of these rows only, in this order. Throws Error kArgument for a row that is not there and for
+  /// no rows.
   void keep_rows(const std::vector<std::int64_t>& rows);
 
   /// Positions seen.
@@ -39,6 +41,8 @@ class KvCache {
   std::int64_t batch() const noexcept { return batch_; }
 
  private:
+  void check_room(std::int64_t count) const;
+
   std::vector<Tensor> k_;
   std::vector<Tensor> v_;
   std::int64_t batch_;

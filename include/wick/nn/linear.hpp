@@ -34,15 +34,20 @@ struct WeightedLora {
   double weight = 1;
 };
 
+class DoraGains;
+
 /// A linear layer y = x Wᵀ + b with the adapters that are active on it.
 class Linear {
  public:
   /// `path` is the module's name in the checkpoint ("model.layers.0.self_attn.q_proj"), `index` its number in the model.
   Linear(std::string path, std::uint64_t index, Tensor weight, Tensor bias);
+  ~Linear();
+  Linear(const Linear&) = delete;
+  Linear& operator=(const Linear&) = delete;
 
   /// The module's name in the checkpoint.
   const std::string& path() const noexcept { return path_; }
-  /// [N,K].
+  /// [N,K]; with the adapters in it while they are merged.
   const Tensor& weight() const noexcept { return weight_; }
   /// [N] or undefined.
   const Tensor& bias() const noexcept { return bias_; }
@@ -51,31 +56,37 @@ class Linear {
   /// N.
   std::int64_t out_features() const { return weight_.dim(0); }
 
-  /// y = x Wᵀ + b + Σ weight · adapter(x). x […,K], result […,N] of x's dtype. One adapter may be trained; of several, or
-  /// of one with a weight other than 1, no gradient reaches the adapters.
+  /// y = x Wᵀ + b + Σ weight · adapter(x). x […,K], result […,N] of x's dtype. Gradients reach x, the bias and every
+  /// adapter. Merged adapters are part of W.
   Tensor forward(const Tensor& x, const PassContext& pass) const;
 
+  /// Throws Error kShape when the adapter's tensors do not fit the weight.
+  void check_fits(const LoraLayer& layer) const;
   /// Replaces the adapters that take part. Throws Error kShape when one does not fit the weight, kArgument while adapters
   /// are merged.
   void set_adapters(std::vector<WeightedLora> adapters);
   /// Takes one adapter out, if it is among them. Throws as set_adapters().
   void drop_adapter(const LoraLayer* layer);
-  /// True when forward() adds adapters to the weight.
+  /// True when adapters take part, merged or not.
   bool has_adapters() const noexcept { return !adapters_.empty(); }
+  /// True when the adapters that take part are in the weight.
+  bool is_merged() const noexcept { return weight_before_merge_.defined(); }
 
   /// Adds the active adapters into a copy of the weight, computed in f32 and rounded once to the weight's dtype;
   /// forward() then runs the plain product.
   void merge();
   /// Goes back to the weight as it was, to the bit.
   void unmerge();
-  /// The weight that merge() would make.
+  /// The weight that merge() makes: the weight itself when no adapter takes part.
   Tensor merged_weight() const;
 
  private:
   Tensor plain(const Tensor& x) const;
   Tensor adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
   Tensor dora(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
-  Tensor mixed(const Tensor& x) const;
+  Tensor mixed(const Tensor& x, const PassContext& pass) const;
+  Tensor contribution(const Tensor& x, const Tensor& base, const PassContext& pass,
+                      const LoraLayer& layer) const;
 
   std::string path_;
   std::uint64_t index_;
@@ -85,6 +96,7 @@ class Linear {
   Tensor no_a_;
   Tensor no_b_;
   std::vector<WeightedLora> adapters_;
+  std::unique_ptr<DoraGains> gains_;
 };
 
 }  // namespace wick

@@ -25,9 +25,17 @@ struct LoraHost {
 /// One adapter: a configuration and the tensors of each layer that it changes. Read and written as PEFT's folder
 /// (adapter_config.json, adapter_model.safetensors).
 class LoraAdapter {
+  // Keeps the constructor to ourselves and yet open to make_shared.
+  struct Private {
+    explicit Private() = default;
+  };
+
  public:
-  /// A fresh adapter: A random from `seed`, B zero, magnitudes the row norms of the weights. Throws Error kArgument when
-  /// the configuration fits no layer.
+  /// For create() and load().
+  LoraAdapter(Private, LoraConfig config) : config_(std::move(config)) {}
+  /// A fresh adapter: A random from `seed`, B zero, magnitudes the row norms of the weights. In its configuration,
+  /// target_modules that were left open or "all-linear" are spelled out, as PEFT does. Throws Error kArgument when the
+  /// configuration fits no layer or has a number out of range, kUnsupported for an initialisation that is only read.
   static std::shared_ptr<LoraAdapter> create(const LoraConfig& config, const LoraHost& host,
                                              std::uint64_t seed);
   /// Reads a PEFT folder. Throws Error kIo, kParse; kShape and kArgument when a tensor does not fit the model, is missing or
@@ -56,8 +64,6 @@ class LoraAdapter {
   std::int64_t num_parameters() const;
 
  private:
-  explicit LoraAdapter(LoraConfig config) : config_(std::move(config)) {}
-
   LoraConfig config_;
   std::map<std::string, std::shared_ptr<LoraLayer>> layers_;
   std::vector<std::string> unmatched_;

@@ -23,9 +23,11 @@ struct ModulePattern {
 
 /// How the tensors of a new adapter start. B is zero unless kNone.
 enum class LoraInit {
-  kKaiming,   ///< A uniform in ±1/√K (PEFT: true)
-  kGaussian,  ///< A normal with deviation 1/r
-  kNone,      ///< A and B both uniform in ±1/√fan_in (PEFT: false)
+  kKaiming,     ///< A uniform in ±1/√K (PEFT: true)
+  kGaussian,    ///< A normal with deviation 1/r
+  kNone,        ///< A and B both uniform in ±1/√fan_in (PEFT: false)
+  kEva,         ///< A from the inputs' principal components; read, but not computed here
+  kOrthogonal,  ///< A and B orthogonal to each other; read, but not computed here
 };
 
 /// PEFT's LoRA configuration, in its words.
@@ -52,7 +54,9 @@ struct LoraConfig {
 /// the forward pass in a way that Wick does not compute (with the key and its value).
 LoraConfig parse_lora_config(std::string_view json, std::string_view where);
 
-/// What PEFT writes: sorted keys, every key of PEFT 0.21 present, unknown keys kept.
+/// What PEFT writes: sorted keys, every key of PEFT 0.21 present, unknown keys kept. Only within rank_pattern and
+/// alpha_pattern the order stays as it is, since the first pattern that matches wins. Throws Error kArgument for text
+/// that is no UTF-8 and a number that is not finite.
 std::string to_json(const LoraConfig& config);
 
 /// One linear layer that an adapter changes.
@@ -67,11 +71,14 @@ struct LoraTarget {
 struct LoraSelection {
   std::vector<LoraTarget> targets;     ///< in the model's order
   std::vector<std::string> unmatched;  ///< suffixes of target_modules that name no layer
+  /// target_modules as a list, where they were left open or said "all-linear" too; empty for a regular expression
+  std::vector<std::string> target_modules;
 };
 
 /// Applies target_modules, exclude_modules, layers_to_transform, rank_pattern and alpha_pattern to the paths of a model's
 /// linear layers with PEFT's rules. `output_head` is the path that "all-linear" leaves out; `model_type` chooses the
-/// targets when none are named. Throws Error kArgument when no layer is named, or for a bad regular expression.
+/// targets when none are named. Throws Error kArgument when no layer is named, for a bad regular expression, and where PEFT
+/// refuses too: layers_to_transform beside a regular expression, layers_pattern without layers_to_transform.
 LoraSelection select_lora_targets(const LoraConfig& config, std::span<const std::string> paths,
                                   std::string_view output_head, std::string_view model_type);
 

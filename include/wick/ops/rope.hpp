@@ -31,7 +31,8 @@ struct RopeFrequencies {
   double attention_factor = 1;  ///< multiplies the rotated elements
 };
 
-/// The angular frequencies of a rotary embedding, computed in double.
+/// The angular frequencies of a rotary embedding, computed in double but for what transformers rounds to f32:
+/// theta's power and its inverse. Models were trained with these.
 ///
 /// Shapes: inv_freq [rotary_dim / 2].
 /// Dtypes: f32.
@@ -47,8 +48,8 @@ RopeFrequencies rope_frequencies(const RopeOptions& options, Device device = kCp
 /// attention factor; elements from 2P on are copied.
 ///
 /// Shapes: x [B,T,H,Dh] with Dh >= rotary_dim; positions [B,T] or [T]; out as x.
-/// Dtypes: x f32, f16 or bf16; positions i32 or i64; out as x. Angles are
-///   reduced in double, the rotation is computed in f32.
+/// Dtypes: x f32, f16 or bf16; positions i32 or i64; out as x. φ is rounded to
+///   f32, as in transformers, and reduced in double; the rotation is computed in f32.
 /// Errors: kShape, kDtype, kDevice.
 /// Gradient: x.
 /// Source: Su et al. 2021, https://arxiv.org/abs/2104.09864

@@ -52,8 +52,8 @@ class Optimizer {
   /// the samples are spread over micro-batches does not matter. `seed` decides dropout. `stop` is asked between
   /// micro-batches; when it says yes nothing is changed and nothing returned.
   ///
-  /// Throws Error kArgument with step and tensor when the loss or a gradient is not finite (nothing has been changed
-  /// then), when no token is a target, and after the first step when a parameter received no gradient.
+  /// Throws Error kArgument with step and tensor when the loss or a gradient is not finite and when a parameter received no
+  /// gradient (a gradient of zeros is one), and when no token is a target. Nothing has been changed then.
   std::optional<StepReport> step(std::span<const MicroBatch> batches, double learning_rate,
                                  std::uint64_t seed, const std::function<bool()>& stop = nullptr);
 
@@ -63,7 +63,8 @@ class Optimizer {
   const NamedTensors& parameters() const noexcept { return parameters_; }
   /// Moments, named "m.<parameter>" and "v.<parameter>".
   NamedTensors state() const;
-  /// Takes moments and step count over from a checkpoint. Throws Error kArgument, kShape naming what does not fit.
+  /// Takes moments and step count over from a checkpoint. Throws Error kArgument, kShape naming what does not fit; nothing
+  /// has been changed then.
   void set_state(const NamedTensors& state, std::int64_t steps);
 
  private:

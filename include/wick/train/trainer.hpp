@@ -39,7 +39,8 @@ struct TrainerOptions {
   double min_lr_ratio = 0;
   std::int64_t eval_steps = 0;        ///< 0: at the end only
   std::int64_t save_steps = 0;        ///< 0: at the end only
-  std::int64_t save_total_limit = 0;  ///< checkpoints kept besides the best; 0: all
+  std::int64_t save_total_limit = 0;  ///< newest checkpoints kept, besides the best; 0: all
+  /// the result is that of the best evaluation: each evaluation that is the best so far writes a checkpoint
   bool load_best_model_at_end = false;
   std::int64_t early_stopping_patience = 0;  ///< evaluations without a better loss; 0: never stops
   std::uint64_t seed = 42;
@@ -61,7 +62,7 @@ struct EvalReport {
 EvalReport evaluate_loss(const CausalLm& model, const Dataset& data, const BatchOptions& batches,
                          std::int64_t loss_chunk_rows = 0);
 
-/// Called while a run goes on; each may be empty.
+/// Called while a run goes on; each may be empty. What they throw ends the run, and goes on to the caller of run().
 struct TrainerEvents {
   std::function<void(std::int64_t total_steps)> on_start;
   std::function<void(const StepReport&)> on_step;
@@ -77,29 +78,35 @@ struct TrainResult {
   End end = End::kFinished;
   std::int64_t steps = 0;
   double last_loss = 0;
-  std::optional<EvalReport> last_eval;
+  std::optional<EvalReport> last_eval;  ///< of this call
   std::optional<EvalReport> best_eval;
 };
 
 /// Trains a model on a data set: epochs, schedule, evaluation, checkpoints, resuming.
 ///
-/// A run that was killed and resumed ends in the same bytes as one that was not.
+/// A run that was killed and resumed ends in the same bytes as one that was not. Checkpoints appear whole or not at all:
+/// `<output_dir>/checkpoint-<step>` with the adapter (or model.safetensors in f32), optimizer.safetensors, and
+/// trainer_state.json, which holds the state, the settings and the digest of every file.
 class Trainer {
  public:
   /// `adapter` (of `model`, active) is trained with kLora, else nullptr. `eval` may be empty. Checks options, makes the
-  /// memory forecast and applies memory_budget. Throws Error kArgument, kOutOfMemory.
+  /// memory forecast and applies memory_budget, before it allocates anything. Throws Error kArgument, kOutOfMemory; kDtype
+  /// when weights to be trained are not f32.
   Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter, Dataset train,
           Dataset eval, TrainerOptions options);
   ~Trainer();
 
-  /// Continues from a checkpoint folder. Throws Error kIo, kParse, and kArgument naming the option or data that differs
-  /// from those of the checkpoint in a way that changes the result.
+  /// Continues from a checkpoint folder. Throws Error kIo; kParse for a file that is damaged; kArgument naming each option,
+  /// data set or model that differs from the checkpoint's in a way that changes the result. Then nothing has changed.
   void resume(const std::filesystem::path& checkpoint);
-  /// The newest whole checkpoint of a folder, if there is one.
+  /// The newest checkpoint of a folder, if there is one; what a killed run left unfinished is none. Throws Error kIo when
+  /// the folder cannot be read.
   static std::optional<std::filesystem::path> latest_checkpoint(
       const std::filesystem::path& folder);
 
-  /// Runs to the end; writes checkpoints and the final result to output_dir.
+  /// Runs to the end; writes checkpoints and the final result to output_dir. Throws Error kIo before the first step when
+  /// nothing can be written there; kArgument when it holds the checkpoints of another run; what Optimizer::step() throws,
+  /// with the last good checkpoint.
   TrainResult run(const TrainerEvents& events = {});
   /// Mean loss over the evaluation data. Throws Error kArgument when there is none.
   EvalReport evaluate() const;

@@ -1,4 +1,5 @@
-// What a user of the installed package writes first: a product, its gradient, and their values.
+// What a user of the installed package writes first: a product, its gradient, and their values. Then a model of no
+// words, which the other consumers load: consumer <folder>.
 #include <cstdio>
 #include <exception>
 #include <vector>
@@ -40,11 +41,20 @@ bool refuses_what_does_not_fit() {
   return false;
 }
 
+void write_a_model(const char* folder) {
+  const wick::ModelConfig config = wick::parse_model_config(R"({
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 4096,
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "eos_token_id": 0})");
+  wick::CausalLm::create(config, 1)->write_files(folder);
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   try {
     if (!differentiates_a_product() || !refuses_what_does_not_fit()) return 1;
+    if (argc == 2) write_a_model(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
