@@ -20,9 +20,10 @@ namespace fs = std::filesystem;
 }
 
 bool is_of_a_run(const std::string& name) {
-  constexpr std::array<std::string_view, 8> kNames{
-      "adapter_config.json", "adapter_model.safetensors",    "best",          "config.json",
-      "model.safetensors",   "model.safetensors.index.json", "metrics.jsonl", "report.html"};
+  constexpr std::array<std::string_view, 7> kNames{
+      "adapter_config.json", "adapter_model.safetensors",    "config.json",
+      "model.safetensors",   "model.safetensors.index.json", "metrics.jsonl",
+      "report.html"};
   const bool is_shard = name.starts_with("model-") && name.ends_with(".safetensors");
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || is_shard ||
          name.starts_with("checkpoint-");

@@ -16,11 +16,12 @@ constexpr std::int64_t kMinChunkRows = 16;
 
 // Floats per token. What is kept is alive until backward() has passed it; the rest comes and goes.
 struct TokenCosts {
-  std::int64_t hidden = 0;          // D
-  std::int64_t layer = 0;           // what a layer keeps
-  std::int64_t adapters = 0;        // what the adapters of all layers keep besides
-  std::int64_t layer_backward = 0;  // at most, beyond what is kept, while one layer's gradient is computed
-  std::int64_t first_trained = 0;   // layers before it need no gradient and keep nothing
+  std::int64_t hidden = 0;    // D
+  std::int64_t layer = 0;     // what a layer keeps
+  std::int64_t adapters = 0;  // what the adapters of all layers keep besides
+  std::int64_t layer_backward =
+      0;  // at most, beyond what is kept, while one layer's gradient is computed
+  std::int64_t first_trained = 0;  // layers before it need no gradient and keep nothing
 };
 
 // The number of the decoder layer that a module is part of; the count of layers for the output head.
@@ -59,8 +60,7 @@ TokenCosts token_costs(const CausalLm& model, bool is_full) {
       const Linear* linear = model.find_linear(path);
       if (linear == nullptr || !linear->has_adapters()) continue;
       costs.adapters += kept_by(*layer);
-      costs.first_trained =
-          std::min(costs.first_trained, layer_of(path, config.num_hidden_layers));
+      costs.first_trained = std::min(costs.first_trained, layer_of(path, config.num_hidden_layers));
     }
   }
   return costs;
@@ -77,7 +77,8 @@ std::int64_t peak_floats(const TokenCosts& costs, const ModelConfig& config,
                          std::int64_t checkpointed, std::int64_t tokens, std::int64_t logits) {
   const std::int64_t d = costs.hidden;
   const std::int64_t trained = config.num_hidden_layers - costs.first_trained;
-  const std::int64_t again = std::clamp<std::int64_t>(checkpointed - costs.first_trained, 0, trained);
+  const std::int64_t again =
+      std::clamp<std::int64_t>(checkpointed - costs.first_trained, 0, trained);
   const std::int64_t whole = trained - again;
   const std::int64_t adapters = trained > 0 ? costs.adapters / trained : costs.adapters;
   const std::int64_t layer = costs.layer + adapters;
@@ -100,8 +101,8 @@ std::string readable(std::int64_t bytes) {
 
 }  // namespace
 
-MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
-                               const StepSize& step, const ComputeOptions& compute) {
+MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
+                               const ComputeOptions& compute) {
   const ModelConfig& config = model.config();
   const bool is_full = trained == model.num_parameters();
   const std::int64_t tokens = step.batch_size * step.length;
@@ -110,8 +111,8 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained,
   // An adapter on the head keeps a chunk's logits until their gradient is there.
   const std::int64_t copies = head != nullptr && head->has_adapters() && !is_full ? 2 : 1;
   const std::int64_t logits = copies * rows * config.vocab_size;
-  std::int64_t floats = peak_floats(token_costs(model, is_full), config,
-                                    compute.checkpointed_layers, tokens, logits);
+  std::int64_t floats =
+      peak_floats(token_costs(model, is_full), config, compute.checkpointed_layers, tokens, logits);
   std::int64_t gradients = trained;
   if (is_full) {
     // The head's gradient exists twice for a moment, and with tied weights the embedding's is another.

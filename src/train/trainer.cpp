@@ -248,7 +248,9 @@ void Trainer::Impl::prepare_output() const {
                 "cannot be created: " + problem.message());
   }
   // What cannot be written is better known before the first step than after hours.
-  { const detail::AtomicFolder probe(detail::checkpoint_path(options.output_dir, total)); }
+  {
+    const detail::AtomicFolder probe(detail::checkpoint_path(options.output_dir, total));
+  }
   detail::AtomicFolder::remove_stale(options.output_dir);
   for (const detail::CheckpointFolder& checkpoint : detail::list_checkpoints(options.output_dir)) {
     if (is_resumed && detail::is_of_run(checkpoint.path, settings)) continue;

@@ -284,7 +284,7 @@ class SelftestTest(ProgramTest):
         return folder
 
     def test_the_fixtures_hold(self):
-        result = self.wick("selftest", "--fixtures", self.fixtures())
+        result = self.wick("selftest", "--fixtures", FIXTURES)
         self.assertRegex(result.stdout.splitlines()[-1], r"^\d+ comparisons, 0 do not hold$")
         self.assertIn("logits", result.stdout)
 

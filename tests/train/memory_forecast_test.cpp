@@ -51,9 +51,8 @@ struct Parts {
 Parts parts_of(const Case& test) {
   Parts parts{.model = CausalLm::create(config_of(test), 1)};
   parts.options.max_steps = 1;
-  parts.options.batches = {.batch_size = test.batch_size,
-                           .max_seq_length = test.length,
-                           .packing = test.packing};
+  parts.options.batches = {
+      .batch_size = test.batch_size, .max_seq_length = test.length, .packing = test.packing};
   parts.options.gradient_accumulation_steps = test.accumulation;
   parts.options.compute = test.compute;
   const std::int64_t samples = test.batch_size * test.accumulation;
@@ -193,11 +192,13 @@ TEST(MemoryBudget, RefusesBeforeAnythingIsAllocated) {
     parts.options.memory_budget = 1 << 20;
     const MemoryStats before = memory_stats(kCpuDevice);
     const std::string error = error_of([&] { trainer_of(parts); });
-    EXPECT_TRUE(error.starts_with("out of memory: train: the smallest way to compute needs "
-                                  "weights "))
+    EXPECT_TRUE(
+        error.starts_with("out of memory: train: the smallest way to compute needs "
+                          "weights "))
         << error;
-    EXPECT_TRUE(error.ends_with("(3 layers computed again in backward), the memory budget is 1.0 "
-                                "MiB; reduce batch_size or max_seq_length"))
+    EXPECT_TRUE(
+        error.ends_with("(3 layers computed again in backward), the memory budget is 1.0 "
+                        "MiB; reduce batch_size or max_seq_length"))
         << error;
     EXPECT_EQ(memory_stats(kCpuDevice).num_allocations, before.num_allocations);
     for (const auto& [name, tensor] : parts.model->parameters()) {

@@ -42,8 +42,8 @@ MicroBatch reference_batch(const SafetensorsFile& file) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const auto t = static_cast<std::int32_t>(i % static_cast<std::size_t>(batch.length));
     batch.ids.push_back(static_cast<std::int32_t>(tokens[i]));
-    batch.targets.push_back(
-        t + 1 == batch.length ? -100 : static_cast<std::int32_t>(labels[i + 1]));
+    batch.targets.push_back(t + 1 == batch.length ? -100
+                                                  : static_cast<std::int32_t>(labels[i + 1]));
     batch.positions.push_back(t);
     batch.segments.push_back(0);
     batch.num_targets += batch.targets.back() != -100 ? 1 : 0;
@@ -80,10 +80,8 @@ TEST_P(ReferenceRun, TenStepsOfAdamWWithClipping) {
   model->set_active_adapters({{"default"}});
   adapter->set_trainable(true);
   const MicroBatch batch = reference_batch(base);
-  const Schedule schedule{.type = ScheduleType::kCosine,
-                          .learning_rate = 2e-2,
-                          .warmup_steps = 2,
-                          .total_steps = 10};
+  const Schedule schedule{
+      .type = ScheduleType::kCosine, .learning_rate = 2e-2, .warmup_steps = 2, .total_steps = 10};
   Optimizer optimizer(*model, adapter->tensors(), {.weight_decay = 0.01, .max_grad_norm = 1.0});
   const std::vector<float> losses = floats(expected.tensor("train.losses"));
   const std::vector<float> norms = floats(expected.tensor("train.grad_norms"));
@@ -234,8 +232,8 @@ TEST(Optimizer, TokensThatAreNoTargetsTeachNothing) {
   TinyRun run = tiny_lora();
   const double sum = loss_sum(*run.model, batch);
   // The loss of the last token alone, from the logits of the one before it.
-  const Tensor logits = run.model->logits(run.model->hidden(
-      Tensor::from_values(std::vector<std::int32_t>{3, 4, 5}, {1, 3})));
+  const Tensor logits = run.model->logits(
+      run.model->hidden(Tensor::from_values(std::vector<std::int32_t>{3, 4, 5}, {1, 3})));
   const std::vector<float> values = floats(logits);
   double total = 0;
   for (std::size_t v = 0; v < 61; ++v) total += std::exp(static_cast<double>(values[2 * 61 + v]));

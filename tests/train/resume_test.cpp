@@ -181,9 +181,11 @@ TEST(Resume, ABestThatIsGoneIsSaidAtOnce) {
   const TempFolder folder;
   Session(recipe, folder.path()).trainer->run();
   fs::remove_all(folder.path() / "checkpoint-1");
-  EXPECT_EQ(error_of([&] { Session(recipe, folder.path()).trainer->resume(folder.path() / "checkpoint-4"); },
-                     folder.path()),
-            "argument: train: checkpoint-1 is missing: it holds the best tensors up to checkpoint-4");
+  EXPECT_EQ(
+      error_of(
+          [&] { Session(recipe, folder.path()).trainer->resume(folder.path() / "checkpoint-4"); },
+          folder.path()),
+      "argument: train: checkpoint-1 is missing: it holds the best tensors up to checkpoint-4");
 }
 
 TEST(Resume, AFinishedRunIsFinishedAgain) {
@@ -238,8 +240,7 @@ TEST(Resume, OtherSettingsAreRefusedByName) {
     EXPECT_EQ(floats(trained), before);
     EXPECT_EQ(run.trainer->steps(), 0);
     const std::string begin = "argument: resume: checkpoint-2: the run had other settings: ";
-    const std::string end =
-        "; resume with the settings of the checkpoint, or start a new run";
+    const std::string end = "; resume with the settings of the checkpoint, or start a new run";
     if (!text.starts_with(begin) || !text.ends_with(end)) return "unexpected: " + text;
     return text.substr(begin.size(), text.size() - begin.size() - end.size());
   };
@@ -253,8 +254,9 @@ TEST(Resume, OtherSettingsAreRefusedByName) {
   EXPECT_EQ(refused([](Recipe& r) { r.data_seed = 2; }), "the training data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.held_out = 8; }), "the evaluation data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.model_seed = 8; }), "the base model differs");
-  EXPECT_TRUE(refused([](Recipe& r) { r.options.fine_tune_type = FineTuneType::kFull; })
-                  .starts_with("the base model differs, fine_tune_type was \"lora\" and is "));
+  EXPECT_TRUE(refused([](Recipe& r) {
+                r.options.fine_tune_type = FineTuneType::kFull;
+              }).starts_with("the base model differs, fine_tune_type was \"lora\" and is "));
 }
 
 // Damages a file of a copy of a checkpoint and says what resume() says.
@@ -310,13 +312,11 @@ TEST_F(Damage, OfAnyFileIsFound) {
                   }),
             "parse: trainer_state.json: is damaged: its content is not what was written; resume "
             "from another checkpoint");
-  EXPECT_TRUE(after(state,
-                    [](std::string& text) {
-                      const auto at = text.find("\"format_version\": 1");
-                      ASSERT_NE(at, std::string::npos);
-                      text.replace(at, 19, "\"format_version\": 2");
-                    })
-                  .starts_with("parse: trainer_state.json: format_version: must be 1"));
+  EXPECT_TRUE(after(state, [](std::string& text) {
+                const auto at = text.find("\"format_version\": 1");
+                ASSERT_NE(at, std::string::npos);
+                text.replace(at, 19, "\"format_version\": 2");
+              }).starts_with("parse: trainer_state.json: format_version: must be 1"));
 }
 
 TEST_F(Damage, AMissingFileIsNamed) {

@@ -168,10 +168,8 @@ TEST(Trainer, FollowsItsSchedule) {
   options.lr_scheduler_type = ScheduleType::kCosine;
   options.warmup_ratio = 0.3;  // of six steps: two
   Trainer trainer = lora_trainer(options);
-  const Schedule schedule{.type = ScheduleType::kCosine,
-                          .learning_rate = 1e-2,
-                          .warmup_steps = 2,
-                          .total_steps = 6};
+  const Schedule schedule{
+      .type = ScheduleType::kCosine, .learning_rate = 1e-2, .warmup_steps = 2, .total_steps = 6};
   for (const StepReport& report : follow(trainer).steps) {
     EXPECT_EQ(report.learning_rate, schedule.at(report.step));
   }
@@ -196,9 +194,9 @@ TEST(Trainer, EvaluatesWithoutDropoutWhenDue) {
     return evaluate_loss(*run.model, tiny_dataset(7, 9), batches).loss;
   };
   EXPECT_NEAR(mean({.batch_size = 1}) / followed.evaluations[1].loss, 1, 1e-6);
-  EXPECT_NEAR(mean({.batch_size = 2, .max_seq_length = 40, .packing = true}) /
-                  followed.evaluations[1].loss,
-              1, 1e-6);
+  EXPECT_NEAR(
+      mean({.batch_size = 2, .max_seq_length = 40, .packing = true}) / followed.evaluations[1].loss,
+      1, 1e-6);
 }
 
 // A rate so high that the loss soon rises again.
@@ -330,9 +328,10 @@ TEST(Trainer, BadOptionsAreRefused) {
   EXPECT_EQ(refused([](Options& o) { o.eval_steps = 1; }), no_data);
   EXPECT_EQ(refused([](Options& o) { o.early_stopping_patience = 1; }), no_data);
   EXPECT_EQ(refused([](Options& o) { o.load_best_model_at_end = true; }), no_data);
-  EXPECT_EQ(refused([](Options& o) { o.load_best_model_at_end = true, o.output_dir.clear(); }, 3),
-            "argument: train: load_best_model_at_end needs an output_dir, where the best checkpoint "
-            "is kept");
+  EXPECT_EQ(
+      refused([](Options& o) { o.load_best_model_at_end = true, o.output_dir.clear(); }, 3),
+      "argument: train: load_best_model_at_end needs an output_dir, where the best checkpoint "
+      "is kept");
   EXPECT_EQ(error_of([] { lora_trainer(tiny_options("/nowhere"), 0); }),
             "argument: batches: the data set is empty");
   Dataset silent;
@@ -381,8 +380,7 @@ TEST(Trainer, ADiskThatFillsUpLeavesThePreviousCheckpointWhole) {
     const rlimit small{.rlim_cur = 1000, .rlim_max = before.rlim_max};
     ::setrlimit(RLIMIT_FSIZE, &small);
   };
-  const std::string error =
-      error_of([&] { trainer.run({.on_step = fill_up}); }, folder.path());
+  const std::string error = error_of([&] { trainer.run({.on_step = fill_up}); }, folder.path());
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_TRUE(error.starts_with("io: checkpoint-4.tmp-")) << error;

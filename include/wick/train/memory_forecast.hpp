@@ -11,8 +11,9 @@ namespace wick {
 /// Bytes that a training run needs at its peak, by what they are for. What is alive at other moments only is in none of
 /// the parts: their sum is the peak.
 struct MemoryForecast {
-  std::int64_t weights = 0;      ///< of the base, as held (mapped pages included)
-  std::int64_t adapter = 0;      ///< trained tensors and gradients; with full fine-tuning gradients alone
+  std::int64_t weights = 0;  ///< of the base, as held (mapped pages included)
+  std::int64_t adapter =
+      0;  ///< trained tensors and gradients; with full fine-tuning gradients alone
   std::int64_t optimizer = 0;    ///< AdamW's two moments
   std::int64_t activations = 0;  ///< kept for backward(), and what backward() itself needs
   std::int64_t logits = 0;       ///< of one chunk
