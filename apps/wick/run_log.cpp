@@ -13,6 +13,7 @@
 #include "base/json.hpp"
 #include "output.hpp"
 #include "text.hpp"
+#include "wick/base/error.hpp"
 #include "wick/io/jsonl.hpp"
 
 namespace wick::cli {

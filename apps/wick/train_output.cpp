@@ -59,7 +59,11 @@ void check_output_folder(const TrainFlags& flags) {
   // Better now than after hours: makes a temporary file and removes it.
   static_cast<void>(detail::AtomicFile(folder / "metrics.jsonl"));
   if (!flags.resume.empty() || flags.overwrite_output_dir) return;
-  const auto found = files_of_a_run(folder);
+  auto found = files_of_a_run(folder);
+  // A run that was killed before its first checkpoint left nothing to lose.
+  std::erase_if(found, [](const fs::path& path) {
+    return path.filename() == "metrics.jsonl" || path.filename() == "report.html";
+  });
   if (found.empty()) return;
   throw Error(ErrorKind::kArgument, "train",
               folder.string() + " holds another run (" + found[0].filename().string() + ")", {},
