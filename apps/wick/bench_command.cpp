@@ -29,13 +29,13 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// The median of several runs after one that warms up.
-double median_seconds(std::int64_t runs, const std::function<void()>& work) {
+// Sorted, after one run that warms up.
+std::vector<double> times_of(std::int64_t runs, const std::function<void()>& work) {
   work();
   std::vector<double> times;
   for (std::int64_t i = 0; i < runs; ++i) times.push_back(seconds_of(work));
   std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return times;
 }
 
 // What this machine can do at best, measured with Wick's own kernels.
@@ -51,11 +51,11 @@ Machine measure_machine(Device device) {
   Machine machine;
   {
     const Tensor a = Tensor::full({kSide, kSide}, 0.5, DType::kF32, device);
-    const double time = median_seconds(5, [&] { static_cast<void>(matmul(a, a)); });
+    const double time = times_of(9, [&] { static_cast<void>(matmul(a, a)); }).front();
     machine.flops = 2.0 * kSide * kSide * kSide / time;
   }
   const Tensor long_row = Tensor::full({kFloats}, 0.5, DType::kF32, device);
-  const double time = median_seconds(3, [&] { static_cast<void>(sum(long_row)); });
+  const double time = times_of(5, [&] { static_cast<void>(sum(long_row)); }).front();
   machine.bytes_per_second = static_cast<double>(kFloats) * sizeof(float) / time;
   return machine;
 }
@@ -166,8 +166,9 @@ int run_bench(const Flags& flags) {
   adapter->set_trainable(true);
   Optimizer optimizer(*model, adapter->tensors(), {});
   const MicroBatch batch = random_batch(*model, flags.batch_size, flags.length);
-  const double step =
-      median_seconds(flags.steps, [&] { optimizer.step(std::span(&batch, 1), 1e-4, 0); });
+  const std::vector<double> steps =
+      times_of(flags.steps, [&] { optimizer.step(std::span(&batch, 1), 1e-4, 0); });
+  const double step = steps[steps.size() / 2];
   adapter->set_trainable(false);
   GenerateStats stats;
   const std::vector<std::vector<std::int32_t>> prompt{

@@ -1,13 +1,8 @@
 #include "command.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
-#include <charconv>
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -31,20 +26,12 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-double parse_number(const std::string& text, const std::string& what) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    fail(what + ": \"" + text + "\" is not a number");
-  }
-  return value;
-}
-
 }  // namespace
 
 ExitCode exit_code_of(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kArgument:
+    case ErrorKind::kDevice:  // one that --device names
       return kUsage;
     case ErrorKind::kIo:
       return kFileAccess;
@@ -78,7 +65,16 @@ void ModelFlags::add_tokenizer_to(CLI::App& command) {
                      "Folder or tokenizer.json, where it is not beside the model");
 }
 
+void check_model_folder(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(model, ignored)) return;
+  const bool exists = std::filesystem::exists(model, ignored);
+  throw Error(ErrorKind::kIo, model.string(),
+              exists ? "is a file; --model takes the folder that holds it" : "does not exist");
+}
+
 Tokenizer ModelFlags::load_tokenizer() const {
+  check_model_folder(model);
   return Tokenizer::from_file(tokenizer.empty() ? model : tokenizer);
 }
 
@@ -92,6 +88,7 @@ void apply_num_threads(int num_threads) {
 }
 
 LoadOptions ModelFlags::load_options() const {
+  check_model_folder(model);
   apply_num_threads(num_threads);
   return {.device = parse_device(device), .dtype = parse_dtype(dtype)};
 }
@@ -151,63 +148,6 @@ void GenerateFlags::add_to(CLI::App& command) {
   command.add_option("--system-prompt,--system", system_prompt, "First message of a conversation");
 }
 
-std::optional<DType> parse_dtype(const std::string& name) {
-  constexpr std::array<std::pair<std::string_view, DType>, 6> kNames{{{"f32", DType::kF32},
-                                                                      {"float32", DType::kF32},
-                                                                      {"bf16", DType::kBF16},
-                                                                      {"bfloat16", DType::kBF16},
-                                                                      {"f16", DType::kF16},
-                                                                      {"float16", DType::kF16}}};
-  if (name == "auto") return std::nullopt;
-  for (const auto& [known, dtype] : kNames) {
-    if (known == name) return dtype;
-  }
-  fail("dtype \"" + name + "\" is not one of auto, f32, bf16, f16");
-}
-
-std::int64_t parse_bytes(const std::string& text) {
-  std::size_t digits = 0;
-  while (digits < text.size() &&
-         (std::isdigit(static_cast<unsigned char>(text[digits])) != 0 || text[digits] == '.')) {
-    ++digits;
-  }
-  std::string unit = text.substr(digits);
-  std::transform(unit.begin(), unit.end(), unit.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  constexpr std::array<std::pair<std::string_view, double>, 11> kUnits{{{"", 1},
-                                                                        {"b", 1},
-                                                                        {"k", 0x1p10},
-                                                                        {"kib", 0x1p10},
-                                                                        {"kb", 1e3},
-                                                                        {"m", 0x1p20},
-                                                                        {"mib", 0x1p20},
-                                                                        {"mb", 1e6},
-                                                                        {"g", 0x1p30},
-                                                                        {"gib", 0x1p30},
-                                                                        {"gb", 1e9}}};
-  for (const auto& [name, factor] : kUnits) {
-    if (name == unit && digits > 0) {
-      const double bytes = parse_number(text.substr(0, digits), "size") * factor;
-      if (bytes < 0x1p62) return static_cast<std::int64_t>(bytes);
-    }
-  }
-  fail("\"" + text + "\" is not a size such as 800MiB or 2GB");
-}
-
-std::string readable_bytes(std::int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (value < 0x1p20) return fmt::format("{:.1f} KiB", value / 0x1p10);
-  if (value < 0x1p30) return fmt::format("{:.1f} MiB", value / 0x1p20);
-  return fmt::format("{:.2f} GiB", value / 0x1p30);
-}
-
-std::string readable_seconds(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::llround(std::max(0.0, seconds)));
-  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
-
 ChatTemplate choose_template(const std::string& name, const std::filesystem::path& folder) {
   return name == "auto" ? ChatTemplate::of_model(folder) : ChatTemplate::named(name);
 }
@@ -224,21 +164,6 @@ std::filesystem::path folder_of_tokenizer(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-std::string shell_line(const std::vector<std::string>& words) {
-  constexpr std::string_view kPlain = "+-./0123456789:=@_,";
-  std::string line;
-  for (const std::string& word : words) {
-    const bool is_plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](char c) {
-      return std::isalpha(static_cast<unsigned char>(c)) != 0 ||
-             kPlain.find(c) != std::string_view::npos;
-    });
-    std::string quoted;
-    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += (line.empty() ? "" : " ") + (is_plain ? word : "'" + quoted + "'");
-  }
-  return line;
-}
-
 bool is_conversation(const std::filesystem::path& path) {
   if (path.extension() == ".txt") return false;
   LineReader lines(path);
@@ -247,16 +172,6 @@ bool is_conversation(const std::filesystem::path& path) {
   const detail::Json record = detail::Json::parse(line->text, nullptr, false);
   return record.is_object() && (record.contains("messages") ||
                                 (record.contains("prompt") && record["prompt"].is_array()));
-}
-
-std::int64_t peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-#if defined(__APPLE__)
-  return usage.ru_maxrss;
-#else
-  return usage.ru_maxrss * std::int64_t{1024};
-#endif
 }
 
 }  // namespace wick::cli

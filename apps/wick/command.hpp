@@ -8,23 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "exit_code.hpp"
+#include "text.hpp"
 #include "wick/wick.hpp"
 
 namespace wick::cli {
-
-/// How the program ends; docs/commands.md has the table.
-enum ExitCode : int {
-  kSuccess = 0,
-  kFailure = 1,      ///< the work could not be done, or a comparison did not hold
-  kUsage = 2,        ///< a flag, a value or a combination of them is wrong
-  kFileAccess = 3,   ///< a file cannot be read or written
-  kFileContent = 4,  ///< a file breaks its format, or holds what Wick does not support
-  kMemory = 5,       ///< not enough memory, or more than the budget
-  kInterrupted = 130,
-};
-
-/// The code for an error that nobody handled.
-ExitCode exit_code_of(const Error& error);
 
 /// What every command shares. Commands register themselves and leave their result here.
 struct Session {
@@ -80,18 +68,10 @@ struct GenerateFlags {
   void add_to(CLI::App& command);
 };
 
-/// "f32", "float32", "bfloat16", …; "auto" is nothing. Throws Error kArgument.
-std::optional<DType> parse_dtype(const std::string& name);
+/// Throws Error kIo when there is no folder of this name: every --model is one.
+void check_model_folder(const std::filesystem::path& model);
 /// The folder that holds a tokenizer: `path` itself, or that of a tokenizer.json.
 std::filesystem::path folder_of_tokenizer(const std::filesystem::path& path);
-/// Words quoted where a shell would read them otherwise, separated by spaces.
-std::string shell_line(const std::vector<std::string>& words);
-/// "512MiB", "2GB", "1.5g" or bytes. Throws Error kArgument.
-std::int64_t parse_bytes(const std::string& text);
-/// "1.2 GiB".
-std::string readable_bytes(std::int64_t bytes);
-/// "1 h 02 min", "3 min 20 s", "12 s".
-std::string readable_seconds(double seconds);
 /// The template that --chat-template names: "auto" is that of `folder`.
 ChatTemplate choose_template(const std::string& name, const std::filesystem::path& folder);
 /// The longest sequence to train on or evaluate: `wanted`, but no more than the model takes. A note says when it is less.
@@ -101,7 +81,5 @@ void apply_num_threads(int num_threads);
 /// True when the first record of a data file holds messages, which only a template can write. What is wrong with a
 /// record, the reader of the data set says.
 bool is_conversation(const std::filesystem::path& path);
-/// The most memory that this process has held, as the system counts it.
-std::int64_t peak_memory_bytes();
 
 }  // namespace wick::cli

@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "base/json.hpp"
-#include "command.hpp"
+#include "exit_code.hpp"
 
 namespace wick::cli {
 

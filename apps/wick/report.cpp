@@ -97,13 +97,18 @@ std::string rate_figure(const Report& report) {
 std::string throughput_figure(const Report& report) {
   const auto points =
       points_of(report, [](const StepRecord& record) { return record.tokens_per_second; });
-  return figure({.id = "throughput",
-                 .title = "Throughput by step",
-                 .x_label = "step",
-                 .series = {{"throughput", "main", points}},
-                 .y_text = [](double value) { return fmt::format("{:.0f} tokens/s", value); },
-                 .begins_at_zero = true},
-                "Throughput", "tokens/s");
+  Chart chart{.id = "throughput",
+              .title = "Throughput by step",
+              .x_label = "step",
+              .y_text = [](double value) { return fmt::format("{:.0f} tokens/s", value); },
+              .begins_at_zero = true};
+  if (points.size() >= kSmoothedFrom) {
+    chart.series.push_back({"every step", "faint", points});
+    chart.series.push_back({"smoothed", "main", smoothed(points)});
+  } else {
+    chart.series.push_back({"throughput", "main", points});
+  }
+  return figure(chart, "Throughput", "tokens/s");
 }
 
 std::string norm_figure(const Report& report) {

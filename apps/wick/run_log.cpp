@@ -11,8 +11,10 @@
 
 #include "base/atomic_file.hpp"
 #include "base/json.hpp"
-#include "command.hpp"
 #include "output.hpp"
+#include "text.hpp"
+#include "wick/base/error.hpp"
+#include "wick/io/jsonl.hpp"
 
 namespace wick::cli {
 

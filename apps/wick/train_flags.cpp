@@ -294,10 +294,13 @@ void TrainFlags::check() const {
   if (model.empty() == init_from_config.empty()) {
     fail("one of --model and --init-from-config is needed");
   }
+  if (!model.empty()) check_model_folder(model);
+  parse_device(device);
   if (!init_from_config.empty() && !is_full()) {
     fail("a new model is trained in full: add --fine-tune-type full");
   }
-  if (is_full() && parse_dtype(dtype).value_or(DType::kF32) != DType::kF32) {
+  const DType wanted = parse_dtype(dtype).value_or(DType::kF32);
+  if (is_full() && wanted != DType::kF32) {
     fail("--fine-tune-type full trains in f32; --save-dtype chooses what is written");
   }
   if (!is_full() && is_given("--save-dtype")) fail("--save-dtype is for --fine-tune-type full");

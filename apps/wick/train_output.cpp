@@ -20,9 +20,10 @@ namespace fs = std::filesystem;
 }
 
 bool is_of_a_run(const std::string& name) {
-  constexpr std::array<std::string_view, 8> kNames{
-      "adapter_config.json", "adapter_model.safetensors",    "best",          "config.json",
-      "model.safetensors",   "model.safetensors.index.json", "metrics.jsonl", "report.html"};
+  constexpr std::array<std::string_view, 7> kNames{
+      "adapter_config.json", "adapter_model.safetensors",    "config.json",
+      "model.safetensors",   "model.safetensors.index.json", "metrics.jsonl",
+      "report.html"};
   const bool is_shard = name.starts_with("model-") && name.ends_with(".safetensors");
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || is_shard ||
          name.starts_with("checkpoint-");
@@ -58,7 +59,11 @@ void check_output_folder(const TrainFlags& flags) {
   // Better now than after hours: makes a temporary file and removes it.
   static_cast<void>(detail::AtomicFile(folder / "metrics.jsonl"));
   if (!flags.resume.empty() || flags.overwrite_output_dir) return;
-  const auto found = files_of_a_run(folder);
+  auto found = files_of_a_run(folder);
+  // A run that was killed before its first checkpoint left nothing to lose.
+  std::erase_if(found, [](const fs::path& path) {
+    return path.filename() == "metrics.jsonl" || path.filename() == "report.html";
+  });
   if (found.empty()) return;
   throw Error(ErrorKind::kArgument, "train",
               folder.string() + " holds another run (" + found[0].filename().string() + ")", {},

@@ -8,8 +8,8 @@
 
 namespace wick::cli {
 
-/// Makes the folder of a run and refuses one that cannot be written, holds what another run left (unless it is resumed
-/// or to be overwritten) or is the model's own. Nothing in it is changed. Throws Error kIo, kArgument.
+/// Makes the folder of a run and refuses one that cannot be written, holds checkpoints or the result of another run (unless
+/// it is resumed or to be overwritten) or is the model's own. Nothing in it is changed. Throws Error kIo, kArgument.
 void check_output_folder(const TrainFlags& flags);
 
 /// Removes what a run writes, and only that. Throws Error kIo.

@@ -15,8 +15,9 @@ std::vector<std::int32_t> encode_user_message(const Tokenizer& tokenizer, const 
     has_end = has_end || id;
   }
   if (!has_end) {
-    throw Error(ErrorKind::kArgument, "chat",
-                "the tokenizer has none of the tokens that end a turn of the template " + how.name());
+    throw Error(
+        ErrorKind::kArgument, "chat",
+        "the tokenizer has none of the tokens that end a turn of the template " + how.name());
   }
   std::vector<ChatMessage> messages;
   if (!system_prompt.empty()) messages.push_back({"system", system_prompt});

@@ -72,7 +72,7 @@ class BrokenModelTest(ProgramTest):
             header["model.norm.wight"] = header.pop("model.norm.weight")
 
         self.rewrite_header(rename)
-        self.generate(2, ["model.norm.weight", "model.norm.wight"])
+        self.generate(2, "model.norm.weight")
 
     def test_a_broken_config(self):
         path = self.model / "config.json"
@@ -113,7 +113,12 @@ class BrokenModelTest(ProgramTest):
                 self.generate(4, says)
 
     def test_folders_and_files_in_each_others_place(self):
-        self.refused(3, "generate", "--model", self.weights, "--prompt", "x", says="model.safetensors")
+        for command in (("generate", "--prompt", "x"), ("eval", "--data", seeds() / "data"), ("chat",),
+                        ("merge", "--adapter", "x", "--output", self.folder / "y"), ("bench",), ("embed", "-t", "x"),
+                        ("train", "--data", seeds() / "data", "--output-dir", self.folder / "out")):
+            with self.subTest(command[0]):
+                self.refused(3, *command, "--model", self.weights, says=["model.safetensors", "folder"])
+                self.refused(3, *command, "--model", self.folder / "absent", says=["absent", "does not exist"])
         self.weights.unlink()
         self.weights.mkdir()
         self.generate(3, "model.safetensors")
