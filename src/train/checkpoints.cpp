@@ -82,9 +82,9 @@ std::optional<Json> state_if_whole(const fs::path& checkpoint) {
 void verify_files(const fs::path& checkpoint, const Json& digests) {
   for (const auto& [name, digest] : digests.items()) {
     const fs::path path = checkpoint / name;
+    const auto written = digest.get<std::string>();
     const std::string found = file_digest(path);
-    if (found == digest) continue;
-    const std::string written = digest.get<std::string>();
+    if (found == written) continue;
     const std::string size = found.substr(0, found.find(':'));
     const std::string expected = written.substr(0, written.find(':'));
     refuse(path, size == expected

@@ -12,6 +12,7 @@ namespace wick::detail {
 namespace {
 
 constexpr std::size_t kWordBytes = 8;
+constexpr std::size_t kPieceBytes = std::size_t{1} << 22;
 constexpr std::uint64_t kFactor = 0x9E3779B97F4A7C15U;
 
 // Up to eight bytes as a number, the first one lowest.
@@ -38,7 +39,16 @@ std::uint64_t digest(std::span<const std::byte> bytes) noexcept {
 
 std::string file_digest(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  return fmt::format("{}:{:016x}", file->bytes().size(), digest(file->bytes()));
+  std::span<const std::byte> left = file->bytes();
+  std::uint64_t hash = 0;
+  // Piece by piece, so that a large file does not count as memory of the process.
+  while (!left.empty()) {
+    const auto piece = left.first(std::min(left.size(), kPieceBytes));
+    hash = spread_bits(hash ^ digest(piece));
+    file->drop_pages(piece);
+    left = left.subspan(piece.size());
+  }
+  return fmt::format("{}:{:016x}", file->bytes().size(), hash);
 }
 
 }  // namespace wick::detail

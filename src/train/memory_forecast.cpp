@@ -123,6 +123,8 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, cons
     if (step.micro_batches == 1) gradients = std::max<std::int64_t>(last - floats, 0);
   }
   MemoryForecast forecast{.compute = compute};
+  forecast.compute.checkpointed_layers =
+      std::clamp<std::int64_t>(compute.checkpointed_layers, 0, config.num_hidden_layers);
   forecast.weights = model.num_bytes();
   forecast.adapter = (is_full ? gradients : trained + gradients) * kFloatBytes;
   forecast.optimizer = 2 * trained * kFloatBytes;

@@ -131,6 +131,7 @@ void Optimizer::update(StepReport& report) {
   if (options_.max_grad_norm > 0) clip_grad_norm_(gradients, options_.max_grad_norm);
   const auto take = [&](const std::vector<std::size_t>& group, double weight_decay) {
     std::vector<AdamwParameter> state;
+    state.reserve(group.size());
     for (const std::size_t i : group) state.push_back({parameters_[i].second, m_[i], v_[i]});
     if (state.empty()) return;
     adamw_(state, report.step,

@@ -181,11 +181,13 @@ TEST(MemoryBudget, ThenSmallerChunksOfLogits) {
 
 TEST(MemoryBudget, WhatTheUserAskedForIsTheLeast) {
   Parts parts = parts_of({});
-  parts.options.memory_budget = std::int64_t{1} << 40;
   parts.options.compute.checkpointed_layers = std::numeric_limits<std::int32_t>::max();
-  const MemoryForecast forecast = trainer_of(parts).forecast();
-  EXPECT_EQ(forecast.compute.checkpointed_layers, 3);
-  EXPECT_EQ(forecast.compute.loss_chunk_rows, 0);
+  for (const std::int64_t budget : {std::int64_t{0}, std::int64_t{1} << 40}) {
+    parts.options.memory_budget = budget;
+    const MemoryForecast forecast = trainer_of(parts).forecast();
+    EXPECT_EQ(forecast.compute.checkpointed_layers, 3);
+    EXPECT_EQ(forecast.compute.loss_chunk_rows, 0);
+  }
 }
 
 TEST(MemoryBudget, RefusesBeforeAnythingIsAllocated) {
