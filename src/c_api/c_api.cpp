@@ -319,6 +319,7 @@ wick_status wick_train_step(wick_trainer* trainer, const char* const* texts, int
     const wick::Dataset data = wick::Dataset::from_texts(strings_of(kFunction, texts, count),
                                                          trainer->tokenizer, trainer->data);
     std::vector<wick::Sample> samples;
+    samples.reserve(static_cast<std::size_t>(data.size()));
     for (std::int64_t i = 0; i < data.size(); ++i) samples.push_back(data[i]);
     const wick::MicroBatch batch = wick::pad_samples(samples);
     if (find_adapter(*trainer->model, kFunction, trainer->adapter_name) != trainer->adapter) {

@@ -91,6 +91,7 @@ NextLogits DecodeBatch::step(std::span<const std::int32_t> ids) {
 void DecodeBatch::keep(const std::vector<std::int64_t>& rows) {
   cache_.keep_rows(rows);
   std::vector<std::int64_t> kept;
+  kept.reserve(rows.size());
   for (const std::int64_t row : rows) kept.push_back(padding_[static_cast<std::size_t>(row)]);
   padding_ = std::move(kept);
   is_padded_ = std::any_of(padding_.begin(), padding_.end(), [](auto n) { return n > 0; });

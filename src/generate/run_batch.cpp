@@ -87,6 +87,7 @@ void run_batch(const CausalLm& model, KvCache& cache,
   const NoGradGuard no_gradient;
   DecodeBatch batch(model, cache);
   std::vector<Sequence*> rows;
+  rows.reserve(sequences.size());
   for (Sequence& sequence : sequences) rows.push_back(&sequence);
 
   const Clock::time_point begin = Clock::now();
@@ -106,6 +107,7 @@ void run_batch(const CausalLm& model, KvCache& cache,
     drop_ended(batch, rows);
     if (rows.empty()) break;
     std::vector<std::int32_t> ids;
+    ids.reserve(rows.size());
     for (const Sequence* sequence : rows) {
       // An ended row reads on until it is dropped; nobody looks at its logits.
       ids.push_back(sequence->is_live() ? sequence->last_id() : 0);

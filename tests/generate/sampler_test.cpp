@@ -56,8 +56,10 @@ Probabilities softmax(const std::vector<double>& scores, double temperature) {
 Ids ranking(const Probabilities& p) {
   Ids order(p.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return p[static_cast<std::size_t>(a)] > p[static_cast<std::size_t>(b)];
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    const double of_a = p[static_cast<std::size_t>(a)];
+    const double of_b = p[static_cast<std::size_t>(b)];
+    return of_a != of_b ? of_a > of_b : a < b;
   });
   return order;
 }
