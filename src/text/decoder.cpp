@@ -40,7 +40,7 @@ std::string cleaned_up(std::string text) {
   return text;
 }
 
-Texts decode_byte_level(Texts tokens) {
+Texts decode_byte_level(const Texts& tokens) {
   std::string bytes;
   for (const std::string& token : tokens) bytes += characters_to_bytes(token);
   return {lossy_utf8(bytes)};
@@ -86,7 +86,11 @@ Decoder make_wordpiece_decoder(const JsonFields& fields) {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       std::string& token = tokens[i];
       if (i > 0) {
-        token = token.starts_with(prefix) ? token.substr(prefix.size()) : " " + token;
+        if (token.starts_with(prefix)) {
+          token.erase(0, prefix.size());
+        } else {
+          token.insert(0, 1, ' ');
+        }
       }
       if (cleans) token = cleaned_up(std::move(token));
     }
@@ -178,7 +182,7 @@ Decoder make_decoder(const Json& json, const std::string& where) {
   if (type == "Strip") return make_strip(fields);
   if (type == "BPEDecoder") return make_bpe_decoder(fields);
   if (type == "CTC") return make_ctc(fields);
-  if (type == "Fuse") return [](Texts tokens) { return Texts{joined(tokens)}; };
+  if (type == "Fuse") return [](const Texts& tokens) { return Texts{joined(tokens)}; };
   if (type == "Replace") {
     const Pattern pattern = read_pattern(fields.require("pattern"), where + ".pattern");
     const std::string content = fields.string("content");

@@ -71,7 +71,7 @@ std::vector<Range> join_stretches(const std::vector<Stretch>& stretches, Behavio
 
 // Splits every piece by a function from text to ranges that stay; empty ones are left out.
 template <class Split>
-Pieces split_pieces(Pieces pieces, Split&& split) {
+Pieces split_pieces(const Pieces& pieces, Split&& split) {
   Pieces result;
   for (const Piece& piece : pieces) {
     for (const auto& [begin, end] : split(piece.text)) {
@@ -96,8 +96,8 @@ std::vector<Range> characters(std::string_view text, Predicate&& is_separator) {
 
 template <class Predicate>
 PreTokenizer split_at_characters(Predicate is_separator, Behavior behavior) {
-  return [=](Pieces pieces) {
-    return split_pieces(std::move(pieces), [&](std::string_view text) {
+  return [=](const Pieces& pieces) {
+    return split_pieces(pieces, [&](std::string_view text) {
       return join_stretches(stretches_of(text, characters(text, is_separator)), behavior);
     });
   };
@@ -119,13 +119,12 @@ PreTokenizer make_split(const JsonFields& fields) {
   const bool inverts = fields.boolean("invert", false);
   const auto known = known_split(pattern.expression());
   if (known && behavior == Behavior::kIsolated && !inverts) {
-    return [kind = *known](Pieces pieces) {
-      return split_pieces(std::move(pieces),
-                          [&](std::string_view text) { return known_ranges(kind, text); });
+    return [kind = *known](const Pieces& pieces) {
+      return split_pieces(pieces, [&](std::string_view text) { return known_ranges(kind, text); });
     };
   }
-  return [=](Pieces pieces) {
-    return split_pieces(std::move(pieces), [&](std::string_view text) {
+  return [=](const Pieces& pieces) {
+    return split_pieces(pieces, [&](std::string_view text) {
       std::vector<Stretch> stretches = stretches_of(text, pattern.find_all(text));
       if (inverts) {
         for (Stretch& stretch : stretches) stretch.is_match = !stretch.is_match;
@@ -143,9 +142,8 @@ PreTokenizer make_byte_level(const JsonFields& fields) {
       if (adds_space && !piece.text.starts_with(' ')) piece.text.insert(0, 1, ' ');
     }
     if (uses_regex) {
-      pieces = split_pieces(std::move(pieces), [](std::string_view text) {
-        return known_ranges(KnownSplit::kGpt2, text);
-      });
+      pieces = split_pieces(
+          pieces, [](std::string_view text) { return known_ranges(KnownSplit::kGpt2, text); });
     }
     for (Piece& piece : pieces) piece.text = bytes_to_characters(piece.text);
     return pieces;
@@ -169,16 +167,16 @@ PreTokenizer make_metaspace(const JsonFields& fields) {
       if (prepends && !piece.text.starts_with(mark)) piece.text.insert(0, mark);
     }
     if (!splits) return pieces;
-    return split_pieces(std::move(pieces), [&](std::string_view text) {
+    return split_pieces(pieces, [&](std::string_view text) {
       return join_stretches(stretches_of(text, marks.find_all(text)), Behavior::kMergedWithNext);
     });
   };
 }
 
 // Words and signs apart, space left out: \w+|[^\w\s]+
-Pieces split_words(Pieces pieces) {
+Pieces split_words(const Pieces& pieces) {
   const auto kind_of = [](char32_t c) { return is_word(c) ? 1 : (is_white_space(c) ? 0 : 2); };
-  return split_pieces(std::move(pieces), [&](std::string_view text) {
+  return split_pieces(pieces, [&](std::string_view text) {
     std::vector<Range> ranges;
     int previous = 0;
     for (std::size_t i = 0; i < text.size();) {
@@ -195,8 +193,8 @@ Pieces split_words(Pieces pieces) {
 
 PreTokenizer make_fixed_length(const JsonFields& fields) {
   const std::int64_t length = fields.positive("length", 5);
-  return [=](Pieces pieces) {
-    return split_pieces(std::move(pieces), [&](std::string_view text) {
+  return [=](const Pieces& pieces) {
+    return split_pieces(pieces, [&](std::string_view text) {
       std::vector<Range> ranges;
       std::int64_t count = 0;
       std::size_t begin = 0;

@@ -14,7 +14,8 @@
 namespace wick::detail {
 
 struct TextHash {
-  using is_transparent = void;
+  // The standard library looks for this name.
+  using is_transparent = void;  // NOLINT(readability-identifier-naming)
   std::size_t operator()(std::string_view text) const noexcept {
     return std::hash<std::string_view>{}(text);
   }
