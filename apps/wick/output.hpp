@@ -19,9 +19,10 @@ void print_note(std::string_view text);
 /// A JSON value as one line for print_out(). What is no number is null, what is no UTF-8 becomes U+FFFD.
 std::string json_line(const nlohmann::json& json);
 
-/// From now on SIGINT and SIGTERM are noted; a second one ends the process at once with exit code 130. With
-/// `wakes_reads` the first one also ends a read from the terminal.
-void watch_interrupts(bool wakes_reads = false);
+/// From now on SIGINT and SIGTERM are noted; a second one ends the process at once with exit code 130.
+void watch_interrupts();
+/// Waits until standard input can be read. False when an interrupt is noted first, whichever thread it reached.
+bool wait_for_input();
 /// True once one has come.
 bool is_interrupted();
 /// Takes note that it was obeyed: the next one is a first one again.

@@ -17,6 +17,14 @@ PROGRAM = os.environ.get("WICK_PROGRAM", str(ROOT / "build" / "dev" / "apps" / "
 ENVIRONMENT = {**os.environ, "WICK_NUM_THREADS": "1"}
 TIMEOUT_S = 300  # of a hung program; nothing here is timed
 
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096, "hidden_size": 32,
+    "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    "hidden_act": "silu", "max_position_embeddings": 256, "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True, "initializer_range": 0.02, "bos_token_id": 0, "eos_token_id": 0,
+    "torch_dtype": "bfloat16",
+}
+
 SHARED = pathlib.Path(tempfile.mkdtemp(prefix="wick-program-"))
 atexit.register(shutil.rmtree, SHARED, ignore_errors=True)
 
@@ -44,10 +52,7 @@ def seeds():
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(LEXICON / "base" / name, folder / name)
-    config = json.loads((LEXICON / "base_config.json").read_text())
-    config.update(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
-    config.update(num_key_value_heads=2, head_dim=8)
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "data").mkdir()
     lines = records()
     write_lines(folder / "data" / "train.jsonl", lines[:24])
