@@ -132,7 +132,7 @@ class Files(unittest.TestCase):
         self.assertLessEqual({f"{word} (noun):" for word in words}, prompts["test"])
 
     def test_the_config_fits_the_tokenizer_and_the_size(self):
-        config = json.loads((HERE / "base_config.json").read_text())
+        config = json.loads((HERE / "base/config.json").read_text())
         model = json.loads((HERE / "base/tokenizer.json").read_text(encoding="utf-8"))["model"]
         self.assertEqual(sorted(model["vocab"].values()), list(range(config["vocab_size"])))
         hidden, head = config["hidden_size"], config["head_dim"]
