@@ -20,7 +20,7 @@ class Chat {
       : is_terminal_(isatty(STDIN_FILENO) != 0), session_(open(flags)) {}
 
   int run() {
-    watch_interrupts(true);
+    watch_interrupts();
     if (is_terminal_) print_note("Type a message. /reset begins anew, /exit or Ctrl-D ends.\n");
     std::string line;
     while (read(line) && line != "/exit") {
@@ -50,7 +50,7 @@ class Chat {
 
   bool read(std::string& line) const {
     if (is_terminal_) print_note("> ");
-    return static_cast<bool>(std::getline(std::cin, line));
+    return (!is_terminal_ || wait_for_input()) && std::getline(std::cin, line);
   }
 
   // An interrupt ends the reply, not the conversation. At a terminal nor does a message that the model cannot take.

@@ -1,8 +1,10 @@
 #include "output.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -17,10 +19,15 @@ namespace wick::cli {
 namespace {
 
 volatile std::sig_atomic_t interrupts = 0;
+// A byte in this pipe stands for an interrupt: waiting for it misses none, and it wakes whoever waits.
+std::array<int, 2> wake_pipe{-1, -1};
 
 void on_interrupt(int) {
   interrupts = interrupts + 1;
   if (interrupts > 1) std::_Exit(kInterrupted);
+  const int saved = errno;
+  static_cast<void>(!::write(wake_pipe[1], "", 1));
+  errno = saved;
 }
 
 [[noreturn]] void fail_to_print() {
@@ -59,17 +66,33 @@ std::string json_line(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-void watch_interrupts(bool wakes_reads) {
+void watch_interrupts() {
   interrupts = 0;
+  if (wake_pipe[0] == -1 && ::pipe(wake_pipe.data()) != 0) {
+    throw Error(ErrorKind::kIo, "pipe", std::string("cannot be made: ") + std::strerror(errno));
+  }
   struct sigaction action{};
   action.sa_handler = on_interrupt;
-  action.sa_flags = wakes_reads ? 0 : SA_RESTART;
+  action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
 bool is_interrupted() { return interrupts > 0; }
 
-void forget_interrupt() { interrupts = 0; }
+bool wait_for_input() {
+  std::array<pollfd, 2> files{{{STDIN_FILENO, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}}};
+  while (!is_interrupted()) {
+    const int ready = ::poll(files.data(), files.size(), -1);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) break;
+  }
+  return !is_interrupted();
+}
+
+void forget_interrupt() {
+  char byte = 0;
+  if (is_interrupted()) static_cast<void>(!::read(wake_pipe[0], &byte, 1));
+  interrupts = 0;
+}
 
 }  // namespace wick::cli

@@ -15,7 +15,7 @@ FIXTURES = ROOT / "tests" / "fixtures"
 LEXICON = ROOT / "examples" / "lexicon"
 PROGRAM = os.environ.get("WICK_PROGRAM", str(ROOT / "build" / "dev" / "apps" / "wick" / "wick"))
 ENVIRONMENT = {**os.environ, "WICK_NUM_THREADS": "1"}
-TIMEOUT_S = 300  # of a hung program; nothing here is timed
+TIMEOUT_S = 120  # of a hung program; nothing here is timed
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096, "hidden_size": 32,
