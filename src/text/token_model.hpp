@@ -14,8 +14,7 @@
 namespace wick::detail {
 
 struct TextHash {
-  // The standard library looks for this name.
-  using is_transparent = void;  // NOLINT(readability-identifier-naming)
+  using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard library's name
   std::size_t operator()(std::string_view text) const noexcept {
     return std::hash<std::string_view>{}(text);
   }
