@@ -14,7 +14,7 @@
 namespace wick::detail {
 
 struct TextHash {
-  using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard library's name
+  using is_transparent = void;  // NOLINT(readability-identifier-naming): the name std wants
   std::size_t operator()(std::string_view text) const noexcept {
     return std::hash<std::string_view>{}(text);
   }
