@@ -35,6 +35,11 @@ void on_interrupt(int) {
               std::string("cannot be written: ") + std::strerror(errno));
 }
 
+[[noreturn]] void fail_to_watch() {
+  throw Error(ErrorKind::kInternal, "interrupts",
+              std::string("cannot be handled: ") + std::strerror(errno));
+}
+
 }  // namespace
 
 void prepare_process() {
@@ -68,12 +73,16 @@ std::string json_line(const nlohmann::json& json) {
 
 void watch_interrupts() {
   interrupts = 0;
-  if (wake_pipe[0] == -1 && ::pipe(wake_pipe.data()) != 0) {
-    throw Error(ErrorKind::kIo, "pipe", std::string("cannot be made: ") + std::strerror(errno));
-  }
+  if (wake_pipe[0] == -1 && ::pipe(wake_pipe.data()) != 0) fail_to_watch();
+  // oneDNN's generated code keeps values below the end of the stack, where a handler would write over them.
+  static std::array<char, std::size_t{1} << 16> handler_stack;
+  stack_t stack{};
+  stack.ss_sp = handler_stack.data();
+  stack.ss_size = handler_stack.size();
+  if (::sigaltstack(&stack, nullptr) != 0) fail_to_watch();
   struct sigaction action{};
   action.sa_handler = on_interrupt;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }
