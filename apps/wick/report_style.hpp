@@ -27,7 +27,7 @@ header { margin-bottom: 20px; }
 h1 { font-size: 26px; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
 header p { margin: 4px 0 0; color: var(--soft); }
 h2 { font-size: 17px; margin: 32px 0 10px; }
-.summary { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 0 0 12px; }
+.summary { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 0 0 12px; }
 .summary div, figure, table, pre, details {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
 }
@@ -75,7 +75,7 @@ summary { padding: 12px 16px; cursor: pointer; font-weight: 600; }
 .settings th { width: 34%; color: var(--soft); font-weight: 500; }
 .settings th, .settings td { padding: 5px 16px; overflow-wrap: anywhere; }
 footer { margin-top: 32px; color: var(--soft); font-size: 13px; }
-@media (max-width: 640px) { .samples th, .samples td { padding: 8px; } }
+@media (max-width: 640px) { .samples th, .samples td { padding: 8px; } .loss .axis text { font-size: 22px; } .loss .curve path { stroke-width: 4; } }
 @media print { body { background: #ffffff; } .summary div, figure, table, details { break-inside: avoid; } }
 )css";
 
