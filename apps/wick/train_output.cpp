@@ -19,6 +19,13 @@ namespace fs = std::filesystem;
   throw Error(ErrorKind::kIo, path.string(), what + ": " + problem.message());
 }
 
+// What a killed run left unfinished has another name.
+bool is_checkpoint(const std::string& name) {
+  constexpr std::string_view kPrefix = "checkpoint-";
+  return name.starts_with(kPrefix) && name.size() > kPrefix.size() &&
+         name.find_first_not_of("0123456789", kPrefix.size()) == std::string::npos;
+}
+
 bool is_of_a_run(const std::string& name) {
   constexpr std::array<std::string_view, 7> kNames{
       "adapter_config.json", "adapter_model.safetensors",    "config.json",
@@ -26,7 +33,7 @@ bool is_of_a_run(const std::string& name) {
       "report.html"};
   const bool is_shard = name.starts_with("model-") && name.ends_with(".safetensors");
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || is_shard ||
-         name.starts_with("checkpoint-");
+         is_checkpoint(name);
 }
 
 std::vector<fs::path> files_of_a_run(const fs::path& folder) {

@@ -49,9 +49,11 @@ Vocabulary::Vocabulary(const Json& tokens, const std::string& where) {
   }
 }
 
+std::string byte_token(int byte) { return fmt::format("<0x{:02X}>", byte); }
+
 ByteTokens::ByteTokens(const Vocabulary& vocabulary) : ids_(256, -1) {
   for (std::size_t byte = 0; byte < ids_.size(); ++byte) {
-    if (const auto id = vocabulary.id(fmt::format("<0x{:02X}>", byte))) ids_[byte] = *id;
+    if (const auto id = vocabulary.id(byte_token(static_cast<int>(byte)))) ids_[byte] = *id;
   }
 }
 

@@ -75,6 +75,9 @@ std::unique_ptr<TokenModel> make_bpe(const Json& json, const std::string& where)
 std::unique_ptr<TokenModel> make_unigram(const Json& json, const std::string& where);
 std::unique_ptr<TokenModel> make_wordpiece(const Json& json, const std::string& where);
 
+/// How vocabularies write the token of a byte: "<0x0A>".
+std::string byte_token(int byte);
+
 /// The tokens `<0x00>` … `<0xFF>` of a vocabulary with byte fallback, or nothing where one is missing.
 class ByteTokens {
  public:

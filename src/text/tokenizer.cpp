@@ -89,6 +89,11 @@ Tokenizer Tokenizer::from_json(std::string_view text, std::string_view where) {
       detail::AddedTokens(part("added_tokens"), place + ": added_tokens", impl->normalizer);
   impl->control = impl->added.special();
   if (impl->model->unk_id()) impl->control.erase(*impl->model->unk_id());
+  // Some files mark the bytes of characters that the vocabulary lacks as special; they are text.
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto id = impl->model->vocabulary().id(detail::byte_token(byte));
+    if (id) impl->control.erase(*id);
+  }
   impl->vocab_size =
       1 + std::max(impl->model->vocabulary().largest_id(), impl->added.vocabulary().largest_id());
   for (const auto* ids : {&impl->frame.prefix, &impl->frame.suffix}) {
