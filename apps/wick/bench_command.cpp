@@ -33,6 +33,7 @@ double seconds_of(const std::function<void()>& work) {
 std::vector<double> times_of(std::int64_t runs, const std::function<void()>& work) {
   work();
   std::vector<double> times;
+  times.reserve(static_cast<std::size_t>(runs));
   for (std::int64_t i = 0; i < runs; ++i) times.push_back(seconds_of(work));
   std::sort(times.begin(), times.end());
   return times;

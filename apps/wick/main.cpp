@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -27,6 +28,17 @@ const CLI::App& chosen(const CLI::App& app) {
   return commands.empty() ? app : *commands[0];
 }
 
+// "--r" is not in "--rank-pattern".
+bool names_flag(const std::string& message, const std::string& flag) {
+  const auto goes_on = [&](std::size_t at) {
+    return at < message.size() &&
+           (message[at] == '-' || std::isalnum(static_cast<unsigned char>(message[at])) != 0);
+  };
+  std::size_t at = message.find(flag);
+  while (at != std::string::npos && goes_on(at + flag.size())) at = message.find(flag, at + 1);
+  return at != std::string::npos;
+}
+
 int report_usage(const CLI::App& app, const CLI::ParseError& error, const Arguments& arguments) {
   const CLI::App& command = chosen(app);
   std::string message = error.what();
@@ -36,11 +48,13 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error, const Argume
     const std::string name = value.substr(0, value.find('='));
     const auto left = command.remaining(true);
     if (is_unknown && std::find(left.begin(), left.end(), value) != left.end()) {
-      message += "\nThe flag nearest to " + name + " is --" + nearest_flag(command, name.substr(2));
+      message.append("\nThe flag nearest to ").append(name);
+      message.append(" is --").append(nearest_flag(command, name.substr(2)));
     }
   }
   for (const auto& [flag, place] : arguments.origins) {
-    if (message.find(flag) != std::string::npos) message += "\n" + flag + " is from " + place;
+    if (names_flag(message, flag))
+      message.append("\n").append(flag).append(" is from ").append(place);
   }
   const std::string name = &command == &app ? "wick" : "wick " + command.get_name();
   return report(message + "\n" + name + " --help explains the flags.", kUsage);

@@ -351,7 +351,8 @@ std::string TrainFlags::command_line() const {
     const std::string flag = "--" + option->get_lnames().front();
     for (const std::string& value : option->results()) {
       if (option->get_type_size() == 0) {
-        words.push_back(value == "true" ? flag : flag + "=" + value);
+        words.push_back(flag);
+        if (value != "true") words.back().append("=").append(value);
       } else {
         words.insert(words.end(), {flag, value});
       }

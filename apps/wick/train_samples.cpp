@@ -47,6 +47,7 @@ std::vector<std::string> SampleTaker::continuations(const CausalLm& model,
   GenerateOptions options;
   options.max_new_tokens = max_new_tokens_;
   std::vector<std::vector<std::int32_t>> prompts;
+  prompts.reserve(records_.size());
   for (const SampleRecord& record : records_) {
     prompts.push_back(chat_template_ ? encode_user_message(tokenizer, *chat_template_, "",
                                                            record.prompt, options.stop_tokens)
@@ -54,6 +55,7 @@ std::vector<std::string> SampleTaker::continuations(const CausalLm& model,
   }
   if (!chat_template_) options.stop = {"\n"};
   std::vector<std::string> texts;
+  texts.reserve(records_.size());
   for (Generation& result : generate_from_ids(model, tokenizer, prompts, options)) {
     texts.push_back(std::move(result.text));
   }

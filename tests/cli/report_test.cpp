@@ -151,9 +151,8 @@ TEST(Report, PointsUnderThePointerSayTheirValues) {
     texts.push_back(rect->all("title").at(0)->text);
   }
   ASSERT_EQ(texts.size(), 10U);
-  EXPECT_EQ(
-      texts[9].substr(0, 27),
-      "step 10\ntraining: " + std::to_string(loss_at(10)).substr(0, 5) + texts[9].substr(23, 4));
+  EXPECT_EQ(texts[9].find("step 10\ntraining: " + std::to_string(loss_at(10)).substr(0, 5)), 0U)
+      << texts[9];
   EXPECT_NE(texts[9].find("held out: "), std::string::npos);
   EXPECT_EQ(texts[8].find("held out: "), std::string::npos);
 }
