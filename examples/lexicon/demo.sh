@@ -30,9 +30,9 @@ run eval --model "$here/base" --data "$here/devil/test.jsonl"
 
 rm -rf "$output"
 run train --model "$here/base" --data "$here/devil/train.jsonl" --eval-data "$here/devil/test.jsonl" \
-  --output-dir "$output" --target-modules all-linear --r 16 --lora-alpha 32 --packing --batch-size 4 \
-  --max-seq-length 256 --num-train-epochs 8 --learning-rate 2e-3 --lr-scheduler-type cosine \
-  --warmup-steps 10 --eval-steps 75 --logging-steps 25 "${prompts[@]}"
+  --output-dir "$output" --target-modules all-linear --r 16 --lora-alpha 32 --lora-dropout 0.1 \
+  --packing --batch-size 4 --max-seq-length 256 --num-train-epochs 3 --learning-rate 2e-3 \
+  --lr-scheduler-type cosine --warmup-steps 10 "${prompts[@]}"
 
 printf '\nHeld-out loss after:\n'
 run eval --model "$here/base" --adapter "$output" --data "$here/devil/test.jsonl"
