@@ -72,6 +72,7 @@ std::string make_header(const std::vector<const Entry*>& order,
   std::vector<std::string> members;
   if (!metadata.empty()) {
     std::vector<std::string> pairs;
+    pairs.reserve(metadata.size());
     for (const auto& [key, value] : metadata)
       pairs.push_back(json_text(key) + ":" + json_text(value));
     members.push_back(fmt::format("\"__metadata__\":{{{}}}", fmt::join(pairs, ",")));

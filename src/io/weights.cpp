@@ -103,6 +103,7 @@ Weights Weights::open(const fs::path& path) {
   if (!is_there(index)) throw_nothing_found(path);
   const std::map<std::string, std::string> weight_map = read_weight_map(index);
   std::vector<std::string> shards;
+  shards.reserve(weight_map.size());
   for (const auto& entry : weight_map) shards.push_back(entry.second);
   std::sort(shards.begin(), shards.end());
   shards.erase(std::unique(shards.begin(), shards.end()), shards.end());

@@ -74,11 +74,11 @@ void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> ad
   if (adapters_.contains(name)) {
     fail("add_adapter", "there is an adapter named \"" + name + "\" already");
   }
+  const std::string changes = "adapter \"" + name + "\" changes ";
   for (const auto& [path, layer] : adapter->layers()) {
     const Linear* linear = find_linear(path);
     if (linear == nullptr) {
-      std::string rule = "adapter \"" + name + "\" changes " + path;
-      fail("add_adapter", rule.append(", which the model lacks"));
+      fail("add_adapter", std::string(changes).append(path).append(", which the model lacks"));
     }
     linear->check_fits(*layer);
   }

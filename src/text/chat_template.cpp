@@ -185,6 +185,7 @@ ChatTemplate ChatTemplate::of_model(const std::filesystem::path& folder) {
 
 std::vector<std::string> ChatTemplate::names() {
   std::vector<std::string> names;
+  names.reserve(kStyles.size());
   for (const Style& style : kStyles) names.emplace_back(style.name);
   return names;
 }

@@ -23,7 +23,9 @@ class LineReader {
   /// Throws Error kIo.
   explicit LineReader(const std::filesystem::path& path);
   ~LineReader();
+  LineReader(const LineReader&) = delete;
   LineReader(LineReader&&) noexcept;
+  LineReader& operator=(const LineReader&) = delete;
   LineReader& operator=(LineReader&&) noexcept;
   /// The next line, or nothing at the end.
   std::optional<Line> next();
