@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -156,15 +158,19 @@ void compare_trained(const Subject& subject, const ExpectedValues& expected,
     const std::vector<double> values = expected.values("trained." + name);
     const auto found = trained.find(name_in_file(name));
     double error = kAbsent;
+    std::string note;
     if (found != trained.end()) {
       std::vector<double> got = as_doubles(found->second);
       elements += got.size();
       if (expected.contains("grad." + name)) {
-        left_out += leave_out_noise(expected.values("grad." + name), values, got);
+        const double whole = relative_norm_error(got, values);
+        const std::size_t count = leave_out_noise(expected.values("grad." + name), values, got);
+        if (count > 0) note = fmt::format(" ({} left out, {:.3g} with them)", count, whole);
+        left_out += count;
       }
       error = relative_norm_error(got, values);
     }
-    subject.compare("trained " + name, error, kTrainedLimit);
+    subject.compare("trained " + name + note, error, kTrainedLimit);
   }
   if (elements == 0) return;
   subject.compare("share of trained elements left out",
