@@ -95,7 +95,7 @@ struct AttentionProblem {
     return {times_of_key(first).begin * group, times_of_key(first + count - 1).end * group};
   }
 
-  bool has_items() const { return key_mask != nullptr || segments != nullptr; }
+  __host__ __device__ bool has_items() const { return key_mask != nullptr || segments != nullptr; }
 
   __device__ bool hides_key(int b, int j) const {
     return key_mask != nullptr && !key_mask[b * key_mask_strides[0] + j * key_mask_strides[1]];
@@ -229,13 +229,14 @@ __device__ inline SegmentRange segments_of(const KeyItems& keys) {
   return range;
 }
 
-/// Fills the items of a tile of keys. False when no row sees one of them. All threads call it, at least as
-/// many as the tile has keys.
-__device__ inline bool fill_keys(const AttentionProblem& p, int b, int first, int end,
+/// Fills the items of a tile of kKeys keys. False when no row sees one of them. All threads call it, at least
+/// as many as the tile has keys.
+template <int kKeys>
+__device__ __forceinline__ bool fill_keys(const AttentionProblem& p, int b, int first, int end,
                                  const SegmentRange& seen, KeyItems& keys) {
   bool useful = false;
   const int i = static_cast<int>(threadIdx.x);
-  if (i < kAttentionTile) {
+  if (i < kKeys) {
     fill_key_item(p, b, first, i, end, keys);
     useful = keys.place[i] >= 0 && (p.segments == nullptr || seen.contains(keys.segment[i]));
   }

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kScalarThreads)
   const Interval range = p.keys_of_rows(first_row, min(kAttentionTile, p.rows - first_row));
   int first = range.begin / kAttentionTile * kAttentionTile;
   for (; first < range.end; first += kAttentionTile) {
-    if (!fill_keys(p, b, first, range.end, seen, keys)) continue;
+    if (!fill_keys<kAttentionTile>(p, b, first, range.end, seen, keys)) continue;
     Square scores;
     Square gradients;
     multiply_items(q_rows, k_rows, p.Dh, tiles, scores);

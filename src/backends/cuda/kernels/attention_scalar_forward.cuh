@@ -42,7 +42,7 @@ struct ForwardTask {
   int b, hkv, first_row, split, first_column;
 
   /// Late rows have the most keys under a causal mask: they come first, so that blocks end together.
-  __device__ ForwardTask(const AttentionProblem& p, const KeySplits& splits, int tile_rows) {
+  __device__ ForwardTask(const AttentionProblem& p, int tile_rows) {
     const int row_tiles = (p.rows + tile_rows - 1) / tile_rows;
     unsigned task = blockIdx.x;
     first_row = (row_tiles - 1 - static_cast<int>(task % row_tiles)) * tile_rows;
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kScalarThreads)
   __shared__ RowItems rows;
   __shared__ KeyItems keys;
   __shared__ ScalarTiles tiles;
-  const ForwardTask task(p, splits, kAttentionTile);
+  const ForwardTask task(p, kAttentionTile);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < kAttentionTile) fill_row_item(p, task.b, task.first_row, thread, rows);
   __syncthreads();
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kScalarThreads)
   Square sums[kColumnTiles];
   const Interval range = task.keys(p, splits, kAttentionTile);
   for (int first = range.begin; first < range.end; first += kAttentionTile) {
-    if (!fill_keys(p, task.b, first, range.end, seen, keys)) continue;
+    if (!fill_keys<kAttentionTile>(p, task.b, first, range.end, seen, keys)) continue;
     Square scores;
     multiply_items(q_rows, k_rows, p.Dh, tiles, scores);
 #pragma unroll
