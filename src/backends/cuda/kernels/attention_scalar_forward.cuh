@@ -42,15 +42,15 @@ struct ForwardTask {
   int b, hkv, first_row, split, first_column;
 
   /// Late rows have the most keys under a causal mask: they come first, so that blocks end together.
-  __device__ ForwardTask(const AttentionProblem& p, int tile_rows) {
-    const int row_tiles = (p.rows + tile_rows - 1) / tile_rows;
+  __device__ ForwardTask(const AttentionProblem& p, const KeySplits& splits, int tile_rows) {
     unsigned task = blockIdx.x;
-    first_row = (row_tiles - 1 - static_cast<int>(task % row_tiles)) * tile_rows;
-    task /= row_tiles;
+    split = static_cast<int>(task % splits.count);
+    task /= splits.count;
     hkv = static_cast<int>(task % p.Hkv);
     task /= p.Hkv;
     b = static_cast<int>(task % p.B);
-    split = static_cast<int>(task / p.B);
+    const int row_tiles = (p.rows + tile_rows - 1) / tile_rows;
+    first_row = (row_tiles - 1 - static_cast<int>(task / p.B)) * tile_rows;
     first_column = static_cast<int>(blockIdx.y) * 256;
   }
 
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kScalarThreads)
   __shared__ RowItems rows;
   __shared__ KeyItems keys;
   __shared__ ScalarTiles tiles;
-  const ForwardTask task(p, kAttentionTile);
+  const ForwardTask task(p, splits, kAttentionTile);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < kAttentionTile) fill_row_item(p, task.b, task.first_row, thread, rows);
   __syncthreads();

@@ -8,6 +8,8 @@ namespace wick::cuda {
 
 inline constexpr int kTensorThreads = 128;
 inline constexpr int kTensorWarps = kTensorThreads / kWarp;
+inline constexpr float kLog2E = 1.4426950408889634F;
+inline constexpr float kLn2 = 0.6931471805599453F;
 inline constexpr int kChunk = 8;  // elements of 16 bytes, the unit of copies and swizzles
 
 // ---- Instructions -------------------------------------------------------------------------------

@@ -1,12 +1,9 @@
 #pragma once
 
 #include "backends/cuda/kernels/attention_scalar_forward.cuh"
-#include "backends/cuda/kernels/attention_tensor.cuh"
+#include "backends/cuda/kernels/attention_tensor_masks.cuh"
 
 namespace wick::cuda {
-
-inline constexpr float kLog2E = 1.4426950408889634F;
-inline constexpr float kLn2 = 0.6931471805599453F;
 
 /// How a forward block is cut. kRowWarps of its four warps own different rows, 16 kM each; the others see
 /// different keys of each tile, for calls with few rows.
@@ -23,20 +20,6 @@ struct TensorShape {
   static constexpr std::size_t kSharedBytes =
       static_cast<std::size_t>(kRows + 2 * kKeys) * kDim * 2;
 };
-
-/// What a thread needs of one row for masks: nothing is seen at first.
-struct RowMask {
-  int begin = 0;
-  int end = 0;
-  int segment = 0;
-};
-
-__device__ inline RowMask mask_of_row(const AttentionProblem& p, int b, int r) {
-  const int position = p.first_position + r / p.group;
-  if (r >= p.rows || (p.segments != nullptr && position < 0)) return {};
-  const Interval seen = p.keys_of_query(position);
-  return {seen.begin, seen.end, p.segment(b, position)};
-}
 
 /// The online softmax of a warp's rows in base 2.
 template <int kM>
@@ -84,43 +67,6 @@ struct TensorSoftmax {
         }
       }
     }
-  }
-};
-
-/// The tiles of keys that a block visits, one after another; masks of the current and the next one.
-template <int kKeys>
-struct KeyTiles {
-  const AttentionProblem& p;
-  int b;
-  int end;
-  bool masked_items;        // key_mask or segments are given
-  KeyItems* items;          // [2]
-  SegmentRange seen;        // of the rows
-  int current = 0;          // which of the two
-  bool whole = true;        // every row sees every key of the current tile, as far as the items say
-  bool next_whole = true;
-
-  /// The first tile from `first` on that some row may see; its items lie in the other of the two.
-  __device__ __forceinline__ int find(int first) {
-    if (!masked_items) return first;
-    KeyItems& other = items[1 - current];
-    for (; first < end; first += kKeys) {
-      if (!fill_keys<kKeys>(p, b, first, end, seen, other)) continue;
-      bool here = true;
-      const int i = static_cast<int>(threadIdx.x);
-      if (i < kKeys) {
-        const bool same =
-            p.segments == nullptr || (seen.least == seen.most && other.segment[i] == seen.least);
-        here = other.place[i] >= 0 && same;
-      }
-      next_whole = __syncthreads_and(here) != 0;
-      break;
-    }
-    return first;
-  }
-  __device__ __forceinline__ void advance() {
-    current = 1 - current;
-    whole = next_whole;
   }
 };
 

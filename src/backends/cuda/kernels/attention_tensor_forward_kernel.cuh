@@ -4,31 +4,6 @@
 
 namespace wick::cuda {
 
-/// The segments of a block's rows.
-template <int kM>
-__device__ SegmentRange segments_of_block(const RowMask (&rows)[kM][2]) {
-  __shared__ int least[kTensorWarps];
-  __shared__ int most[kTensorWarps];
-  SegmentRange range;
-#pragma unroll
-  for (int m = 0; m < kM; ++m) {
-#pragma unroll
-    for (const RowMask& row : rows[m]) {
-      if (row.begin >= row.end) continue;
-      range.least = min(range.least, row.segment);
-      range.most = max(range.most, row.segment);
-    }
-  }
-  least[threadIdx.x / kWarp] = __reduce_min_sync(kAllLanes, range.least);
-  most[threadIdx.x / kWarp] = __reduce_max_sync(kAllLanes, range.most);
-  __syncthreads();
-  for (int w = 0; w < kTensorWarps; ++w) {
-    range.least = min(range.least, least[w]);
-    range.most = max(range.most, most[w]);
-  }
-  return range;
-}
-
 /// Writes what a task found for one row: its lse once, and a pair of neighbouring elements at a time.
 template <class T>
 struct RowWriter {
@@ -156,7 +131,7 @@ __global__ void __launch_bounds__(kTensorThreads)
   const SharedTile<kDim> keys{shared_address(memory)};
   const SharedTile<kDim> values{keys.base + Shape::kKeys * kDim * 2};
   const SharedTile<kDim> queries{values.base + Shape::kKeys * kDim * 2};
-  const ForwardTask task(p, Shape::kRows);
+  const ForwardTask task(p, splits, Shape::kRows);
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const int warp_row = warp % Shape::kRowWarps * 16 * Shape::kM;
