@@ -31,7 +31,7 @@ struct ExponentialSum {
   float sum = 0;
 
   template <int N>
-  __device__ __forceinline__ void add(const Pack<T, N>& pack) {
+  __device__ __forceinline__ void add(const Raw<N, T>& pack) {
     float values[N];
     unpack(pack, values);
     float larger = max;
