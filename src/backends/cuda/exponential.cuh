@@ -18,6 +18,16 @@ __device__ __forceinline__ float exponential(float x) {
   }
 }
 
+/// 1 / x for x from 1 to 1e37; off by 2 units in the last place where results are rounded to 16 bits.
+template <class T>
+__device__ __forceinline__ float reciprocal(float x) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return 1.0F / x;
+  } else {
+    return __fdividef(1.0F, x);
+  }
+}
+
 /// What to subtract in exp(x − max): 0 instead of the maximum of a row that is −∞ throughout, whose
 /// exponentials then are 0 instead of NaN.
 __device__ __forceinline__ float exponent_base(float max) {
@@ -31,7 +41,7 @@ struct ExponentialSum {
   float sum = 0;
 
   template <int N>
-  __device__ __forceinline__ void add(const Pack<T, N>& pack) {
+  __device__ __forceinline__ void add(const Raw<N, T>& pack) {
     float values[N];
     unpack(pack, values);
     float larger = max;

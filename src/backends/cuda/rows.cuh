@@ -14,33 +14,62 @@ namespace wick::cuda {
 inline constexpr int kFewValues = 8;
 inline constexpr int kLongRowThreads = 512;
 
+/// The most threads of a row that is kept in registers: 32 values of f32 a thread need more than the 64 registers
+/// that a block of 1024 leaves each.
+template <class T>
+inline constexpr int kRowThreads = sizeof(T) == sizeof(float) ? 512 : 1024;
+
 template <int N>
 using Int = std::integral_constant<int, N>;
 
 // ---- Memory ------------------------------------------------------------------------------------
 
-/// N elements as they lie in memory. 16 bytes leave no trace in L1, which is kept for what all rows share.
+/// N elements as they lie in memory: 16 bytes, or one element. Words and not elements, each of which would take a
+/// register of its own.
 template <int N, class T>
-__device__ __forceinline__ Pack<T, N> load_raw(const T* x) {
-  if constexpr (sizeof(T) * N == 16) {
-    Pack<T, N> pack;
-    // SAFETY: a pack of 16 bytes is seen as four words; callers' addresses are aligned (Rows::aligned).
-    auto& words = reinterpret_cast<uint4&>(pack);
-    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-                 : "l"(x));
-    return pack;
-  } else {
-    static_assert(N == 1);
-    return {{*x}};
+struct Raw {
+  static_assert(sizeof(T) * N == 16);
+  std::uint32_t words[4];
+
+  /// Element i, which is a constant where it matters.
+  __device__ __forceinline__ float get(int i) const {
+    if constexpr (std::is_same_v<T, float>) {
+      return __uint_as_float(words[i]);
+    } else if constexpr (std::is_same_v<T, bfloat16>) {  // the upper half of an f32
+      return __uint_as_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xFFFF0000U);
+    } else {
+      const std::uint32_t word = words[i / 2];
+      return __half2float(__ushort_as_half(
+          static_cast<unsigned short>(i % 2 == 0 ? word & 0xFFFFU : word >> 16)));
+    }
   }
+};
+
+template <class T>
+struct Raw<1, T> {
+  T element;
+  __device__ __forceinline__ float get(int) const { return to_float(element); }
+};
+
+/// x[0..N). 16 bytes leave no trace in L1, which is kept for what all rows share.
+template <int N, class T>
+__device__ __forceinline__ Raw<N, T> load_raw(const T* x) {
+  Raw<N, T> raw;
+  if constexpr (N == 1) {
+    raw.element = *x;
+  } else {
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(raw.words[0]), "=r"(raw.words[1]), "=r"(raw.words[2]), "=r"(raw.words[3])
+                 : "l"(x));
+  }
+  return raw;
 }
 
-/// values[at..at+N) = the elements of a pack.
+/// values[at..at+N) = the elements.
 template <int N, class T, int kSize>
-__device__ __forceinline__ void unpack(const Pack<T, N>& pack, float (&values)[kSize], int at = 0) {
+__device__ __forceinline__ void unpack(const Raw<N, T>& raw, float (&values)[kSize], int at = 0) {
 #pragma unroll
-  for (int i = 0; i < N; ++i) values[at + i] = to_float(pack.values[i]);
+  for (int i = 0; i < N; ++i) values[at + i] = raw.get(i);
 }
 
 template <class T>
@@ -61,20 +90,25 @@ __device__ __forceinline__ void round_pair(float a, float b, half& first, half& 
   second = pair.y;
 }
 
-/// x[0..N) = values[at..at+N), rounded.
+/// x[0..N) = values[at..at+N), rounded; 16 bytes at most in one access.
 template <int N, class T, int kSize>
 __device__ __forceinline__ void store_values(T* x, const float (&values)[kSize], int at = 0) {
-  Pack<T, N> pack;
   if constexpr (N == 1) {
-    pack.values[0] = from_float<T>(values[at]);
+    *x = from_float<T>(values[at]);
   } else {
+    constexpr int kStep = N < kPackSize<T> ? N : kPackSize<T>;
 #pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      round_pair(values[at + i], values[at + i + 1], pack.values[i], pack.values[i + 1]);
+    for (int begin = 0; begin < N; begin += kStep) {
+      Pack<T, kStep> pack;
+#pragma unroll
+      for (int i = 0; i < kStep; i += 2) {
+        const int from = at + begin + i;
+        round_pair(values[from], values[from + 1], pack.values[i], pack.values[i + 1]);
+      }
+      // SAFETY: callers' addresses are aligned to 16 bytes where N is not 1: rows_aligned().
+      *reinterpret_cast<Pack<T, kStep>*>(x + begin) = pack;
     }
   }
-  // SAFETY: the address is aligned to the pack: Rows::aligned.
-  *reinterpret_cast<Pack<T, N>*>(x) = pack;
 }
 
 /// A vector that all rows share, of the rows' dtype or f32. May be absent.
@@ -84,6 +118,7 @@ struct Shared {
   const float* single = nullptr;
 
   __device__ __forceinline__ bool given() const { return own != nullptr || single != nullptr; }
+  bool aligned() const { return is_aligned(own, 16) && is_aligned(single, 16); }
 
   /// values[at..at+N) = the elements from `column` on.
   template <int N, int kSize>
@@ -198,7 +233,7 @@ template <int kValues, int kVec, class T>
 __device__ __forceinline__ void load_row(const T* x, const Place<kValues, kVec>& place, float fill,
                                          float (&values)[kValues]) {
   constexpr int kPacks = kValues / kVec;
-  Pack<T, kVec> packs[kPacks];
+  Raw<kVec, T> packs[kPacks];
 #pragma unroll
   for (int i = 0; i < kPacks; ++i) {
     if (place.has(i)) packs[i] = load_raw<kVec>(x + place.column(i));
@@ -231,7 +266,7 @@ __device__ __forceinline__ void for_each_pack(const T* x, std::int64_t D, F&& f)
   const std::int64_t step = static_cast<std::int64_t>(blockDim.x) * kVec;
   for (std::int64_t c = static_cast<std::int64_t>(threadIdx.x) * kVec; c < D;
        c += kTogether * step) {
-    Pack<T, kVec> packs[kTogether];
+    Raw<kVec, T> packs[kTogether];
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
       if (c + i * step < D) packs[i] = load_raw<kVec>(x + c + i * step);
@@ -250,8 +285,8 @@ __device__ __forceinline__ void for_each_pack(const T* x, const T* y, std::int64
   const std::int64_t step = static_cast<std::int64_t>(blockDim.x) * kVec;
   for (std::int64_t c = static_cast<std::int64_t>(threadIdx.x) * kVec; c < D;
        c += kTogether * step) {
-    Pack<T, kVec> first[kTogether];
-    Pack<T, kVec> second[kTogether];
+    Raw<kVec, T> first[kTogether];
+    Raw<kVec, T> second[kTogether];
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
       if (c + i * step >= D) continue;

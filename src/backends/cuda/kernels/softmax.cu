@@ -30,7 +30,7 @@ struct Backward {
 // ---- One row in registers -----------------------------------------------------------------------
 
 template <bool kLog, int kValues, int kVec, class T>
-__global__ void __launch_bounds__(1024) softmax_rows(Forward<T> a) {
+__global__ void __launch_bounds__(kRowThreads<T>) softmax_rows(Forward<T> a) {
   __shared__ ReduceRoom<1> for_max;
   __shared__ ReduceRoom<1> for_sum;
   const Place<kValues, kVec> place(row_of_grid(), a.R, static_cast<int>(a.D));
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(1024) softmax_rows(Forward<T> a) {
 }
 
 template <bool kLog, int kValues, int kVec, class T>
-__global__ void __launch_bounds__(1024) softmax_backward_rows(Backward<T> a) {
+__global__ void __launch_bounds__(kRowThreads<T>) softmax_backward_rows(Backward<T> a) {
   __shared__ ReduceRoom<1> for_max;
   __shared__ ReduceRoom<1> for_sum;
   const Place<kValues, kVec> place(row_of_grid(), a.R, static_cast<int>(a.D));
@@ -98,12 +98,12 @@ __global__ void __launch_bounds__(kLongRowThreads) softmax_long_rows(Forward<T> 
   const T* const x = a.x + row * a.stride;
   T* const out = a.out + row * a.D;
   ExponentialSum<T> total;
-  for_each_pack<kVec>(x, a.D, [&](std::int64_t, const Pack<T, kVec>& pack) { total.add(pack); });
+  for_each_pack<kVec>(x, a.D, [&](std::int64_t, const Raw<kVec, T>& pack) { total.add(pack); });
   total.reduce(for_max, for_sum);
   const float base = exponent_base(total.max);
   const float log_sum = total.sum == 0 ? 0.0F : logf(total.sum);
   const float inverse = total.sum == 0 ? 0.0F : 1.0F / total.sum;
-  for_each_pack<kVec>(x, a.D, [&](std::int64_t column, const Pack<T, kVec>& pack) {
+  for_each_pack<kVec>(x, a.D, [&](std::int64_t column, const Raw<kVec, T>& pack) {
     float v[kVec];
     unpack(pack, v);
 #pragma unroll
@@ -122,23 +122,23 @@ __global__ void __launch_bounds__(kLongRowThreads) softmax_backward_long_rows(Ba
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * a.D;
   float sum = 0;
   float max = -INFINITY;
-  const auto take = [&](std::int64_t, const Pack<T, kVec>& dy, const Pack<T, kVec>& y) {
+  const auto take = [&](std::int64_t, const Raw<kVec, T>& dy, const Raw<kVec, T>& y) {
 #pragma unroll
     for (int i = 0; i < kVec; ++i) {
-      if constexpr (kLog) max = RowMax::apply(max, to_float(y.values[i]));
-      const float factor = kLog ? 1.0F : to_float(y.values[i]);
-      sum = fmaf(to_float(dy.values[i]), factor, sum);
+      if constexpr (kLog) max = RowMax::apply(max, y.get(i));
+      const float factor = kLog ? 1.0F : y.get(i);
+      sum = fmaf(dy.get(i), factor, sum);
     }
   };
   for_each_pack<kVec>(a.dy + begin, a.y + begin, a.D, take);
   sum = row_reduce<RowSum>(sum, for_sum);
   const bool dead = kLog && row_reduce<RowMax>(max, for_max) == -INFINITY;
-  const auto put = [&](std::int64_t column, const Pack<T, kVec>& dy, const Pack<T, kVec>& y) {
+  const auto put = [&](std::int64_t column, const Raw<kVec, T>& dy, const Raw<kVec, T>& y) {
     float v[kVec];
 #pragma unroll
     for (int i = 0; i < kVec; ++i) {
-      const float slope = to_float(dy.values[i]);
-      const float result = to_float(y.values[i]);
+      const float slope = dy.get(i);
+      const float result = y.get(i);
       if constexpr (kLog) {
         v[i] = dead ? 0.0F : fmaf(-exponential<T>(result), sum, slope);
       } else {
@@ -162,7 +162,7 @@ KernelStatus forward(Stream& stream, const SoftmaxArgs& args) {
     const Forward<T> a{data_of<const T>(args.x), args.x.stride(0), data_of<T>(args.out), R, D};
     const bool wide = D % kPackSize<T> == 0 && rows_aligned(a.x, sizeof(T), a.stride, R) &&
                       rows_aligned(a.out, sizeof(T), D, R);
-    const RowPlan plan = plan_rows(stream, R, D, wide, kMost, 1024);
+    const RowPlan plan = plan_rows(stream, R, D, wide, kMost, kRowThreads<T>);
     switch_plan<T, kMost>(plan, [&]<int kValues, int kVec>(Int<kValues>, Int<kVec>) {
       if constexpr (kValues == 0) {
         launch_on(stream, softmax_long_rows<kLog, kVec, T>, plan.grid, plan.block, 0, a);
@@ -185,7 +185,7 @@ KernelStatus backward(Stream& stream, const SoftmaxBackwardArgs& args) {
                         D};
     const bool wide = D % kPackSize<T> == 0 && is_aligned(a.dy, 16) && is_aligned(a.y, 16) &&
                       is_aligned(a.dx, 16);
-    const RowPlan plan = plan_rows(stream, R, D, wide, kMost, 1024);
+    const RowPlan plan = plan_rows(stream, R, D, wide, kMost, kRowThreads<T>);
     switch_plan<T, kMost>(plan, [&]<int kValues, int kVec>(Int<kValues>, Int<kVec>) {
       if constexpr (kValues == 0) {
         launch_on(stream, softmax_backward_long_rows<kLog, kVec, T>, plan.grid, plan.block, 0, a);
