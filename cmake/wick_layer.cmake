@@ -44,7 +44,8 @@ function(wick_add_layer name)
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_features(wick_${name} PUBLIC cxx_std_20)
   # CMake 3.25 does not know that nvcc has C++20.
-  target_compile_options(wick_${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
+  target_compile_options(wick_${name} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr>")
   list(TRANSFORM LAYER_DEPENDS PREPEND wick::)
   target_link_libraries(wick_${name}
     PUBLIC ${LAYER_DEPENDS}

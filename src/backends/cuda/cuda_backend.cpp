@@ -105,9 +105,12 @@ void CudaBackend::copy_to_host(Stream& stream, void* host_dst, const void* devic
 void CudaBackend::make_current() const { check(cudaSetDevice(index_), "cudaSetDevice"); }
 
 void CudaBackend::throw_fault() {
-  if (std::atomic_ref(fault_->set).load(std::memory_order_acquire) == 0) return;
+  const std::atomic_ref state(fault_->set);
+  std::int32_t found = kFaultComplete;
+  // A record that is being filled belongs to work that nobody has waited for yet.
+  if (!state.compare_exchange_strong(found, kFaultHeld, std::memory_order_acquire)) return;
   const Fault seen = *fault_;
-  *fault_ = {};
+  state.store(kFaultFree, std::memory_order_release);
   throw Error(ErrorKind::kArgument, op_of(seen.kind), text_of(seen));
 }
 

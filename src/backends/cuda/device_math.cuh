@@ -62,6 +62,19 @@ __device__ __forceinline__ void load_pack(const T* x, float (&values)[N]) {
   for (int i = 0; i < N; ++i) values[i] = to_float(pack.values[i]);
 }
 
+template <int N>
+struct Floats {
+  float values[N];
+};
+
+/// As above, as a value.
+template <int N, class T>
+__device__ __forceinline__ Floats<N> load_floats(const T* x) {
+  Floats<N> loaded;
+  load_pack<N>(x, loaded.values);
+  return loaded;
+}
+
 template <int N, class T>
 __device__ __forceinline__ void store_pack(T* x, const float (&values)[N]) {
   Pack<T, N> pack;

@@ -44,6 +44,9 @@ std::optional<Seen> see(const Matrix& m, std::int64_t rows, std::int64_t columns
   return std::nullopt;
 }
 
+// The step of a single row may be anything.
+std::int64_t leading_of_result(const Product& p) { return p.M == 1 ? p.N : p.c_row_stride; }
+
 std::int64_t alignment_of(const void* data, std::int64_t batch_bytes) {
   // SAFETY: the address is only looked at for its low bits.
   const auto address = reinterpret_cast<std::uintptr_t>(data);
@@ -143,7 +146,7 @@ struct Products::Call {
               b_seen.leading, p.G, p.b.batch_stride),
         second(p.a.dtype, a_seen.transposed ? p.M : p.K, a_seen.transposed ? p.K : p.M,
                a_seen.leading, p.G, p.a.batch_stride),
-        result(p.c_dtype, p.N, p.M, p.c_row_stride, p.G, p.c_batch_stride) {}
+        result(p.c_dtype, p.N, p.M, leading_of_result(p), p.G, p.c_batch_stride) {}
 
   Description description;
   MatrixLayout first;
@@ -192,7 +195,7 @@ KernelStatus Products::run(Stream& stream, const Product& p) {
   const std::optional<Seen> b = see(p.b, p.K, p.N);
   if (!a || !b) return KernelStatus::unsupported("an operand is dense along neither axis");
   const Call call(p, *a, *b);
-  const std::int64_t c_leading = p.c_row_stride;
+  const std::int64_t c_leading = leading_of_result(p);
   const auto aligned = [&](const void* data, DType dtype, std::int64_t leading,
                            std::int64_t batch_stride) {
     return alignment_of(data, bytes_of(dtype, leading) | bytes_of(dtype, batch_stride));

@@ -16,9 +16,9 @@ namespace wick::cuda {
 
 class CudaBackend;
 
-/// One operand of a product: any strides, in elements.
+/// One operand of a product, only read: any strides, in elements.
 struct Matrix {
-  const void* data = nullptr;
+  void* data = nullptr;
   DType dtype = DType::kF32;
   std::int64_t row_stride = 0;
   std::int64_t column_stride = 1;
