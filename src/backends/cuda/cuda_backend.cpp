@@ -7,6 +7,7 @@
 #include "backends/cuda/cuda_backends.hpp"
 #include "backends/cuda/cuda_check.hpp"
 #include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/cudnn_attention.hpp"
 #include "backends/cuda/products.hpp"
 #include "wick/base/error.hpp"
 
@@ -52,6 +53,7 @@ CudaBackend::CudaBackend(int index)
   fault_ = static_cast<Fault*>(shared);
   *fault_ = {};
   products_ = std::make_unique<Products>(*this);
+  cudnn_attention_ = std::make_unique<CudnnAttention>(*this);
   default_stream_ = std::make_shared<CudaStream>(*this);
 }
 
@@ -80,7 +82,9 @@ std::shared_ptr<Stream> CudaBackend::make_stream() { return std::make_shared<Cud
 std::unique_ptr<Event> CudaBackend::make_event() { return std::make_unique<CudaEvent>(*this); }
 
 std::span<const std::string_view> CudaBackend::variants(std::string_view kernel) const noexcept {
+  static constexpr std::string_view kAttention[] = {"cudnn", "plain"};
   static constexpr std::string_view kMatmul[] = {"cublaslt", "simple"};
+  if (kernel == "attention") return kAttention;
   if (kernel == "matmul") return kMatmul;
   return {};
 }

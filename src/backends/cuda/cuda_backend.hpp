@@ -13,6 +13,7 @@
 
 namespace wick::cuda {
 
+class CudnnAttention;
 class Products;
 
 /// One GPU as a device.
@@ -38,6 +39,8 @@ class CudaBackend final : public Backend {
   const cudaDeviceProp& properties() const noexcept { return properties_; }
   /// Products by cuBLASLt.
   Products& products() noexcept { return *products_; }
+  /// Attention by cuDNN.
+  CudnnAttention& cudnn_attention() noexcept { return *cudnn_attention_; }
   /// Where kernels report an index out of range; readable by the host.
   Fault* fault() noexcept { return fault_; }
   /// Makes this GPU the current one of the calling thread.
@@ -52,6 +55,7 @@ class CudaBackend final : public Backend {
   CachingAllocator allocator_;
   Fault* fault_ = nullptr;
   std::unique_ptr<Products> products_;
+  std::unique_ptr<CudnnAttention> cudnn_attention_;
   std::shared_ptr<Stream> default_stream_;
 };
 

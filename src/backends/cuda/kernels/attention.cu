@@ -1,3 +1,5 @@
+#include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/cudnn_attention.hpp"
 #include "backends/cuda/kernels/attention_scalar_forward.cuh"
 #include "backends/cuda/kernels/attention_tensor_forward_kernel.cuh"
 #include "runtime/variants.hpp"
@@ -131,10 +133,15 @@ KernelStatus plain_attention(Stream& stream, const AttentionArgs& a) {
   return KernelStatus::ok();
 }
 
+KernelStatus cudnn_attention(Stream& stream, const AttentionArgs& a) {
+  return backend_of_stream(stream).cudnn_attention().forward(stream, a);
+}
+
 }  // namespace
 
 KernelStatus attention(Stream& stream, const AttentionArgs& a) {
-  static constexpr Variant<AttentionArgs> kVariants[] = {{"plain", plain_attention}};
+  static constexpr Variant<AttentionArgs> kVariants[] = {{"cudnn", cudnn_attention},
+                                                        {"plain", plain_attention}};
   return run_variants<AttentionArgs>("attention", kVariants, stream, a);
 }
 

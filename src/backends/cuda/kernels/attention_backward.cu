@@ -1,3 +1,5 @@
+#include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/cudnn_attention.hpp"
 #include "backends/cuda/kernels/attention_scalar_backward.cuh"
 #include "backends/cuda/kernels/attention_tensor_dkv.cuh"
 #include "runtime/variants.hpp"
@@ -137,10 +139,15 @@ KernelStatus plain_attention_backward(Stream& stream, const AttentionBackwardArg
   return KernelStatus::ok();
 }
 
+KernelStatus cudnn_attention_backward(Stream& stream, const AttentionBackwardArgs& a) {
+  return backend_of_stream(stream).cudnn_attention().backward(stream, a);
+}
+
 }  // namespace
 
 KernelStatus attention_backward(Stream& stream, const AttentionBackwardArgs& a) {
-  static constexpr Variant<AttentionBackwardArgs> kVariants[] = {{"plain", plain_attention_backward}};
+  static constexpr Variant<AttentionBackwardArgs> kVariants[] = {
+      {"cudnn", cudnn_attention_backward}, {"plain", plain_attention_backward}};
   // One setting steers both directions.
   return run_variants<AttentionBackwardArgs>("attention", kVariants, stream, a);
 }
