@@ -9,21 +9,9 @@
 #include "models/model_support.hpp"
 #include "wick/models/text_encoder.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::copy_model;
-using test::edit_json;
-using test::edit_tensors;
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::logits_of;
-using test::max_error;
-using test::TempFolder;
-using test::tensor_named;
 
 const std::string kQ1 = "model.layers.1.self_attn.q_proj.weight";
 
@@ -202,4 +190,4 @@ TEST_F(Loading, OnlyF32WeightsAreTrained) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

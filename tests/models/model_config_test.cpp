@@ -11,14 +11,11 @@
 
 #include "models/model_support.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
 using detail::Json;
-using test::error_of;
-using test::floats;
-using test::has;
 using Ids = std::vector<std::int64_t>;
 using Windows = std::vector<std::int64_t>;
 
@@ -331,4 +328,4 @@ TEST(ModelConfig, ScaledRopeIsWrittenForBothVersions) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

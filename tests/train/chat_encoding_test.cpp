@@ -13,11 +13,10 @@
 #include "wick/base/error.hpp"
 #include "wick/text/chat_template.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::qwen2;
 using Ids = std::vector<std::int32_t>;
 using Conversation = std::vector<ChatMessage>;
 
@@ -172,4 +171,4 @@ TEST(ChatEncoding, ASpecialTokenAcrossPiecesIsNone) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -13,17 +13,10 @@
 #include "wick/text/chat_template.hpp"
 #include "wick/train/dataset.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::error_of;
-using test::ids_of;
-using test::joined;
-using test::marks_of;
-using test::qwen2;
-using test::replaced;
-using test::TempFolder;
 using Ids = std::vector<std::int32_t>;
 
 constexpr EncodeOptions kWithSpecials{.add_special_tokens = false, .parse_special_tokens = true};
@@ -225,4 +218,4 @@ TEST(ChatSamples, ATemplateMustFitTheTokenizer) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test
