@@ -134,7 +134,7 @@ TEST_F(SaveModel, TokenizerFilesTravelAlong) {
 
 TEST_F(SaveModel, TheConfigurationKeepsItsOtherKeys) {
   copy_model(fixture("qwen2-tied"), folder_ / "in");
-  test::edit_json(folder_ / "in/config.json", [](Json& json) {
+  edit_json(folder_ / "in/config.json", [](Json& json) {
     json["house_key"] = {1, "two"};
     json.erase("dtype");
   });

@@ -256,7 +256,7 @@ TEST_F(LoraAdapterTest, TakesTheMagnitudeUnderBothNames) {
 
 TEST_F(LoraAdapterTest, NamesFileAndTensorThatDoNotFit) {
   const auto path = saved() / "adapter_model.safetensors";
-  const NamedTensors good = test::read_all(path);
+  const NamedTensors good = read_all(path);
   const auto error = [&](const std::function<void(NamedTensors&)>& edit) {
     NamedTensors tensors = good;
     edit(tensors);

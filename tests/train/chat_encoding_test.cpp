@@ -61,7 +61,7 @@ std::vector<ChatPiece> render(const std::string& name, const Conversation& conve
 
 TEST(ChatEncoding, IdsAreThoseOfTheWholeText) {
   int compared = 0;
-  for (const auto& [tokenizer_name, tokenizer] : test::tokenizers()) {
+  for (const auto& [tokenizer_name, tokenizer] : tokenizers()) {
     const detail::ChatEncoder encoder(tokenizer);
     for (const std::string& name : ChatTemplate::names()) {
       for (const Conversation& conversation : conversations()) {
@@ -119,7 +119,7 @@ void check_turns(const Tokenizer& tokenizer, const std::vector<ChatPiece>& piece
 }
 
 TEST(ChatEncoding, TurnsCoverTheAssistantsWordsAndNothingElse) {
-  for (const Tokenizer& tokenizer : {qwen2(), test::llama3_with_headers()}) {
+  for (const Tokenizer& tokenizer : {qwen2(), llama3_with_headers()}) {
     for (const std::string& name : ChatTemplate::names()) {
       for (const Conversation& conversation : conversations()) {
         const auto pieces = render(name, conversation);

@@ -110,7 +110,7 @@ TEST(ChatSamples, LongConversationsKeepTheFirstAnswerWhole) {
 }
 
 TEST(ChatSamples, TheBeginOfTextTokenSurvivesShortening) {
-  const Tokenizer tokenizer = test::fixture_tokenizer("llama2-sp");
+  const Tokenizer tokenizer = fixture_tokenizer("llama2-sp");
   const Ids begin_of_text = tokenizer.prefix_ids();
   ASSERT_EQ(begin_of_text.size(), 1u);
   const TempFolder folder;
@@ -129,7 +129,7 @@ TEST(PromptSamples, ACompletionGoesOnFromThePrompt) {
   const auto file = folder.write("data.jsonl",
                                  "{\"prompt\": \"one two\", \"completion\": \" three\"}\n"
                                  "{\"prompt\": \"answ\", \"completion\": \"er\"}\n");
-  for (const auto& [name, tokenizer] : test::tokenizers()) {
+  for (const auto& [name, tokenizer] : tokenizers()) {
     SCOPED_TRACE(name);
     const Dataset dataset = Dataset::from_file(file, tokenizer, {});
     const Ids& prefix = tokenizer.prefix_ids();
@@ -209,7 +209,7 @@ TEST(ChatSamples, MessagesNeedATemplate) {
 TEST(ChatSamples, ATemplateMustFitTheTokenizer) {
   const TempFolder folder;
   const auto file = folder.write("chat.jsonl", line(kTwoTurns));
-  const Tokenizer tokenizer = test::fixture_tokenizer("llama2-sp");
+  const Tokenizer tokenizer = fixture_tokenizer("llama2-sp");
   EXPECT_EQ(error_of([&] { Dataset::from_file(file, tokenizer, chatml()); }),
             "argument: data set: the chat template chatml ends a turn with <|im_end|>, which the "
             "tokenizer does not have: an answer would never end; name the template that the model "

@@ -23,7 +23,7 @@ constexpr EncodeOptions kBare{.add_special_tokens = false, .parse_special_tokens
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 const Tokenizer& gpt2() {
-  static const Tokenizer tokenizer = test::fixture_tokenizer("gpt2");
+  static const Tokenizer tokenizer = fixture_tokenizer("gpt2");
   return tokenizer;
 }
 
