@@ -32,7 +32,7 @@ class SignalsBlocked {
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
       ::sigdelset(&blocked, fault);
     }
-    ::pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &before_);
   }
   ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   SignalsBlocked(const SignalsBlocked&) = delete;

@@ -159,8 +159,7 @@ TEST(ModelConfig, GenerationConfigWins) {
   }();
   write_text(folder / "config.json", json.dump());
   EXPECT_EQ(load_model_config(folder.path()).eos_token_ids, Ids{2});
-  write_text(folder / "generation_config.json",
-                   R"({"eos_token_id": [2, 7], "pad_token_id": 5})");
+  write_text(folder / "generation_config.json", R"({"eos_token_id": [2, 7], "pad_token_id": 5})");
   const ModelConfig config = load_model_config(folder.path());
   EXPECT_EQ(config.eos_token_ids, (Ids{2, 7}));
   EXPECT_EQ(config.pad_token_id, 5);
