@@ -71,6 +71,7 @@ void Model::set_trainable(bool trainable) {
 }
 
 void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter) {
+  if (adapter == nullptr) fail("add_adapter", "\"" + name + "\" is a null pointer");
   if (adapters_.contains(name)) {
     fail("add_adapter", "there is an adapter named \"" + name + "\" already");
   }

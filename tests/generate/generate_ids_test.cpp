@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "generate/expect_error.hpp"
 #include "generate/support.hpp"
+#include "harness/expect_error.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/io/safetensors.hpp"
 

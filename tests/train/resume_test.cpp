@@ -131,6 +131,54 @@ TEST(Resume, FullFineTuning) {
   expect_every_checkpoint_leads_to_the_end(recipe);
 }
 
+// Stops a run where it asks for the n-th time, in steps and in evaluations, and resumes it.
+void expect_that_stopping_changes_nothing(const Recipe& recipe) {
+  const TempFolder folder;
+  const fs::path whole = folder.path() / "whole";
+  int asked = 0;
+  const TrainResult expected = Session(recipe, whole).trainer->run({.should_stop = [&] {
+    ++asked;
+    return false;
+  }});
+  const auto wanted = folder_bytes(whole);
+  for (int stop_at = asked; stop_at > 0; --stop_at) {
+    SCOPED_TRACE(stop_at);
+    const fs::path broken = folder.path() / ("broken-" + std::to_string(stop_at));
+    int count = 0;
+    const TrainResult stopped =
+        Session(recipe, broken).trainer->run({.should_stop = [&] { return ++count == stop_at; }});
+    ASSERT_EQ(stopped.end, TrainResult::End::kStopped);
+    EXPECT_EQ(count, stop_at);  // it stopped at once
+    EXPECT_FALSE(fs::exists(broken / "adapter_model.safetensors"));
+    const Session run(recipe, broken);
+    const auto checkpoint = Trainer::latest_checkpoint(broken);
+    EXPECT_EQ(checkpoint.has_value(), stopped.steps > 0);
+    if (checkpoint) run.trainer->resume(*checkpoint);
+    const TrainResult result = run.trainer->run();
+    EXPECT_EQ(result.end, expected.end);
+    EXPECT_EQ(result.best_eval->step, expected.best_eval->step);
+    EXPECT_EQ(result.best_eval->loss, expected.best_eval->loss);
+    const auto files = folder_bytes(broken);
+    for (const auto& [name, bytes] : wanted) {
+      EXPECT_TRUE(files.contains(name) && files.at(name) == bytes) << name << " differs";
+    }
+    fs::remove_all(broken);
+  }
+}
+
+TEST(Resume, StoppingAnywhereChangesNothing) {
+  Recipe recipe;
+  recipe.options.max_steps = 6;
+  recipe.options.eval_steps = 2;
+  recipe.options.save_steps = 4;
+  expect_that_stopping_changes_nothing(recipe);
+  recipe.options.load_best_model_at_end = true;
+  recipe.options.early_stopping_patience = 1;
+  recipe.options.learning_rate = 0.15;
+  recipe.options.lr_scheduler_type = ScheduleType::kConstant;
+  expect_that_stopping_changes_nothing(recipe);
+}
+
 TEST(Resume, BestOfARunThatStopsEarly) {
   Recipe recipe;
   recipe.options.learning_rate = 0.15;

@@ -62,8 +62,8 @@ class Model {
   /// kDtype otherwise.
   void set_trainable(bool trainable);
 
-  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use and for a
-  /// layer that the model lacks, kShape for one of another size.
+  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a null pointer, a name in
+  /// use and a layer that the model lacks, kShape for one of another size.
   void add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter);
   /// LoraAdapter::create() and add_adapter().
   std::shared_ptr<LoraAdapter> create_adapter(const std::string& name, const LoraConfig& config,
