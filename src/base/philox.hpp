@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -8,19 +7,25 @@
 
 namespace wick {
 
-using PhiloxCounter = std::array<std::uint32_t, 4>;
-using PhiloxKey = std::array<std::uint32_t, 2>;
+/// N words. Not std::array, whose members a GPU's compiler turns into traps.
+template <int N>
+struct PhiloxWords {
+  std::uint32_t words[N];
+  constexpr std::uint32_t operator[](int i) const { return words[i]; }
+};
+using PhiloxCounter = PhiloxWords<4>;
+using PhiloxKey = PhiloxWords<2>;
 
-inline constexpr std::uint32_t kPhiloxMultipliers[2] = {0xD2511F53U, 0xCD9E8D57U};
-inline constexpr std::uint32_t kPhiloxWeyl[2] = {0x9E3779B9U, 0xBB67AE85U};
+inline constexpr PhiloxKey kPhiloxMultipliers = {{0xD2511F53U, 0xCD9E8D57U}};
+inline constexpr PhiloxKey kPhiloxWeyl = {{0x9E3779B9U, 0xBB67AE85U}};
 inline constexpr int kPhiloxRounds = 10;
 
 constexpr PhiloxKey philox_key(std::uint64_t seed) {
-  return {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
+  return {{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
 }
 
 constexpr PhiloxCounter philox_counter(std::uint64_t count) {
-  return {static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(count >> 32), 0, 0};
+  return {{static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(count >> 32), 0, 0}};
 }
 
 /// Philox4x32-10: four random words from a counter and a key, with no state. Salmon et al.,
@@ -29,11 +34,11 @@ constexpr PhiloxCounter philox4x32(PhiloxCounter c, PhiloxKey key) {
   for (int round = 0; round < kPhiloxRounds; ++round) {
     const std::uint64_t first = std::uint64_t{kPhiloxMultipliers[0]} * c[0];
     const std::uint64_t second = std::uint64_t{kPhiloxMultipliers[1]} * c[2];
-    c = {static_cast<std::uint32_t>(second >> 32) ^ c[1] ^ key[0],
-         static_cast<std::uint32_t>(second),
-         static_cast<std::uint32_t>(first >> 32) ^ c[3] ^ key[1],
-         static_cast<std::uint32_t>(first)};
-    key = {key[0] + kPhiloxWeyl[0], key[1] + kPhiloxWeyl[1]};
+    c = {{static_cast<std::uint32_t>(second >> 32) ^ c[1] ^ key[0],
+          static_cast<std::uint32_t>(second),
+          static_cast<std::uint32_t>(first >> 32) ^ c[3] ^ key[1],
+          static_cast<std::uint32_t>(first)}};
+    key = {{key[0] + kPhiloxWeyl[0], key[1] + kPhiloxWeyl[1]}};
   }
   return c;
 }

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "base/check.hpp"
 #include "wick/layout/dtype.hpp"
@@ -87,15 +88,18 @@ __device__ __forceinline__ void store_pack(T* x, const float (&values)[N]) {
 // ---- Reductions ---------------------------------------------------------------------------------
 
 struct Sum {
-  static __device__ __forceinline__ float apply(float a, float b) { return a + b; }
+  template <class T>
+  static __device__ __forceinline__ T apply(T a, T b) {
+    return a + b;
+  }
 };
 struct Max {
   static __device__ __forceinline__ float apply(float a, float b) { return fmaxf(a, b); }
 };
 
 /// The reduction over a warp, in every lane.
-template <class Op>
-__device__ __forceinline__ float warp_reduce(float value) {
+template <class Op, class T>
+__device__ __forceinline__ T warp_reduce(T value) {
 #pragma unroll
   for (int step = kWarp / 2; step > 0; step /= 2) {
     value = Op::apply(value, __shfl_xor_sync(kAllLanes, value, step));
@@ -105,9 +109,9 @@ __device__ __forceinline__ float warp_reduce(float value) {
 
 /// The reduction over the threads of a block (a multiple of a warp), in every thread. All threads call it.
 /// `neutral` is the op's identity.
-template <class Op>
-__device__ __forceinline__ float block_reduce(float value, float neutral) {
-  __shared__ float partial[kWarp];
+template <class Op, class T>
+__device__ __forceinline__ T block_reduce(T value, std::type_identity_t<T> neutral) {
+  __shared__ T partial[kWarp];
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   value = warp_reduce<Op>(value);

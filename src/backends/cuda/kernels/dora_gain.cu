@@ -11,19 +11,20 @@ constexpr int kThreads = 256;
 // The update scale · b a is made for so many elements at a time: nothing of w's size is ever made.
 constexpr std::int64_t kElementsAtOnce = std::int64_t{1} << 24;
 
-// A block takes one row of w and of the update.
+// A block takes one row of w and of the update. Squares add up in f64: those of the smallest numbers are
+// zero in f32.
 template <class T>
 __global__ void gain_kernel(std::int64_t K, std::int64_t w_stride, const float* magnitude,
                             const T* w, const float* update, float* out, float* norm) {
   const std::int64_t row = blockIdx.x;
-  float total = 0;
+  double total = 0;
   for (std::int64_t k = threadIdx.x; k < K; k += kThreads) {
-    const float value = to_float(w[row * w_stride + k]) + update[row * K + k];
+    const double value = to_float(w[row * w_stride + k]) + update[row * K + k];
     total += value * value;
   }
-  total = block_reduce<Sum>(total, 0);
+  total = block_reduce<Sum>(total, 0.0);
   if (threadIdx.x != 0) return;
-  const float length = sqrtf(total);
+  const auto length = static_cast<float>(sqrt(total));
   out[row] = length == 0 ? 0.0F : magnitude[row] / length;
   if (norm != nullptr) norm[row] = length;
 }

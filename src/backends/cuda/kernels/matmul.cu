@@ -135,6 +135,35 @@ DType common_dtype(const Product& p) {
   return DType::kF32;
 }
 
+// A result of a third dtype: into f32, and from there into the dtype asked for.
+KernelStatus run_through_f32(Stream& stream, const Product& p) {
+  const Shape shape{p.G, p.M, p.N};
+  const auto view = [&](void* data, DType dtype, std::int64_t batch_stride, std::int64_t row_stride) {
+    return TensorView{.data = data,
+                      .dtype = dtype,
+                      .shape = shape,
+                      .strides = {batch_stride, row_stride, 1},
+                      .device = stream.device(),
+                      .present = true};
+  };
+  const Scratch total(stream, static_cast<std::size_t>(p.G * p.M * p.N) * sizeof(float));
+  const Scratch bias(stream, p.bias == nullptr ? 0 : static_cast<std::size_t>(p.N) * sizeof(float));
+  const TensorView in_f32 = view(total.data(), DType::kF32, p.M * p.N, p.N);
+  const TensorView result = view(p.c, p.c_dtype, p.c_batch_stride, p.c_row_stride);
+  Product call = p;
+  call.c = total.data();
+  call.c_dtype = DType::kF32;
+  call.c_row_stride = p.N;
+  call.c_batch_stride = p.M * p.N;
+  if (p.bias != nullptr) {
+    convert(stream, p.bias, p.c_dtype, bias.data(), DType::kF32, p.N);
+    call.bias = bias.data();
+  }
+  if (p.beta != 0) copy(stream, {.src = result, .dst = in_f32});
+  const KernelStatus status = backend_of_stream(stream).products().run(stream, call);
+  return status.is_ok() ? copy(stream, {.src = in_f32, .dst = result}) : status;
+}
+
 KernelStatus run_cublaslt(Stream& stream, const Product& p) {
   const DType dtype = common_dtype(p);
   const Prepared a(stream, p.a, dtype, p.G, p.M, p.K);
@@ -145,16 +174,7 @@ KernelStatus run_cublaslt(Stream& stream, const Product& p) {
   if (p.c_dtype == dtype || p.c_dtype == DType::kF32) {
     return backend_of_stream(stream).products().run(stream, call);
   }
-  // Into f32, and from there into the dtype asked for.
-  if (p.beta != 0 || p.bias != nullptr || p.G != 1 || p.c_row_stride != p.N) {
-    return KernelStatus::unsupported("a result of another dtype with beta, bias or gaps");
-  }
-  const Scratch total(stream, static_cast<std::size_t>(p.M * p.N) * sizeof(float));
-  call.c = total.data();
-  call.c_dtype = DType::kF32;
-  KernelStatus status = backend_of_stream(stream).products().run(stream, call);
-  if (status.is_ok()) convert(stream, total.data(), DType::kF32, p.c, p.c_dtype, p.M * p.N);
-  return status;
+  return run_through_f32(stream, call);
 }
 
 // ---- Empty sums ---------------------------------------------------------------------------------

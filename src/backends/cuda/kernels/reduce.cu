@@ -11,9 +11,9 @@ constexpr int kThreads = 256;
 constexpr int kColumns = 32;  // of a block that sums columns
 constexpr int kLanes = 16;    // threads that share a column
 
-// Floats are summed in f32 by many threads, integers in i64.
+// Floats add up in f64, as on the CPU: even where that is slow, memory is slower. Integers in i64.
 template <class T>
-using Total = std::conditional_t<std::is_integral_v<T>, std::int64_t, float>;
+using Total = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
 
 template <class T>
 __device__ Total<T> term(T value) {
@@ -26,8 +26,10 @@ __device__ Out result(T total, double factor) {
   if constexpr (std::is_integral_v<Out>) {
     // Whole factors only reach integers; f64 would lose digits of large sums.
     return factor == 1 ? total : static_cast<Out>(static_cast<double>(total) * factor);
+  } else if constexpr (std::is_same_v<Out, double>) {
+    return total * factor;
   } else {
-    return from_float<Out>(total * static_cast<float>(factor));
+    return from_float<Out>(static_cast<float>(total * factor));
   }
 }
 
