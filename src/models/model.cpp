@@ -22,6 +22,28 @@ Tensor ParameterList::norm(const std::string& name, std::int64_t size, Parameter
   return cast(stored, DType::kF32);
 }
 
+namespace {
+
+// The dtype that all matrices share, when it has 16 bits.
+std::optional<DType> common_half_dtype(const NamedTensors& parameters) {
+  std::optional<DType> common;
+  for (const auto& [name, tensor] : parameters) {
+    if (tensor.rank() < 2) continue;
+    if (tensor.dtype() == DType::kF32 || tensor.dtype() != common.value_or(tensor.dtype())) {
+      return std::nullopt;
+    }
+    common = tensor.dtype();
+  }
+  return common;
+}
+
+}  // namespace
+
+void Model::choose_compute_dtype(std::optional<DType> wanted) {
+  if (!wanted && device_.type == DeviceType::kCuda) wanted = common_half_dtype(parameters_);
+  compute_dtype_ = wanted.value_or(DType::kF32);
+}
+
 Linear& Model::add_linear(const std::string& path, Tensor weight, Tensor bias) {
   linears_.push_back(
       std::make_unique<Linear>(path, linears_.size(), std::move(weight), std::move(bias)));
