@@ -38,7 +38,8 @@ void check_operands(const detail::Check& check, const Tensor& x, const Tensor& w
              chunk_rows);
 }
 
-// Takes rows in chunks: logits, loss, and while the logits exist the gradients of the summed loss.
+// Takes rows in chunks: logits, loss, and while the logits exist the gradients of the summed loss. Logits are f32; their
+// gradient is rounded to x's dtype, so that the products of the gradients have operands of one dtype.
 class ChunkedLoss {
  public:
   ChunkedLoss(const Tensor& x, const Tensor& weight, const CrossEntropyOptions& options,
@@ -60,10 +61,17 @@ class ChunkedLoss {
     const std::int64_t N = x_.dim(0);
     const Tensor logits = Tensor::empty({chunk_, weight_.dim(0)}, DType::kF32, x_.device());
     const Tensor lse = Tensor::empty({chunk_}, DType::kF32, x_.device());
+    const bool in_place = x_.dtype() == DType::kF32;
+    const bool differentiates = dx_.defined() || dweight_.defined();
+    Tensor dlogits = logits;
+    if (differentiates && !in_place) {
+      dlogits = Tensor::empty(logits.shape(), x_.dtype(), x_.device());
+    }
     // At least once: the sums of no rows at all are zeros.
     for (std::int64_t begin = 0; begin == 0 || begin < N; begin += chunk_) {
       const std::int64_t end = std::min(begin + chunk_, N);
-      run_chunk(begin, end, targets, rows_of(logits, 0, end - begin), rows_of(lse, 0, end - begin));
+      const auto part = [&](const Tensor& whole) { return rows_of(whole, 0, end - begin); };
+      run_chunk(begin, end, targets, part(logits), part(dlogits), part(lse));
     }
   }
 
@@ -73,7 +81,7 @@ class ChunkedLoss {
 
  private:
   void run_chunk(std::int64_t begin, std::int64_t end, const Tensor& all_targets,
-                 const Tensor& logits, const Tensor& lse) {
+                 const Tensor& logits, const Tensor& dlogits, const Tensor& lse) {
     const Tensor x = rows_of(x_, begin, end);
     const Tensor targets = rows_of(all_targets, begin, end);
     const Tensor weights =
@@ -88,11 +96,11 @@ class ChunkedLoss {
                                     .targets = detail::view(targets),
                                     .weights = detail::view(weights),
                                     .lse = detail::view(lse),
-                                    .dlogits = detail::view(logits),
+                                    .dlogits = detail::view(dlogits),
                                     .ignore_index = constants_.ignore_index,
                                     .label_smoothing = constants_.label_smoothing});
-    if (dx_.defined()) accumulate(rows_of(dx_, begin, end), logits, weight_, {}, 0);
-    if (dweight_.defined()) accumulate(dweight_, logits, x, {.transpose_a = true}, 1);
+    if (dx_.defined()) accumulate(rows_of(dx_, begin, end), dlogits, weight_, {}, 0);
+    if (dweight_.defined()) accumulate(dweight_, dlogits, x, {.transpose_a = true}, 1);
   }
 
   static void accumulate(const Tensor& c, const Tensor& a, const Tensor& b,

@@ -58,8 +58,8 @@ void for_each_setting(const OpSpec& spec, DType dtype, const Check& check) {
         }
       });
       if (refused > 0) {
-        fmt::print("{} {} on {}: {} refused {} cases\n", spec.op, to_string(dtype), to_string(device),
-                   setting, refused);
+        fmt::print("{} {} on {}: {} refused {} cases\n", spec.op, to_string(dtype),
+                   to_string(device), setting, refused);
       }
     }
   }

@@ -26,6 +26,7 @@ struct Recipe {
   std::uint32_t data_seed = 1;
   std::int64_t held_out = 7;
   std::uint64_t model_seed = 7;
+  DType compute_dtype = DType::kF32;
 
   Recipe() {
     options.max_steps = 13;
@@ -46,7 +47,8 @@ struct Session {
   Session(const Recipe& recipe, const fs::path& output_dir) {
     TrainerOptions options = recipe.options;
     options.output_dir = output_dir;
-    parts.model = CausalLm::create(tiny_config(), recipe.model_seed);
+    parts.model =
+        CausalLm::create(tiny_config(), recipe.model_seed, kCpuDevice, recipe.compute_dtype);
     if (options.fine_tune_type == FineTuneType::kLora) {
       parts.adapter = LoraAdapter::create(recipe.lora, parts.model->lora_host(), 11);
       parts.model->add_adapter("default", parts.adapter);
@@ -128,6 +130,24 @@ TEST(Resume, FullFineTuning) {
   recipe.options.fine_tune_type = FineTuneType::kFull;
   recipe.options.max_steps = 0;
   recipe.options.num_train_epochs = 1.6;
+  expect_every_checkpoint_leads_to_the_end(recipe);
+}
+
+TEST(Resume, ActivationsOf16Bits) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    Recipe recipe;
+    recipe.compute_dtype = dtype;
+    recipe.lora.lora_dropout = 0.2;
+    recipe.lora.use_dora = dtype == DType::kF16;
+    recipe.options.gradient_accumulation_steps = 2;
+    expect_every_checkpoint_leads_to_the_end(recipe);
+  }
+}
+
+TEST(Resume, FullFineTuningWithActivationsOf16Bits) {
+  Recipe recipe;
+  recipe.compute_dtype = DType::kBF16;
+  recipe.options.fine_tune_type = FineTuneType::kFull;
   expect_every_checkpoint_leads_to_the_end(recipe);
 }
 
@@ -299,6 +319,8 @@ TEST(Resume, OtherSettingsAreRefusedByName) {
             "packing was false and is true, seed was 42 and is 1");
   EXPECT_EQ(refused([](Recipe& r) { r.lora.lora_alpha = 4, r.lora.lora_dropout = 0.5; }),
             "lora_alpha was 8 and is 4, lora_dropout was 0.0 and is 0.5");
+  EXPECT_EQ(refused([](Recipe& r) { r.compute_dtype = DType::kBF16; }),
+            "compute_dtype was \"f32\" and is \"bf16\"");
   EXPECT_EQ(refused([](Recipe& r) { r.data_seed = 2; }), "the training data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.held_out = 8; }), "the evaluation data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.model_seed = 8; }), "the base model differs");

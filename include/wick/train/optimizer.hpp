@@ -68,6 +68,7 @@ class Optimizer {
   void set_state(const NamedTensors& state, std::int64_t steps);
 
  private:
+  void scale_gradients(double factor) const;
   void update(StepReport& report);
   void check_finite(const StepReport& report) const;
 

@@ -20,7 +20,8 @@ const CublasLt& CublasLt::get() {
 
 void check(cublasStatus_t status, std::string_view call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(ErrorKind::kDevice, std::string(call), CublasLt::get().cublasLtGetStatusString(status));
+  throw Error(ErrorKind::kDevice, std::string(call),
+              CublasLt::get().cublasLtGetStatusString(status));
 }
 
 }  // namespace wick::cuda

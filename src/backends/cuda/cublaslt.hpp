@@ -9,20 +9,20 @@
 namespace wick::cuda {
 
 // The functions of cuBLASLt that are used: the only list of them.
-#define WICK_CUBLASLT_FUNCTIONS(X) \
-  X(cublasLtCreate)                \
-  X(cublasLtDestroy)               \
-  X(cublasLtMatmul)                \
-  X(cublasLtMatmulAlgoGetHeuristic) \
-  X(cublasLtMatmulDescCreate)      \
-  X(cublasLtMatmulDescDestroy)     \
-  X(cublasLtMatmulDescSetAttribute) \
-  X(cublasLtMatmulPreferenceCreate) \
-  X(cublasLtMatmulPreferenceDestroy) \
+#define WICK_CUBLASLT_FUNCTIONS(X)        \
+  X(cublasLtCreate)                       \
+  X(cublasLtDestroy)                      \
+  X(cublasLtMatmul)                       \
+  X(cublasLtMatmulAlgoGetHeuristic)       \
+  X(cublasLtMatmulDescCreate)             \
+  X(cublasLtMatmulDescDestroy)            \
+  X(cublasLtMatmulDescSetAttribute)       \
+  X(cublasLtMatmulPreferenceCreate)       \
+  X(cublasLtMatmulPreferenceDestroy)      \
   X(cublasLtMatmulPreferenceSetAttribute) \
-  X(cublasLtMatrixLayoutCreate)    \
-  X(cublasLtMatrixLayoutDestroy)   \
-  X(cublasLtMatrixLayoutSetAttribute) \
+  X(cublasLtMatrixLayoutCreate)           \
+  X(cublasLtMatrixLayoutDestroy)          \
+  X(cublasLtMatrixLayoutSetAttribute)     \
   X(cublasLtGetStatusString)
 
 /// cuBLASLt, loaded at run time. Members have the names of the library's functions.

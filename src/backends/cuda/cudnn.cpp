@@ -13,7 +13,8 @@ constexpr std::size_t kOldest = 91100;
 
 }  // namespace
 
-Cudnn::Cudnn() : library_(fmt::format("libcudnn.so.{}", CUDNN_MAJOR)), problem_(library_.problem()) {
+Cudnn::Cudnn()
+    : library_(fmt::format("libcudnn.so.{}", CUDNN_MAJOR)), problem_(library_.problem()) {
   if (!library_.loaded()) return;
   problem_.clear();  // found where the loader does not look
 #define WICK_FIND(name) library_.find(#name, name);

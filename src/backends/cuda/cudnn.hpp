@@ -10,17 +10,17 @@
 namespace wick::cuda {
 
 // The functions of cuDNN that are used: the only list of them.
-#define WICK_CUDNN_FUNCTIONS(X)   \
-  X(cudnnBackendCreateDescriptor) \
+#define WICK_CUDNN_FUNCTIONS(X)    \
+  X(cudnnBackendCreateDescriptor)  \
   X(cudnnBackendDestroyDescriptor) \
-  X(cudnnBackendExecute)          \
-  X(cudnnBackendFinalize)         \
-  X(cudnnBackendGetAttribute)     \
-  X(cudnnBackendSetAttribute)     \
-  X(cudnnCreate)                  \
-  X(cudnnDestroy)                 \
-  X(cudnnGetErrorString)          \
-  X(cudnnGetVersion)              \
+  X(cudnnBackendExecute)           \
+  X(cudnnBackendFinalize)          \
+  X(cudnnBackendGetAttribute)      \
+  X(cudnnBackendSetAttribute)      \
+  X(cudnnCreate)                   \
+  X(cudnnDestroy)                  \
+  X(cudnnGetErrorString)           \
+  X(cudnnGetVersion)               \
   X(cudnnSetStream)
 
 /// cuDNN, loaded at run time. Members have the names of the library's functions.

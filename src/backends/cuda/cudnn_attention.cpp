@@ -31,8 +31,17 @@ struct Plan {
 using Key = std::vector<std::int64_t>;
 
 Key key_of(const AttentionShapes& x, std::int64_t kind) {
-  Key key{kind, x.B, x.T, x.S, x.H, x.Hkv, x.Dh, static_cast<std::int64_t>(x.dtype),
-          x.causal ? 1 : 0, x.window, std::bit_cast<std::int32_t>(x.scale)};
+  Key key{kind,
+          x.B,
+          x.T,
+          x.S,
+          x.H,
+          x.Hkv,
+          x.Dh,
+          static_cast<std::int64_t>(x.dtype),
+          x.causal ? 1 : 0,
+          x.window,
+          std::bit_cast<std::int32_t>(x.scale)};
   for (const FourAxes* strides : {&x.q_strides, &x.k_strides, &x.v_strides}) {
     key.insert(key.end(), strides->begin(), strides->end());
   }
@@ -56,7 +65,8 @@ std::string refusal(const TensorView& q, const TensorView& k, const TensorView& 
   if (mask.key_mask || mask.segments) return "a mask by keys or documents";
   if (q.numel() == 0 || k.numel() == 0) return "nothing to compute";
   if (q.dim(1) < kFewestQueries) return "few queries";
-  if (q.dim(1) > k.dim(1) && (mask.causal || mask.window != 0)) return "queries before the first key";
+  if (q.dim(1) > k.dim(1) && (mask.causal || mask.window != 0))
+    return "queries before the first key";
   if (q.dim(3) % 8 != 0) return "a head size that is no multiple of 8";
   if (!suits(q) || !suits(k) || !suits(v)) return "operands that are not aligned to 16 bytes";
   return {};
@@ -146,9 +156,8 @@ KernelStatus CudnnAttention::backward(Stream& stream, const AttentionBackwardArg
   if (computes_wrongly(shapes, true)) return KernelStatus::unsupported("a fault of this cuDNN");
   if (score_bytes(shapes) > kMostScoreBytes) return KernelStatus::unsupported("too many scores");
   const std::lock_guard lock(state_->mutex);
-  const Plan& plan = state_->plan(key_of(shapes, 2), [&](CudnnGraph& graph) {
-    add_attention_backward(graph, shapes, true);
-  });
+  const Plan& plan = state_->plan(
+      key_of(shapes, 2), [&](CudnnGraph& graph) { add_attention_backward(graph, shapes, true); });
   if (!plan.graph) return KernelStatus::unsupported(plan.problem);
   // cuDNN makes all three gradients: those that are not wanted go to scratch memory.
   const auto bytes = [](const TensorView& wanted, const TensorView& like) {

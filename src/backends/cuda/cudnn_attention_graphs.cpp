@@ -99,7 +99,8 @@ struct Builder {
   }
   // [B,H,T,S] as [B,H,S,T] of the operands' dtype.
   Tensor transposed(Tensor scores) {
-    const Tensor to = graph.inner(x.dtype, exchanged(x.scores()), exchanged(dense_strides(x.scores())));
+    const Tensor to =
+        graph.inner(x.dtype, exchanged(x.scores()), exchanged(dense_strides(x.scores())));
     graph.reshape(to, scores);
     return to;
   }
@@ -175,7 +176,8 @@ void add_attention_backward(CudnnGraph& graph, const AttentionShapes& x, bool di
   const Tensor sums = graph.inner(CUDNN_DATA_FLOAT, rows);
   graph.reduce(CUDNN_REDUCE_TENSOR_ADD, sums, products);
   const Tensor row_sums = graph.tensor(kRowSums, CUDNN_DATA_FLOAT, rows, dense_strides(rows));
-  graph.pointwise(CUDNN_POINTWISE_MUL, row_sums, sums, graph.scalar(1.0F));  // of dropout, in the pattern
+  graph.pointwise(CUDNN_POINTWISE_MUL, row_sums, sums,
+                  graph.scalar(1.0F));  // of dropout, in the pattern
 
   Tensor scores = build.scaled(build.product(q, k, x.scores()));
   scores = build.masked(build.binary(CUDNN_POINTWISE_SUB, scores, lse, x.scores()));

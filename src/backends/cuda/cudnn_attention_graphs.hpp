@@ -16,14 +16,14 @@ enum AttentionTensor : std::int64_t {
   kQueryGradient,
   kKeyGradient,
   kValueGradient,
-  kRowSums,         ///< f32 [B,H,T]: Σ dout · out
-  kQuerySums,       ///< f32 [B,H,T,Dh]: dq while it is summed
+  kRowSums,    ///< f32 [B,H,T]: Σ dout · out
+  kQuerySums,  ///< f32 [B,H,T,Dh]: dq while it is summed
 };
 
 /// What both directions have in common.
 struct AttentionShapes {
-  AttentionShapes(const TensorView& q, const TensorView& k, const TensorView& v, const AttentionMask& mask,
-                  float factor);
+  AttentionShapes(const TensorView& q, const TensorView& k, const TensorView& v,
+                  const AttentionMask& mask, float factor);
 
   std::int64_t B, T, S, H, Hkv, Dh;
   cudnnDataType_t dtype;

@@ -34,8 +34,9 @@ void CudnnDescriptor::finalize() {
 
 // ---- Tensors ------------------------------------------------------------------------------------
 
-CudnnGraph::Tensor CudnnGraph::add_tensor(std::int64_t id, cudnnDataType_t type, const FourAxes& sizes,
-                                          const FourAxes& strides, bool is_virtual, bool by_value) {
+CudnnGraph::Tensor CudnnGraph::add_tensor(std::int64_t id, cudnnDataType_t type,
+                                          const FourAxes& sizes, const FourAxes& strides,
+                                          bool is_virtual, bool by_value) {
   CudnnDescriptor& made = add(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   made.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, id);
   made.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type);
@@ -161,9 +162,10 @@ std::vector<CudnnDescriptor> CudnnGraph::candidates(cudnnBackendDescriptor_t gra
   }
   std::int64_t filled = 0;
   if (count > 0) {
-    check(dnn.cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &filled, handles.data()),
-          "cudnnBackendGetAttribute");
+    check(
+        dnn.cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                     CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &filled, handles.data()),
+        "cudnnBackendGetAttribute");
   }
   while (static_cast<std::int64_t>(found.size()) > filled) found.pop_back();
   return found;
@@ -176,9 +178,10 @@ bool CudnnGraph::try_candidates(cudnnHandle_t handle, std::vector<CudnnDescripto
     plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config.get());
     if (Cudnn::get().cudnnBackendFinalize(plan.get()) != CUDNN_STATUS_SUCCESS) continue;
     std::int64_t count = 0;
-    check(Cudnn::get().cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-                                                CUDNN_TYPE_INT64, 1, &count, &workspace_bytes_),
-          "cudnnBackendGetAttribute");
+    check(
+        Cudnn::get().cudnnBackendGetAttribute(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                              CUDNN_TYPE_INT64, 1, &count, &workspace_bytes_),
+        "cudnnBackendGetAttribute");
     kept_.push_back(std::move(config));
     plan_.push_back(std::move(plan));
     return true;
@@ -196,7 +199,8 @@ void CudnnGraph::build(cudnnHandle_t handle) {
   throw Error(ErrorKind::kDevice, "cuDNN", "no engine runs this graph");
 }
 
-void CudnnGraph::run(cudnnHandle_t handle, std::vector<CudnnBinding> bindings, void* workspace) const {
+void CudnnGraph::run(cudnnHandle_t handle, std::vector<CudnnBinding> bindings,
+                     void* workspace) const {
   std::vector<std::int64_t> ids;
   std::vector<void*> addresses;
   for (const CudnnBinding& binding : bindings) {
@@ -214,7 +218,8 @@ void CudnnGraph::run(cudnnHandle_t handle, std::vector<CudnnBinding> bindings, v
   pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, addresses.data());
   pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, workspace);
   pack.finalize();
-  check(Cudnn::get().cudnnBackendExecute(handle, plan_.front().get(), pack.get()), "cudnnBackendExecute");
+  check(Cudnn::get().cudnnBackendExecute(handle, plan_.front().get(), pack.get()),
+        "cudnnBackendExecute");
 }
 
 }  // namespace wick::cuda

@@ -51,7 +51,8 @@ class CudnnGraph {
   using Tensor = cudnnBackendDescriptor_t;
 
   /// A tensor in memory; `id` is the caller's, below 100.
-  Tensor tensor(std::int64_t id, cudnnDataType_t type, const FourAxes& sizes, const FourAxes& strides);
+  Tensor tensor(std::int64_t id, cudnnDataType_t type, const FourAxes& sizes,
+                const FourAxes& strides);
   /// A dense result that only other operations of the graph read.
   Tensor inner(cudnnDataType_t type, const FourAxes& sizes);
   Tensor inner(cudnnDataType_t type, const FourAxes& sizes, const FourAxes& strides);
@@ -61,8 +62,8 @@ class CudnnGraph {
   /// to = a b, summed in f32.
   void matmul(Tensor a, Tensor b, Tensor to);
   /// to = mode(x), mode(x, b) or, for a selection, (t ? x : b). `type` is what it is computed in.
-  void pointwise(cudnnPointwiseMode_t mode, Tensor to, Tensor x, Tensor b = nullptr, Tensor t = nullptr,
-                 cudnnDataType_t type = CUDNN_DATA_FLOAT);
+  void pointwise(cudnnPointwiseMode_t mode, Tensor to, Tensor x, Tensor b = nullptr,
+                 Tensor t = nullptr, cudnnDataType_t type = CUDNN_DATA_FLOAT);
   /// Number of each element along an axis of x.
   void index(int axis, Tensor to, Tensor x);
   /// Over the axes that are 1 in `to` and not in x.
@@ -82,12 +83,13 @@ class CudnnGraph {
     std::int32_t i32;
   };
 
-  Tensor add_tensor(std::int64_t id, cudnnDataType_t type, const FourAxes& sizes, const FourAxes& strides,
-                    bool is_virtual, bool by_value);
+  Tensor add_tensor(std::int64_t id, cudnnDataType_t type, const FourAxes& sizes,
+                    const FourAxes& strides, bool is_virtual, bool by_value);
   Tensor add_scalar(cudnnDataType_t type, Scalar value);
   CudnnDescriptor& add(cudnnBackendDescriptorType_t type) { return kept_.emplace_back(type); }
   void add_operation(CudnnDescriptor& operation);
-  std::vector<CudnnDescriptor> candidates(cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode) const;
+  std::vector<CudnnDescriptor> candidates(cudnnBackendDescriptor_t graph,
+                                          cudnnBackendHeurMode_t mode) const;
   bool try_candidates(cudnnHandle_t handle, std::vector<CudnnDescriptor> configs);
 
   std::deque<CudnnDescriptor> kept_;

@@ -37,8 +37,8 @@ void apply(Stream& stream, std::int64_t n, const F& f, T* out, const Inputs*... 
   // As many elements at a time as 16 bytes hold of the widest type.
   constexpr int kWidest = static_cast<int>(std::max({sizeof(T), sizeof(Inputs)...}));
   constexpr int kPack = 16 / kWidest;
-  const bool packed = is_aligned(out, kPack * sizeof(T)) &&
-                      (is_aligned(inputs, kPack * sizeof(Inputs)) && ...);
+  const bool packed =
+      is_aligned(out, kPack * sizeof(T)) && (is_aligned(inputs, kPack * sizeof(Inputs)) && ...);
   if (packed) {
     const unsigned grid = grid_of(stream, n, std::int64_t{kElementwiseThreads} * kPack, 16);
     launch_on(stream, &detail_elementwise::apply_kernel<kPack, T, F, Inputs...>, grid,

@@ -30,9 +30,7 @@ __device__ __forceinline__ float reciprocal(float x) {
 
 /// What to subtract in exp(x − max): 0 instead of the maximum of a row that is −∞ throughout, whose
 /// exponentials then are 0 instead of NaN.
-__device__ __forceinline__ float exponent_base(float max) {
-  return max == -INFINITY ? 0.0F : max;
-}
+__device__ __forceinline__ float exponent_base(float max) { return max == -INFINITY ? 0.0F : max; }
 
 /// The maximum of a row and Σ exp(x − max), in one pass: each new maximum rescales the sum so far. NaN shows.
 template <class T>

@@ -51,7 +51,8 @@ decltype(auto) switch_dtype(DType dtype, F&& f) {
 template <class F>
 decltype(auto) switch_index(DType dtype, F&& f) {
   if (dtype == DType::kI32) return std::forward<F>(f)(std::type_identity<std::int32_t>{});
-  detail::check(dtype == DType::kI64, "a CUDA kernel was given indices that are neither i32 nor i64");
+  detail::check(dtype == DType::kI64,
+                "a CUDA kernel was given indices that are neither i32 nor i64");
   return std::forward<F>(f)(std::type_identity<std::int64_t>{});
 }
 

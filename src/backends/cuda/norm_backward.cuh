@@ -280,10 +280,10 @@ dim3 standing_grid(Stream& stream, void (*kernel)(NormBackward<T>), const RowPla
   CudaBackend& backend = backend_of_stream(stream);
   backend.make_current();
   int per_multiprocessor = 0;
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-            &per_multiprocessor, kernel, static_cast<int>(plan.block.x * plan.block.y),
-            shared_bytes),
-        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  check(
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+          &per_multiprocessor, kernel, static_cast<int>(plan.block.x * plan.block.y), shared_bytes),
+      "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
   const int most = std::max(1, per_multiprocessor) * backend.properties().multiProcessorCount;
   return dim3(std::min(plan.grid.x, static_cast<unsigned>(most)));
 }
@@ -349,8 +349,8 @@ void launch_norm_backward(Stream& stream, const NormBackward<T>& a, const Tensor
   }
   const bool wide = a.D % kPackSize<T> == 0 && is_aligned(a.dy, 16) && is_aligned(a.dx, 16) &&
                     rows_aligned(a.x, sizeof(T), a.stride, a.R) && a.weight.aligned();
-  const RowPlan plan = plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>,
-                                kSumRowThreads);
+  const RowPlan plan =
+      plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>, kSumRowThreads);
   if (!wide || plan.values == 0) {
     norm_backward_by_rows_and_columns<kCentered>(stream, a, wide, dweight, dbias);
   } else if (dweight || dbias) {

@@ -91,8 +91,7 @@ class MatrixLayout {
  public:
   MatrixLayout(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t leading,
                std::int64_t batches, std::int64_t batch_stride) {
-    check(lt_.cublasLtMatrixLayoutCreate(&layout_, type_of(dtype),
-                                         static_cast<std::uint64_t>(rows),
+    check(lt_.cublasLtMatrixLayoutCreate(&layout_, type_of(dtype), static_cast<std::uint64_t>(rows),
                                          static_cast<std::uint64_t>(columns), leading),
           "cublasLtMatrixLayoutCreate");
     if (batches == 1) return;
@@ -160,7 +159,9 @@ Products::Products(CudaBackend& backend) : backend_(backend) {
 
 Products::~Products() { CublasLt::get().cublasLtDestroy(handle_); }
 
-std::string Products::missing_library() { return CublasLt::get().loaded() ? "" : CublasLt::get().problem(); }
+std::string Products::missing_library() {
+  return CublasLt::get().loaded() ? "" : CublasLt::get().problem();
+}
 
 Products::Choice Products::choose(const Key& key, const Call& call) {
   const std::lock_guard lock(mutex_);
@@ -224,10 +225,10 @@ KernelStatus Products::run(Stream& stream, const Product& p) {
   const Choice choice = choose(key, call);
   if (!choice.found) return KernelStatus::unsupported("cuBLASLt has no algorithm for this product");
   const Scratch workspace(stream, choice.workspace);
-  check(CublasLt::get().cublasLtMatmul(
-            handle_, call.description.get(), &p.alpha, p.b.data, call.first.get(), p.a.data,
-            call.second.get(), &p.beta, p.c, call.result.get(), p.c, call.result.get(),
-            &choice.algorithm, workspace.data(), choice.workspace, activate(stream)),
+  check(CublasLt::get().cublasLtMatmul(handle_, call.description.get(), &p.alpha, p.b.data,
+                                       call.first.get(), p.a.data, call.second.get(), &p.beta, p.c,
+                                       call.result.get(), p.c, call.result.get(), &choice.algorithm,
+                                       workspace.data(), choice.workspace, activate(stream)),
         "cublasLtMatmul");
   return KernelStatus::ok();
 }

@@ -39,8 +39,8 @@ struct Raw {
       return __uint_as_float(i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xFFFF0000U);
     } else {
       const std::uint32_t word = words[i / 2];
-      return __half2float(__ushort_as_half(
-          static_cast<unsigned short>(i % 2 == 0 ? word & 0xFFFFU : word >> 16)));
+      return __half2float(
+          __ushort_as_half(static_cast<unsigned short>(i % 2 == 0 ? word & 0xFFFFU : word >> 16)));
     }
   }
 };
@@ -325,7 +325,8 @@ inline RowPlan plan_rows(Stream& stream, std::int64_t R, std::int64_t D, bool wi
   const auto threads = [D](int values) { return ceil_div(D, values); };
   const bool few = R <= 2 * backend_of_stream(stream).properties().multiProcessorCount;
   int values = kFewValues;
-  while (wide && values < most_values && threads(values) > (few ? most_threads : kWarp)) values *= 2;
+  while (wide && values < most_values && threads(values) > (few ? most_threads : kWarp))
+    values *= 2;
   RowPlan plan{.wide = wide, .values = values};
   std::int64_t width = 1;
   if (threads(values) > most_threads) {

@@ -46,7 +46,8 @@ struct Loops {
     for (int n = 0; n < N; ++n) found[n] = 0;
     for (int d = rank - 1; d > 0; --d) {
       std::int64_t position;
-      if (index <= 0xFFFFFFFFLL && sizes[d] <= 0xFFFFFFFFLL) {  // the division is several times faster
+      if (index <= 0xFFFFFFFFLL &&
+          sizes[d] <= 0xFFFFFFFFLL) {  // the division is several times faster
         const auto small = static_cast<std::uint32_t>(index);
         const auto size = static_cast<std::uint32_t>(sizes[d]);
         position = small % size;

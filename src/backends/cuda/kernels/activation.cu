@@ -129,8 +129,8 @@ void launch_elements(Stream& stream, Elements<T, F> a) {
   }
   for (T* const out : a.out) wide = wide && is_aligned(out, 16);
   if (wide) {
-    launch_on(stream, apply_tiles<F, kWide, T>, tile_grid<TileOf<F, kWide, T>>(a.R, a.D / kWide * kWide),
-              dim3(kTileThreads), 0, a);
+    launch_on(stream, apply_tiles<F, kWide, T>,
+              tile_grid<TileOf<F, kWide, T>>(a.R, a.D / kWide * kWide), dim3(kTileThreads), 0, a);
   } else {
     launch_on(stream, apply_tiles<F, 1, T>, tile_grid<TileOf<F, 1, T>>(a.R, a.D),
               dim3(kTileThreads), 0, a);
@@ -141,8 +141,9 @@ void launch_elements(Stream& stream, Elements<T, F> a) {
 template <class F>
 void launch_value(Stream& stream, const TensorView& x, const TensorView& out) {
   switch_floating(x.dtype, [&]<class T>(std::type_identity<T>) {
-    launch_elements(stream, Elements<T, Value<F>>{
-                                {data_of<const T>(x)}, {x.numel()}, {data_of<T>(out)}, 1, x.numel()});
+    launch_elements(
+        stream,
+        Elements<T, Value<F>>{{data_of<const T>(x)}, {x.numel()}, {data_of<T>(out)}, 1, x.numel()});
   });
 }
 
@@ -152,11 +153,9 @@ void launch_derivative(Stream& stream, const TensorView& dy, const TensorView& x
                        const TensorView& dx) {
   const std::int64_t n = x.numel();
   switch_floating(x.dtype, [&]<class T>(std::type_identity<T>) {
-    launch_elements(stream, Elements<T, Derivative<F>>{{data_of<const T>(dy), data_of<const T>(x)},
-                                                       {n, n},
-                                                       {data_of<T>(dx)},
-                                                       1,
-                                                       n});
+    launch_elements(
+        stream, Elements<T, Derivative<F>>{
+                    {data_of<const T>(dy), data_of<const T>(x)}, {n, n}, {data_of<T>(dx)}, 1, n});
   });
 }
 
@@ -204,14 +203,13 @@ KernelStatus swiglu(Stream& stream, const SwigluArgs& args) {
 
 KernelStatus swiglu_backward(Stream& stream, const SwigluBackwardArgs& args) {
   switch_floating(args.dy.dtype, [&]<class T>(std::type_identity<T>) {
-    launch_elements(stream,
-                    Elements<T, SwigluBackward>{
-                        {data_of<const T>(args.dy), data_of<const T>(args.gate),
-                         data_of<const T>(args.up)},
-                        {args.dy.stride(0), args.gate.stride(0), args.up.stride(0)},
-                        {data_of<T>(args.dgate), data_of<T>(args.dup)},
-                        args.dy.dim(0),
-                        args.dy.dim(1)});
+    launch_elements(stream, Elements<T, SwigluBackward>{
+                                {data_of<const T>(args.dy), data_of<const T>(args.gate),
+                                 data_of<const T>(args.up)},
+                                {args.dy.stride(0), args.gate.stride(0), args.up.stride(0)},
+                                {data_of<T>(args.dgate), data_of<T>(args.dup)},
+                                args.dy.dim(0),
+                                args.dy.dim(1)});
   });
   return KernelStatus::ok();
 }

@@ -24,7 +24,8 @@ KeySplits splits_of(Stream& stream, const AttentionProblem& p, std::int64_t task
 
 // A warp makes the result of one row of one head from those of the splits.
 template <class T>
-__global__ void merge_splits(const AttentionProblem p, const AttentionOutput<T> result, int splits) {
+__global__ void merge_splits(const AttentionProblem p, const AttentionOutput<T> result,
+                             int splits) {
   const std::int64_t tokens = static_cast<std::int64_t>(p.B) * p.T * p.H;
   const std::int64_t row =
       (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
@@ -55,8 +56,8 @@ __global__ void merge_splits(const AttentionProblem p, const AttentionOutput<T> 
 
 // Calls launch(result, splits, tasks) for tiles of this many rows, and merges what the splits found.
 template <class T, class Launch>
-void forward_in_tiles(Stream& stream, const AttentionArgs& a, const AttentionProblem& p, int tile_rows,
-                      const Launch& launch) {
+void forward_in_tiles(Stream& stream, const AttentionArgs& a, const AttentionProblem& p,
+                      int tile_rows, const Launch& launch) {
   const std::int64_t tasks = std::int64_t{p.B} * p.Hkv * ceil_div(p.rows, tile_rows);
   const KeySplits splits = splits_of(stream, p, tasks);
   AttentionOutput<T> result{.out = data_of<T>(a.out), .lse = data_of<float>(a.lse)};
@@ -66,7 +67,8 @@ void forward_in_tiles(Stream& stream, const AttentionArgs& a, const AttentionPro
   }
   const std::int64_t rows = std::int64_t{p.B} * p.T * p.H;
   const std::int64_t partial_rows = rows * splits.count;
-  const Scratch partial(stream, static_cast<std::size_t>(partial_rows * (p.Dh + 1)) * sizeof(float));
+  const Scratch partial(stream,
+                        static_cast<std::size_t>(partial_rows * (p.Dh + 1)) * sizeof(float));
   result.partial_out = partial.as<float>();
   result.partial_lse = result.partial_out + partial_rows * p.Dh;
   launch(result, splits, tasks);
@@ -77,22 +79,24 @@ void forward_in_tiles(Stream& stream, const AttentionArgs& a, const AttentionPro
 
 template <class T, int kColumnTiles>
 void scalar_forward(Stream& stream, const AttentionArgs& a, const AttentionProblem& p) {
-  forward_in_tiles<T>(stream, a, p, kAttentionTile,
-                      [&](const AttentionOutput<T>& result, const KeySplits& splits, std::int64_t tasks) {
-                        const dim3 grid(static_cast<unsigned>(tasks * splits.count),
-                                        static_cast<unsigned>(ceil_div(p.Dh, 256)));
-                        launch_on(stream, scalar_forward_kernel<T, kColumnTiles>, grid, kScalarThreads, 0,
-                                  p, HeadRows<const T>(a.q), HeadRows<const T>(a.k),
-                                  HeadRows<const T>(a.v), result, splits);
-                      });
+  forward_in_tiles<T>(
+      stream, a, p, kAttentionTile,
+      [&](const AttentionOutput<T>& result, const KeySplits& splits, std::int64_t tasks) {
+        const dim3 grid(static_cast<unsigned>(tasks * splits.count),
+                        static_cast<unsigned>(ceil_div(p.Dh, 256)));
+        launch_on(stream, scalar_forward_kernel<T, kColumnTiles>, grid, kScalarThreads, 0, p,
+                  HeadRows<const T>(a.q), HeadRows<const T>(a.k), HeadRows<const T>(a.v), result,
+                  splits);
+      });
 }
 
 template <class T, class Shape>
 void tensor_forward(Stream& stream, const AttentionArgs& a, const AttentionProblem& p) {
-  forward_in_tiles<T>(stream, a, p, Shape::kRows,
-                      [&](const AttentionOutput<T>& result, const KeySplits& splits, std::int64_t tasks) {
-                        launch_tensor_forward<T, Shape>(stream, a, p, result, splits, tasks);
-                      });
+  forward_in_tiles<T>(
+      stream, a, p, Shape::kRows,
+      [&](const AttentionOutput<T>& result, const KeySplits& splits, std::int64_t tasks) {
+        launch_tensor_forward<T, Shape>(stream, a, p, result, splits, tasks);
+      });
 }
 
 // Tiles of 16 rows where there are no more than two of them: tokens that are decoded one by one.
@@ -106,8 +110,8 @@ void tensor_forward(Stream& stream, const AttentionArgs& a, const AttentionProbl
 }
 
 bool suits_tensor_cores(const AttentionArgs& a) {
-  return a.q.dim(3) <= 256 && copies_in_chunks(a.q) && copies_in_chunks(a.k) && copies_in_chunks(a.v) &&
-         is_aligned(a.out.data, 16);
+  return a.q.dim(3) <= 256 && copies_in_chunks(a.q) && copies_in_chunks(a.k) &&
+         copies_in_chunks(a.v) && is_aligned(a.out.data, 16);
 }
 
 template <class T>
@@ -128,7 +132,8 @@ void plain_forward(Stream& stream, const AttentionArgs& a) {
 // Our own kernels: every call.
 KernelStatus plain_attention(Stream& stream, const AttentionArgs& a) {
   if (a.out.numel() == 0) return KernelStatus::ok();
-  if (!fits_attention_problem(a.q, a.k)) return KernelStatus::unsupported("more than 2^30 rows or keys");
+  if (!fits_attention_problem(a.q, a.k))
+    return KernelStatus::unsupported("more than 2^30 rows or keys");
   switch_floating(a.q.dtype, [&]<class T>(std::type_identity<T>) { plain_forward<T>(stream, a); });
   return KernelStatus::ok();
 }
@@ -141,7 +146,7 @@ KernelStatus cudnn_attention(Stream& stream, const AttentionArgs& a) {
 
 KernelStatus attention(Stream& stream, const AttentionArgs& a) {
   static constexpr Variant<AttentionArgs> kVariants[] = {{"cudnn", cudnn_attention},
-                                                        {"plain", plain_attention}};
+                                                         {"plain", plain_attention}};
   return run_variants<AttentionArgs>("attention", kVariants, stream, a);
 }
 

@@ -35,13 +35,15 @@ void scalar_backward(Stream& stream, const AttentionProblem& p, const BackwardOp
 int row_splits_of(Stream& stream, std::int64_t tasks) {
   constexpr std::int64_t kBlocksEach = 6;
   const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
-  return static_cast<int>(std::clamp<std::int64_t>(ceil_div(kBlocksEach * multiprocessors, tasks), 1, 8));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(ceil_div(kBlocksEach * multiprocessors, tasks), 1, 8));
 }
 
 template <class Kernel>
 void allow_shared_memory(Stream& stream, Kernel kernel, std::size_t bytes) {
   activate(stream);  // the attribute belongs to the current device
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
         "cudaFuncSetAttribute");
 }
 
@@ -83,8 +85,8 @@ void tensor_backward(Stream& stream, const AttentionProblem& p, const BackwardOp
     const auto kernel = tensor_dq_kernel<T, RowShape>;
     allow_shared_memory(stream, kernel, RowShape::kSharedBytes);
     const std::int64_t tasks = std::int64_t{p.B} * p.Hkv * ceil_div(p.rows, RowShape::kOwn);
-    launch_on(stream, kernel, static_cast<unsigned>(tasks), kTensorThreads, RowShape::kSharedBytes, p, x,
-              data_of<T>(a.dq));
+    launch_on(stream, kernel, static_cast<unsigned>(tasks), kTensorThreads, RowShape::kSharedBytes,
+              p, x, data_of<T>(a.dq));
   }
   if (a.dk || a.dv) tensor_dkv<T, KeyShape>(stream, p, x, a);
 }
@@ -101,7 +103,8 @@ bool suits_tensor_cores(const AttentionBackwardArgs& a) {
 
 void clear(Stream& stream, const TensorView& x) {
   if (!x || x.numel() == 0) return;
-  check(cudaMemsetAsync(x.data, 0, static_cast<std::size_t>(x.numel()) * size_of(x.dtype), activate(stream)),
+  check(cudaMemsetAsync(x.data, 0, static_cast<std::size_t>(x.numel()) * size_of(x.dtype),
+                        activate(stream)),
         "cudaMemsetAsync");
 }
 
@@ -109,17 +112,20 @@ template <class T>
 void plain_backward(Stream& stream, const AttentionBackwardArgs& a) {
   const AttentionProblem p(a.q, a.k, a.mask, a.scale);
   const Scratch memory(stream, static_cast<std::size_t>(a.lse.numel()) * 2 * sizeof(float));
-  const BackwardOperands<T> x{.q = HeadRows<const T>(a.q),
-                              .k = HeadRows<const T>(a.k),
-                              .v = HeadRows<const T>(a.v),
-                              .dout = HeadRows<const T>(a.dout),
-                              .statistics = make_row_statistics<T>(stream, p, a, memory.as<float>())};
+  const BackwardOperands<T> x{
+      .q = HeadRows<const T>(a.q),
+      .k = HeadRows<const T>(a.k),
+      .v = HeadRows<const T>(a.v),
+      .dout = HeadRows<const T>(a.dout),
+      .statistics = make_row_statistics<T>(stream, p, a, memory.as<float>())};
   if constexpr (sizeof(T) == 2) {
     if (suits_tensor_cores(a)) {
       if (p.Dh <= 64) {
-        return tensor_backward<T, BackwardShape<64, 2, 32>, BackwardShape<64, 1, 64>>(stream, p, x, a);
+        return tensor_backward<T, BackwardShape<64, 2, 32>, BackwardShape<64, 1, 64>>(stream, p, x,
+                                                                                      a);
       }
-      return tensor_backward<T, BackwardShape<128, 1, 64>, BackwardShape<128, 1, 32>>(stream, p, x, a);
+      return tensor_backward<T, BackwardShape<128, 1, 64>, BackwardShape<128, 1, 32>>(stream, p, x,
+                                                                                      a);
     }
   }
   if (p.Dh <= 64) return scalar_backward<T, 1>(stream, p, x, a);
@@ -134,7 +140,8 @@ KernelStatus plain_attention_backward(Stream& stream, const AttentionBackwardArg
     clear(stream, a.dv);
     return KernelStatus::ok();
   }
-  if (!fits_attention_problem(a.q, a.k)) return KernelStatus::unsupported("more than 2^30 rows or keys");
+  if (!fits_attention_problem(a.q, a.k))
+    return KernelStatus::unsupported("more than 2^30 rows or keys");
   switch_floating(a.q.dtype, [&]<class T>(std::type_identity<T>) { plain_backward<T>(stream, a); });
   return KernelStatus::ok();
 }

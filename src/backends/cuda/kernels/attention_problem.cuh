@@ -36,7 +36,8 @@ struct Interval {
 /// Sizes and mask of one call, as kernels see them. The query heads that share a key head are the rows of
 /// one matrix, so that keys are read once for all of them: row r is head r mod `group` at time r / group.
 struct AttentionProblem {
-  AttentionProblem(const TensorView& q, const TensorView& k, const AttentionMask& mask, float factor)
+  AttentionProblem(const TensorView& q, const TensorView& k, const AttentionMask& mask,
+                   float factor)
       : B(static_cast<int>(q.dim(0))),
         T(static_cast<int>(q.dim(1))),
         S(static_cast<int>(k.dim(1))),
@@ -119,7 +120,8 @@ struct AttentionProblem {
 inline bool fits_attention_problem(const TensorView& q, const TensorView& k) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;
   const std::int64_t group = k.dim(2) == 0 ? 1 : q.dim(2) / k.dim(2);
-  return q.dim(0) < kMost && k.dim(1) < kMost && q.dim(1) * std::max<std::int64_t>(group, 1) < kMost;
+  return q.dim(0) < kMost && k.dim(1) < kMost &&
+         q.dim(1) * std::max<std::int64_t>(group, 1) < kMost;
 }
 
 /// What a tile needs to know of up to 64 rows of queries. In shared memory.
@@ -233,7 +235,7 @@ __device__ inline SegmentRange segments_of(const KeyItems& keys) {
 /// as many as the tile has keys.
 template <int kKeys>
 __device__ __forceinline__ bool fill_keys(const AttentionProblem& p, int b, int first, int end,
-                                 const SegmentRange& seen, KeyItems& keys) {
+                                          const SegmentRange& seen, KeyItems& keys) {
   bool useful = false;
   const int i = static_cast<int>(threadIdx.x);
   if (i < kKeys) {

@@ -19,7 +19,8 @@ struct Square {
 
 /// Memory for the operands of one step of a product.
 struct ScalarTiles {
-  float first[kAttentionTile * kPitch];  // two of [kDims, kPitch], or one of [kAttentionTile, kPitch]
+  float
+      first[kAttentionTile * kPitch];  // two of [kDims, kPitch], or one of [kAttentionTile, kPitch]
   float weights[kAttentionTile * kPitch];
 };
 
@@ -111,7 +112,8 @@ __device__ __forceinline__ void store_transposed(const Square& square, float* we
   const int n = threadIdx.x % kSide * kEach;
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
-    const float column[kEach] = {square.at[0][j], square.at[1][j], square.at[2][j], square.at[3][j]};
+    const float column[kEach] = {square.at[0][j], square.at[1][j], square.at[2][j],
+                                 square.at[3][j]};
     store_pack<kEach>(weights + (n + j) * kPitch + m, column);
   }
 }

@@ -5,7 +5,8 @@
 
 namespace wick::cuda {
 
-inline constexpr int kBackwardColumns = 128;  // of a head that one block makes: two results in registers
+inline constexpr int kBackwardColumns =
+    128;  // of a head that one block makes: two results in registers
 
 /// Operands of a backward kernel.
 template <class T>
@@ -20,8 +21,8 @@ struct TileStatistics {
   float delta[kAttentionTile];
 };
 
-__device__ inline void fill_statistics(const AttentionProblem& p, const RowStatistics& statistics, int b,
-                                       int hkv, int first, int i, TileStatistics& tile) {
+__device__ inline void fill_statistics(const AttentionProblem& p, const RowStatistics& statistics,
+                                       int b, int hkv, int first, int i, TileStatistics& tile) {
   const int r = first + i;
   const std::int64_t at = r < p.rows ? p.head_token(b, hkv, r) : 0;
   tile.lse[i] = r < p.rows ? statistics.lse[at] : INFINITY;
@@ -31,8 +32,9 @@ __device__ inline void fill_statistics(const AttentionProblem& p, const RowStati
 /// Scores become probabilities, their gradients those of the scores (without the scale). What is hidden may
 /// be NaN, and 0 · NaN is not 0.
 __device__ __forceinline__ void score_gradients(const AttentionProblem& p, const RowItems& rows,
-                                                const KeyItems& keys, const TileStatistics& statistics,
-                                                Square& scores, Square& gradients) {
+                                                const KeyItems& keys,
+                                                const TileStatistics& statistics, Square& scores,
+                                                Square& gradients) {
   const int m = threadIdx.x / kSide * kEach;
   const int n = threadIdx.x % kSide * kEach;
 #pragma unroll
@@ -51,8 +53,8 @@ __device__ __forceinline__ void score_gradients(const AttentionProblem& p, const
 
 /// Writes factor · sums to the rows that `row_at(m)` gives; null ones are left out.
 template <class T, int kColumnTiles, class RowAt>
-__device__ void store_gradients(const Square (&sums)[kColumnTiles], float factor, int first_column, int Dh,
-                                const RowAt& row_at) {
+__device__ void store_gradients(const Square (&sums)[kColumnTiles], float factor, int first_column,
+                                int Dh, const RowAt& row_at) {
   const int m = threadIdx.x / kSide * kEach;
   const int n = threadIdx.x % kSide * kEach;
 #pragma unroll

@@ -19,7 +19,7 @@ struct RunningSoftmax {
   __device__ __forceinline__ void add(Square& scores, float (&factor)[kEach]) {
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      float (&row)[kEach] = scores.at[i];
+      float(&row)[kEach] = scores.at[i];
       const float here = fmaxf(fmaxf(row[0], row[1]), fmaxf(row[2], row[3]));
       const float next = fmaxf(most[i], row_reduce<Max>(here));
       // A row that has seen no key yet: −∞ − 0 gives a weight of 0 where −∞ − (−∞) would give NaN.
@@ -55,7 +55,8 @@ struct ForwardTask {
   }
 
   /// The keys of this split that some row of the tile may look at; begin is a multiple of the tile.
-  __device__ Interval keys(const AttentionProblem& p, const KeySplits& splits, int tile_rows) const {
+  __device__ Interval keys(const AttentionProblem& p, const KeySplits& splits,
+                           int tile_rows) const {
     Interval keys = p.keys_of_rows(first_row, min(tile_rows, p.rows - first_row));
     keys.begin = keys.begin / kAttentionTile * kAttentionTile;
     if (splits.count == 1) return keys;
@@ -65,8 +66,9 @@ struct ForwardTask {
 };
 
 template <class T, int kColumnTiles>
-__device__ void store_forward(const AttentionProblem& p, const ForwardTask& task, const KeySplits& splits,
-                              const RunningSoftmax& softmax, const Square (&sums)[kColumnTiles],
+__device__ void store_forward(const AttentionProblem& p, const ForwardTask& task,
+                              const KeySplits& splits, const RunningSoftmax& softmax,
+                              const Square (&sums)[kColumnTiles],
                               const AttentionOutput<T>& result) {
   const std::int64_t tokens = static_cast<std::int64_t>(p.B) * p.T * p.H;
 #pragma unroll
@@ -104,9 +106,9 @@ __device__ void store_forward(const AttentionProblem& p, const ForwardTask& task
 /// One block: 64 rows of a key head, up to 256 columns of the result.
 template <class T, int kColumnTiles>
 __global__ void __launch_bounds__(kScalarThreads)
-    scalar_forward_kernel(const AttentionProblem p, const HeadRows<const T> q, const HeadRows<const T> k,
-                          const HeadRows<const T> v, const AttentionOutput<T> result,
-                          const KeySplits splits) {
+    scalar_forward_kernel(const AttentionProblem p, const HeadRows<const T> q,
+                          const HeadRows<const T> k, const HeadRows<const T> v,
+                          const AttentionOutput<T> result, const KeySplits splits) {
   __shared__ RowItems rows;
   __shared__ KeyItems keys;
   __shared__ ScalarTiles tiles;

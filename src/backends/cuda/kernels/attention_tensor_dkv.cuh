@@ -28,12 +28,12 @@ struct RowTiles {
   const RowStatistics& statistics;
   int b, hkv;
   int end;
-  int step;            // rows from one tile to the next
-  RowTile* tiles;      // [2]
-  SegmentRange keys;   // segments of the keys
-  bool whole_keys;     // none of them is hidden
+  int step;           // rows from one tile to the next
+  RowTile* tiles;     // [2]
+  SegmentRange keys;  // segments of the keys
+  bool whole_keys;    // none of them is hidden
   int current = 0;
-  bool whole = true;   // every row exists and sees every key, as far as segments and key_mask say
+  bool whole = true;  // every row exists and sees every key, as far as segments and key_mask say
   bool next_whole = true;
 
   /// The first tile from `first` on that may see some key; its items lie in the other of the two, once
@@ -85,9 +85,9 @@ struct KeyMask {
 
 /// As row_score_gradients, for sums whose rows are keys and whose columns are rows of queries.
 template <int kN>
-__device__ __forceinline__ void key_score_gradients(const AttentionProblem& p, const KeyMask (&keys)[2],
-                                                    const RowTile& rows, bool whole,
-                                                    float (&scores)[1][kN][4],
+__device__ __forceinline__ void key_score_gradients(const AttentionProblem& p,
+                                                    const KeyMask (&keys)[2], const RowTile& rows,
+                                                    bool whole, float (&scores)[1][kN][4],
                                                     float (&gradients)[1][kN][4]) {
   const float factor = p.scale * kLog2E;
 #pragma unroll
@@ -100,8 +100,9 @@ __device__ __forceinline__ void key_score_gradients(const AttentionProblem& p, c
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const KeyMask& key = keys[h];
-        const bool seen = whole || (key.place >= rows.items.begin[r] && key.place < rows.items.end[r] &&
-                                    key.segment == rows.items.segment[r]);
+        const bool seen =
+            whole || (key.place >= rows.items.begin[r] && key.place < rows.items.end[r] &&
+                      key.segment == rows.items.segment[r]);
         float& score = scores[0][n][2 * h + e];
         float& gradient = gradients[0][n][2 * h + e];
         score = seen ? exp2f(fmaf(score, factor, -lse)) : 0.0F;
@@ -165,7 +166,8 @@ __global__ void __launch_bounds__(kTensorThreads)
   const int warp_key = thread / kWarp * 16;
 
   if (thread < kAttentionTile) fill_key_item(p, b, first_key, thread, p.S, key_items);
-  const bool whole_keys = __syncthreads_and(thread >= kAttentionTile || key_items.place[thread] >= 0) != 0;
+  const bool whole_keys =
+      __syncthreads_and(thread >= kAttentionTile || key_items.place[thread] >= 0) != 0;
   const auto copy_own = [&](const SharedTile<kDim>& to, const HeadRows<const T>& from) {
     const KeysOfTile<T> source(from, b, hkv, key_items);
     copy_rows<kDim, Shape::kOwn>(to, p.Dh, from.data, [&](int i) { return source.at(i); });
@@ -181,16 +183,18 @@ __global__ void __launch_bounds__(kTensorThreads)
   const int last_key = min(first_key + Shape::kOwn, p.S) - 1;
   const Interval range = p.rows_of_keys(first_key, last_key + 1 - first_key);
   // The rows that may look at every key of the block by order and window.
-  const Interval common{p.times_of_key(last_key).begin * p.group, p.times_of_key(first_key).end * p.group};
-  RowTiles<kRows> tiles{p,    x.statistics, b, hkv, range.end, kRows * result.splits, row_tiles,
-                        {}, whole_keys};
+  const Interval common{p.times_of_key(last_key).begin * p.group,
+                        p.times_of_key(first_key).end * p.group};
+  RowTiles<kRows> tiles{p,         x.statistics, b,         hkv, range.end, kRows * result.splits,
+                        row_tiles, {},           whole_keys};
   if (p.segments != nullptr) tiles.keys = segments_of(key_items);
   const auto copy_pair = [&](int first) {
     const unsigned base = tile_memory + (1 - tiles.current) * 2 * Shape::kTileBytes;
     const RowItems& items = row_tiles[1 - tiles.current].items;
     const RowsOfTile<T> q_rows(p, x.q, b, hkv, items);
     const RowsOfTile<T> dout_rows(p, x.dout, b, hkv, items);
-    copy_rows<kDim, kRows>(SharedTile<kDim>{base}, p.Dh, x.q.data, [&](int i) { return q_rows.at(i); });
+    copy_rows<kDim, kRows>(SharedTile<kDim>{base}, p.Dh, x.q.data,
+                           [&](int i) { return q_rows.at(i); });
     copy_rows<kDim, kRows>(SharedTile<kDim>{base + Shape::kTileBytes}, p.Dh, x.dout.data,
                            [&](int i) { return dout_rows.at(i); });
     tiles.copy_statistics(first);

@@ -16,7 +16,8 @@ struct BackwardShape {
   static constexpr int kN = kOther / 8;
   static constexpr int kTileBytes = kOther * kDim * 2;
   /// Two operands of its own, and twice two tiles: the next ones are copied meanwhile.
-  static constexpr std::size_t kSharedBytes = static_cast<std::size_t>(2 * kOwn + 4 * kOther) * kDim * 2;
+  static constexpr std::size_t kSharedBytes =
+      static_cast<std::size_t>(2 * kOwn + 4 * kOther) * kDim * 2;
 };
 
 /// Scores become probabilities, their gradients those of the scores (without the scale).
@@ -42,7 +43,8 @@ __device__ __forceinline__ void row_score_gradients(
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           const RowMask& row = rows[m][h];
-          const bool seen = whole || (place >= row.begin && place < row.end && segment == row.segment);
+          const bool seen =
+              whole || (place >= row.begin && place < row.end && segment == row.segment);
           const float score = scores[m][n][2 * h + e];
           const float probability = seen ? exp2f(fmaf(score, factor, -lse[m][h])) : 0.0F;
           float& gradient = gradients[m][n][2 * h + e];

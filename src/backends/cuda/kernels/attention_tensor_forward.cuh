@@ -73,9 +73,8 @@ struct TensorSoftmax {
 /// Scores become base-2 ones, −∞ where hidden.
 template <int kKeys, int kM, int kN>
 __device__ __forceinline__ void mask_scores(const RowMask (&rows)[kM][2],
-                                            const KeyTiles<kKeys>& keys, int first,
-                                            int first_here, bool whole, float factor,
-                                            float (&scores)[kM][kN][4]) {
+                                            const KeyTiles<kKeys>& keys, int first, int first_here,
+                                            bool whole, float factor, float (&scores)[kM][kN][4]) {
 #pragma unroll
   for (int n = 0; n < kN; ++n) {
 #pragma unroll
@@ -93,7 +92,8 @@ __device__ __forceinline__ void mask_scores(const RowMask (&rows)[kM][2],
         for (int h = 0; h < 2; ++h) {
           float& score = scores[m][n][2 * h + e];
           const RowMask& row = rows[m][h];
-          const bool seen = whole || (place >= row.begin && place < row.end && segment == row.segment);
+          const bool seen =
+              whole || (place >= row.begin && place < row.end && segment == row.segment);
           score = seen ? score * factor : -INFINITY;
         }
       }
@@ -137,8 +137,8 @@ __device__ bool take_out_odd_values(const SharedTile<kDim>& values, unsigned (&o
 
 /// Adds weight · value of one key, j of this warp's keys, where the weight is not 0.
 template <class T, int kM, int kN, int kD>
-__device__ __forceinline__ void add_odd_value(const float (&weights)[kM][kN][4], int j, const T* value, int Dh,
-                                           float (&sums)[kM][kD][4]) {
+__device__ __forceinline__ void add_odd_value(const float (&weights)[kM][kN][4], int j,
+                                              const T* value, int Dh, float (&sums)[kM][kD][4]) {
   const int lane = threadIdx.x % kWarp;
   const int owner = lane / 4 * 4 + j % 8 / 2;
 #pragma unroll
@@ -149,7 +149,8 @@ __device__ __forceinline__ void add_odd_value(const float (&weights)[kM][kN][4],
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
         bits |= __float_as_uint(weights[m][n][2 * h]) & (0U - unsigned{j == 8 * n + j % 8 / 2 * 2});
-        bits |= __float_as_uint(weights[m][n][2 * h + 1]) & (0U - unsigned{j == 8 * n + j % 8 / 2 * 2 + 1});
+        bits |= __float_as_uint(weights[m][n][2 * h + 1]) &
+                (0U - unsigned{j == 8 * n + j % 8 / 2 * 2 + 1});
       }
       const float weight = __shfl_sync(kAllLanes, __uint_as_float(bits), owner);
       if (weight == 0) continue;

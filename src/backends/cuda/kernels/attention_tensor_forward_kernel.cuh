@@ -38,9 +38,9 @@ struct RowWriter {
 
 /// Each warp owns its rows.
 template <class T, class Shape>
-__device__ void store_rows(const AttentionProblem& p, const ForwardTask& task, const KeySplits& splits,
-                           const TensorSoftmax<Shape::kM>& softmax, int first_row,
-                           const float (&sums)[Shape::kM][Shape::kDim / 8][4],
+__device__ void store_rows(const AttentionProblem& p, const ForwardTask& task,
+                           const KeySplits& splits, const TensorSoftmax<Shape::kM>& softmax,
+                           int first_row, const float (&sums)[Shape::kM][Shape::kDim / 8][4],
                            const AttentionOutput<T>& result) {
   const int lane = threadIdx.x % kWarp;
 #pragma unroll
@@ -55,7 +55,8 @@ __device__ void store_rows(const AttentionProblem& p, const ForwardTask& task, c
       const float inverse = total == 0 ? 0.0F : 1.0F / total;
 #pragma unroll
       for (int d = 0; d < Shape::kDim / 8; ++d) {
-        writer.write(8 * d + lane % 4 * 2, sums[m][d][2 * h] * inverse, sums[m][d][2 * h + 1] * inverse);
+        writer.write(8 * d + lane % 4 * 2, sums[m][d][2 * h] * inverse,
+                     sums[m][d][2 * h + 1] * inverse);
       }
     }
   }
@@ -63,8 +64,8 @@ __device__ void store_rows(const AttentionProblem& p, const ForwardTask& task, c
 
 /// All warps have the same 16 rows and saw different keys: adds up what they found.
 template <class T, class Shape>
-__device__ void store_merged(const AttentionProblem& p, const ForwardTask& task, const KeySplits& splits,
-                             const TensorSoftmax<1>& softmax,
+__device__ void store_merged(const AttentionProblem& p, const ForwardTask& task,
+                             const KeySplits& splits, const TensorSoftmax<1>& softmax,
                              const float (&sums)[1][Shape::kDim / 8][4],
                              const AttentionOutput<T>& result, float* memory) {
   __shared__ float most[kTensorWarps][16];
@@ -121,9 +122,9 @@ __device__ void store_merged(const AttentionProblem& p, const ForwardTask& task,
 /// One block: Shape::kRows rows of a key head over the keys of one split.
 template <class T, class Shape>
 __global__ void __launch_bounds__(kTensorThreads)
-    tensor_forward_kernel(const __grid_constant__ AttentionProblem p, const HeadRows<const T> q, const HeadRows<const T> k,
-                          const HeadRows<const T> v, const AttentionOutput<T> result,
-                          const KeySplits splits) {
+    tensor_forward_kernel(const __grid_constant__ AttentionProblem p, const HeadRows<const T> q,
+                          const HeadRows<const T> k, const HeadRows<const T> v,
+                          const AttentionOutput<T> result, const KeySplits splits) {
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ KeyItems items[2];
   __shared__ unsigned odd[2];
@@ -191,8 +192,9 @@ __global__ void __launch_bounds__(kTensorThreads)
       for (int j = 0; j < Shape::kKeysEach; ++j) {
         const int key = warp_key + j;
         if ((odd[key / 32] >> key % 32 & 1U) == 0) continue;
-        add_odd_value(scores, j, v.data + task.b * v.batch + task.hkv * v.head + (first + key) * v.token,
-                      p.Dh, sums);
+        add_odd_value(scores, j,
+                      v.data + task.b * v.batch + task.hkv * v.head + (first + key) * v.token, p.Dh,
+                      sums);
       }
     }
     add_weighted_rows<T>(scores, values, warp_key, sums);
@@ -204,7 +206,8 @@ __global__ void __launch_bounds__(kTensorThreads)
     store_rows<T, Shape>(p, task, splits, softmax, task.first_row + warp_row, sums, result);
   } else {
     // SAFETY: shared memory of the tiles, aligned for any type, holds the floats of four warps.
-    store_merged<T, Shape>(p, task, splits, softmax, sums, result, reinterpret_cast<float*>(memory));
+    store_merged<T, Shape>(p, task, splits, softmax, sums, result,
+                           reinterpret_cast<float*>(memory));
   }
 }
 

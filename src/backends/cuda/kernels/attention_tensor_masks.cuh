@@ -51,11 +51,11 @@ struct KeyTiles {
   const AttentionProblem& p;
   int b;
   int end;
-  bool masked_items;        // key_mask or segments are given
-  KeyItems* items;          // [2]
-  SegmentRange seen;        // of the rows
-  int current = 0;          // which of the two
-  bool whole = true;        // every row sees every key of the current tile, as far as the items say
+  bool masked_items;  // key_mask or segments are given
+  KeyItems* items;    // [2]
+  SegmentRange seen;  // of the rows
+  int current = 0;    // which of the two
+  bool whole = true;  // every row sees every key of the current tile, as far as the items say
   bool next_whole = true;
 
   /// The first tile from `first` on that some row may see; its items lie in the other of the two.

@@ -39,7 +39,8 @@ struct Sums {
   bool accumulate;
 };
 
-template <class T, class Index>
+// Out is T, or any floating type when T is float.
+template <class T, class Out, class Index>
 struct Backward {
   const float* dloss;
   const float* factor;
@@ -48,7 +49,7 @@ struct Backward {
   const Index* targets;
   const float* weights;
   const float* lse;
-  T* dlogits;
+  Out* dlogits;
   std::int64_t N;
   std::int64_t V;
   std::int64_t ignore_index;
@@ -99,9 +100,9 @@ __global__ void __launch_bounds__(kLongRowThreads) cross_entropy_rows(Forward<T,
   if constexpr (kSmooth) logits = row_reduce<RowSum>(logits, for_logits);
   if (threadIdx.x != 0) return;
   const double weight = a.weights == nullptr ? 1.0 : static_cast<double>(a.weights[n]);
-  const double loss = loss_of(total.max, total.sum, to_float(z[target]),
-                              static_cast<double>(logits), static_cast<double>(a.V),
-                              static_cast<double>(a.label_smoothing));
+  const double loss =
+      loss_of(total.max, total.sum, to_float(z[target]), static_cast<double>(logits),
+              static_cast<double>(a.V), static_cast<double>(a.label_smoothing));
   a.lse[n] = total.max == -INFINITY ? -INFINITY : total.max + logf(total.sum);
   a.rows[n] = {weight * loss, weight};
 }
@@ -139,8 +140,9 @@ constexpr int kPacks = 4;
 
 // dz = c (exp(z − lse) − (1 − ε) onehot(t) − ε / V). Each element is read and written by the same thread: dz
 // may be z.
-template <int kVec, class T, class Index>
-__global__ void __launch_bounds__(kTileThreads) cross_entropy_backward_tiles(Backward<T, Index> a) {
+template <int kVec, class T, class Out, class Index>
+__global__ void __launch_bounds__(kTileThreads)
+    cross_entropy_backward_tiles(Backward<T, Out, Index> a) {
   const Tile<T, kVec, kPacks> tile(a.V);
   const std::int64_t target = a.targets[tile.row];
   const bool ignored = target == a.ignore_index || target < 0 || target >= a.V;
@@ -158,7 +160,7 @@ __global__ void __launch_bounds__(kTileThreads) cross_entropy_backward_tiles(Bac
 #pragma unroll
     for (int j = 0; j < kVec; ++j) {
       const float share = column + j == target ? 1.0F - a.label_smoothing : 0.0F;
-      const float probability = ignored ? 0.0F : exponential<T>(z[i].get(j) - shift);
+      const float probability = ignored ? 0.0F : exponential<Out>(z[i].get(j) - shift);
       gradient[j] = ignored ? 0.0F : c * (probability - share - uniform);
     }
     store_values<kVec>(a.dlogits + tile.row * a.V + column, gradient);
@@ -169,8 +171,7 @@ __global__ void __launch_bounds__(kTileThreads) cross_entropy_backward_tiles(Bac
 
 template <class T, class Index>
 void launch_rows(Stream& stream, const Forward<T, Index>& a) {
-  const bool wide =
-      a.V % kPackSize<T> == 0 && rows_aligned(a.logits, sizeof(T), a.stride, a.N);
+  const bool wide = a.V % kPackSize<T> == 0 && rows_aligned(a.logits, sizeof(T), a.stride, a.N);
   const std::int64_t packs = wide ? a.V / kPackSize<T> : a.V;
   const auto warps = std::clamp<std::int64_t>(ceil_div(packs, 4 * kWarp), 1, 16);
   const dim3 grid(static_cast<unsigned>(a.N));
@@ -189,19 +190,38 @@ void launch_rows(Stream& stream, const Forward<T, Index>& a) {
   }
 }
 
-template <class T, class Index>
-void launch_backward(Stream& stream, const Backward<T, Index>& a) {
+template <class T, class Out, class Index>
+void launch_backward(Stream& stream, const Backward<T, Out, Index>& a) {
   const bool wide = a.V % kPackSize<T> == 0 && is_aligned(a.dlogits, 16) &&
                     rows_aligned(a.logits, sizeof(T), a.stride, a.N);
   const auto run = [&]<int kVec>(Int<kVec>) {
     const dim3 grid = tile_grid<Tile<T, kVec, kPacks>>(a.N, a.V);
-    launch_on(stream, cross_entropy_backward_tiles<kVec, T, Index>, grid, dim3(kTileThreads), 0, a);
+    launch_on(stream, cross_entropy_backward_tiles<kVec, T, Out, Index>, grid, dim3(kTileThreads),
+              0, a);
   };
   if (wide) {
     run(Int<kPackSize<T>>{});
   } else {
     run(Int<1>{});
   }
+}
+
+template <class T, class Out>
+void backward_of(Stream& stream, const CrossEntropyBackwardArgs& args) {
+  switch_index(args.targets.dtype, [&]<class Index>(std::type_identity<Index>) {
+    launch_backward(stream, Backward<T, Out, Index>{.dloss = data_of<const float>(args.dloss),
+                                                    .factor = data_of<const float>(args.factor),
+                                                    .logits = data_of<const T>(args.logits),
+                                                    .stride = args.logits.stride(0),
+                                                    .targets = data_of<const Index>(args.targets),
+                                                    .weights = data_of<const float>(args.weights),
+                                                    .lse = data_of<const float>(args.lse),
+                                                    .dlogits = data_of<Out>(args.dlogits),
+                                                    .N = args.logits.dim(0),
+                                                    .V = args.logits.dim(1),
+                                                    .ignore_index = args.ignore_index,
+                                                    .label_smoothing = args.label_smoothing});
+  });
 }
 
 }  // namespace
@@ -237,21 +257,12 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
 
 KernelStatus cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& args) {
   if (args.logits.numel() == 0) return KernelStatus::ok();
-  switch_floating(args.logits.dtype, [&]<class T>(std::type_identity<T>) {
-    switch_index(args.targets.dtype, [&]<class Index>(std::type_identity<Index>) {
-      launch_backward(stream, Backward<T, Index>{.dloss = data_of<const float>(args.dloss),
-                                                 .factor = data_of<const float>(args.factor),
-                                                 .logits = data_of<const T>(args.logits),
-                                                 .stride = args.logits.stride(0),
-                                                 .targets = data_of<const Index>(args.targets),
-                                                 .weights = data_of<const float>(args.weights),
-                                                 .lse = data_of<const float>(args.lse),
-                                                 .dlogits = data_of<T>(args.dlogits),
-                                                 .N = args.logits.dim(0),
-                                                 .V = args.logits.dim(1),
-                                                 .ignore_index = args.ignore_index,
-                                                 .label_smoothing = args.label_smoothing});
-    });
+  switch_floating(args.dlogits.dtype, [&]<class Out>(std::type_identity<Out>) {
+    if (args.logits.dtype == args.dlogits.dtype) {
+      backward_of<Out, Out>(stream, args);
+    } else {
+      backward_of<float, Out>(stream, args);
+    }
   });
   return KernelStatus::ok();
 }

@@ -59,7 +59,8 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
   const std::int64_t N = args.w.dim(0);
   const std::int64_t K = args.w.dim(1);
   if (N == 0) return KernelStatus::ok();
-  const std::int64_t at_once = std::clamp<std::int64_t>(kElementsAtOnce / std::max<std::int64_t>(K, 1), 1, N);
+  const std::int64_t at_once =
+      std::clamp<std::int64_t>(kElementsAtOnce / std::max<std::int64_t>(K, 1), 1, N);
   const Scratch update(stream, static_cast<std::size_t>(at_once * K) * sizeof(float));
   for (std::int64_t row = 0; row < N; row += at_once) {
     const std::int64_t rows = std::min(at_once, N - row);
@@ -70,7 +71,8 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
       launch_on(stream, &gain_kernel<T>, static_cast<unsigned>(rows), kThreads, 0, K,
                 args.w.stride(0), data_of<const float>(args.magnitude) + row,
                 data_of<const T>(args.w) + row * args.w.stride(0),
-                static_cast<const float*>(update.as<float>()), data_of<float>(args.out) + row, norm);
+                static_cast<const float*>(update.as<float>()), data_of<float>(args.out) + row,
+                norm);
     });
   }
   return KernelStatus::ok();

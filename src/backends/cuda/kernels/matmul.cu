@@ -49,10 +49,11 @@ __global__ void simple_kernel(Product p) {
     for (std::int64_t k = 0; k < p.K; k += kTile) {
       const bool in_a = row < p.M && k + tx < p.K;
       const bool in_b = column < p.N && k + ty < p.K;
-      a_tile[ty][tx] = in_a ? load_any(p.a.data, p.a.dtype,
-                                       g * p.a.batch_stride + row * p.a.row_stride +
-                                           (k + tx) * p.a.column_stride)
-                            : 0.0F;
+      a_tile[ty][tx] =
+          in_a
+              ? load_any(p.a.data, p.a.dtype,
+                         g * p.a.batch_stride + row * p.a.row_stride + (k + tx) * p.a.column_stride)
+              : 0.0F;
       b_tile[ty][tx] = in_b ? load_any(p.b.data, p.b.dtype,
                                        g * p.b.batch_stride + (k + ty) * p.b.row_stride +
                                            column * p.b.column_stride)
@@ -119,7 +120,8 @@ class Prepared {
 
  private:
   static bool is_matrix(const Matrix& m, std::int64_t rows, std::int64_t columns) {
-    const bool by_rows = (m.column_stride == 1 || columns == 1) && (m.row_stride >= columns || rows == 1);
+    const bool by_rows =
+        (m.column_stride == 1 || columns == 1) && (m.row_stride >= columns || rows == 1);
     const bool by_columns =
         (m.row_stride == 1 || rows == 1) && (m.column_stride >= rows || columns == 1);
     return by_rows || by_columns;
@@ -138,7 +140,8 @@ DType common_dtype(const Product& p) {
 // What cuBLASLt does not do, or not with one rounding, into f32 and from there into the dtype asked for.
 KernelStatus run_through_f32(Stream& stream, const Product& p) {
   const Shape shape{p.G, p.M, p.N};
-  const auto view = [&](void* data, DType dtype, std::int64_t batch_stride, std::int64_t row_stride) {
+  const auto view = [&](void* data, DType dtype, std::int64_t batch_stride,
+                        std::int64_t row_stride) {
     return TensorView{.data = data,
                       .dtype = dtype,
                       .shape = shape,

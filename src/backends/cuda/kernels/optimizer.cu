@@ -53,8 +53,8 @@ struct Table {
 template <class Body>
 __device__ void for_each_element(const Entry& entry, const Body& body) {
   const std::int64_t begin = (blockIdx.x - entry.first_block) * kElementsPerBlock;
-  const std::int64_t end = begin + kElementsPerBlock < entry.numel ? begin + kElementsPerBlock
-                                                                   : entry.numel;
+  const std::int64_t end =
+      begin + kElementsPerBlock < entry.numel ? begin + kElementsPerBlock : entry.numel;
   for (std::int64_t i = begin + threadIdx.x; i < end; i += kThreads) body(i);
 }
 
@@ -142,8 +142,8 @@ __global__ void adamw_kernel(const __grid_constant__ Table table, Constants cons
     switch_on(entry.dtypes[1], [&]<class G>(G*) {
       P* const param = static_cast<P*>(entry.data[0]);
       const G* const grad = static_cast<const G*>(entry.data[1]);
-      for_each_element(
-          entry, [&](std::int64_t i) { update(numbers, param[i], grad[i], m[i], v[i]); });
+      for_each_element(entry,
+                       [&](std::int64_t i) { update(numbers, param[i], grad[i], m[i], v[i]); });
     });
   });
 }
@@ -191,8 +191,8 @@ __global__ void clip_kernel(const __grid_constant__ Table table, const float* no
   const Entry& entry = table.entry_of(static_cast<int>(blockIdx.x));
   switch_on(entry.dtypes[0], [&]<class T>(T*) {
     T* const x = static_cast<T*>(entry.data[0]);
-    for_each_element(
-        entry, [&](std::int64_t i) { x[i] = from_float<T>(to_float(x[i]) * rounded); });
+    for_each_element(entry,
+                     [&](std::int64_t i) { x[i] = from_float<T>(to_float(x[i]) * rounded); });
   });
 }
 

@@ -86,8 +86,8 @@ __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
   float* const cosines = reinterpret_cast<float*>(shared);
   float* const sines = cosines + a.tokens_per_block * a.P;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * a.tokens_per_block;
-  const int tokens = static_cast<int>(min(static_cast<std::int64_t>(a.tokens_per_block),
-                                          a.tokens - first));
+  const int tokens =
+      static_cast<int>(min(static_cast<std::int64_t>(a.tokens_per_block), a.tokens - first));
   __shared__ double positions[kMostTokens];
   __shared__ const T* rows[kMostTokens];
   const int thread = static_cast<int>(threadIdx.x);
@@ -135,8 +135,9 @@ int tokens_per_block(Stream& stream, std::int64_t tokens, std::int64_t packs_per
   const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
   const std::int64_t in_table =
       static_cast<std::int64_t>(kMostTableBytes / sizeof(Rotation)) / std::max<std::int64_t>(P, 1);
-  const std::int64_t wanted = std::min({ceil_div(kPacksPerBlock, packs_per_token), std::int64_t{kMostTokens},
-                                        ceil_div(tokens, 2 * multiprocessors), in_table});
+  const std::int64_t wanted =
+      std::min({ceil_div(kPacksPerBlock, packs_per_token), std::int64_t{kMostTokens},
+                ceil_div(tokens, 2 * multiprocessors), in_table});
   return static_cast<int>(std::max<std::int64_t>(wanted, 1));
 }
 
@@ -189,8 +190,8 @@ KernelStatus rope(Stream& stream, const RopeArgs& args) {
   switch_floating(args.x.dtype, [&]<class T>(std::type_identity<T>) {
     const Rope<T> a = rope_of<T>(args);
     constexpr int kWide = kPackSize<T>;
-    bool wide = is_aligned(a.x, 16) && is_aligned(a.out, 16) && a.P % kWide == 0 &&
-                a.Dh % kWide == 0;
+    bool wide =
+        is_aligned(a.x, 16) && is_aligned(a.out, 16) && a.P % kWide == 0 && a.Dh % kWide == 0;
     for (int axis = 0; axis < 3; ++axis) {
       wide = wide && (args.x.dim(axis) == 1 || args.x.stride(axis) % kWide == 0);
     }

@@ -120,7 +120,8 @@ unsigned blocks_for(std::int64_t n) { return static_cast<unsigned>(ceil_div(n, k
 
 // One long row after the other, with the same memory.
 template <class T>
-void top_k_long(Stream& stream, const TopKArgs& args, const T* x, T* values, std::int64_t* indices) {
+void top_k_long(Stream& stream, const TopKArgs& args, const T* x, T* values,
+                std::int64_t* indices) {
   const std::int64_t D = args.x.dim(1);
   const std::int64_t K = args.values.dim(1);
   const auto count = static_cast<std::size_t>(D);
@@ -129,10 +130,9 @@ void top_k_long(Stream& stream, const TopKArgs& args, const T* x, T* values, std
   Rank<T>* const keys = ranks.as<Rank<T>>();
   std::int32_t* const places = positions.as<std::int32_t>();
   const auto sort = [&](void* memory, std::size_t& bytes) {
-    check(cub::DeviceRadixSort::SortPairsDescending(memory, bytes, keys, keys + D, places,
-                                                    places + D, static_cast<int>(D), 0,
-                                                    static_cast<int>(8 * sizeof(Rank<T>)),
-                                                    activate(stream)),
+    check(cub::DeviceRadixSort::SortPairsDescending(
+              memory, bytes, keys, keys + D, places, places + D, static_cast<int>(D), 0,
+              static_cast<int>(8 * sizeof(Rank<T>)), activate(stream)),
           "sort");
   };
   std::size_t bytes = 0;
