@@ -328,6 +328,11 @@ class SelftestTest(ProgramTest):
         path.write_bytes(content)
         return folder
 
+    def test_activations_of_16_bits_hold_within_their_limits(self):
+        for dtype in ("bf16", "f16"):
+            result = self.wick("selftest", "--fixtures", FIXTURES, "--compute-dtype", dtype)
+            self.assertIn("0 do not hold", result.stdout)
+
     def test_one_wrong_number_is_seen(self):
         for name, place, quantity in (("logits", ".", "logits"), ("loss", ".", "loss"),
                                       ("train.losses", "adapters/lora", "loss of step 1"),
