@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/builder.hpp"
+#include "ops/losses.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/activation.hpp"
@@ -19,9 +20,6 @@
 namespace wick {
 
 namespace {
-
-constexpr std::int64_t kChunkBytes = std::int64_t{32} << 20;
-constexpr std::int64_t kMinChunkRows = 16;
 
 // Positions [T] that follow what a cache holds.
 Tensor positions_after(std::int64_t length, std::int64_t count, Device device) {
@@ -236,9 +234,7 @@ Tensor CausalLm::adapted_head_loss(const Tensor& x, const Tensor& targets,
                                    const CrossEntropyOptions& options, std::int64_t chunk_rows,
                                    const PassContext& context) const {
   const std::int64_t rows = x.dim(0);
-  if (chunk_rows == 0) {
-    chunk_rows = std::max(kMinChunkRows, kChunkBytes / (4 * config_.vocab_size));
-  }
+  if (chunk_rows == 0) chunk_rows = detail::default_chunk_rows(config_.vocab_size, device_);
   CrossEntropyOptions sum = options;
   sum.reduction = LossReduction::kSum;
   Tensor total = Tensor::zeros({}, DType::kF32, device_);

@@ -12,12 +12,8 @@ namespace wick {
 
 namespace {
 
-// Enough rows for a product to run at full speed, few enough that the logits stay small.
-std::int64_t chosen_chunk(std::int64_t chunk_rows, std::int64_t N, std::int64_t V) {
-  constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
-  constexpr std::int64_t kFewest = 16;
-  const std::int64_t wanted =
-      chunk_rows > 0 ? chunk_rows : std::max(kFewest, kLogitsBytes / (4 * V));
+std::int64_t chosen_chunk(std::int64_t chunk_rows, std::int64_t N, std::int64_t V, Device device) {
+  const std::int64_t wanted = chunk_rows > 0 ? chunk_rows : detail::default_chunk_rows(V, device);
   return std::max<std::int64_t>(std::min(wanted, N), 1);
 }
 
@@ -49,7 +45,7 @@ class ChunkedLoss {
         constants_(options),
         token_weights_(options.token_weights.defined() ? detail::dense(options.token_weights)
                                                        : Tensor()),
-        chunk_(chosen_chunk(chunk_rows, x.dim(0), weight.dim(0))),
+        chunk_(chosen_chunk(chunk_rows, x.dim(0), weight.dim(0), x.device())),
         sums_(x.device()) {
     if (detail::needs_gradient({x})) dx_ = Tensor::empty(x.shape(), x.dtype(), x.device());
     if (detail::needs_gradient({weight})) {

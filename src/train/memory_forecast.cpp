@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ops/losses.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick {
@@ -11,7 +12,6 @@ namespace wick {
 namespace {
 
 constexpr std::int64_t kFloatBytes = 4;
-constexpr std::int64_t kDefaultChunkBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kMinChunkRows = 16;
 
 std::int64_t size_in_bytes(DType dtype) { return static_cast<std::int64_t>(size_of(dtype)); }
@@ -91,9 +91,9 @@ ConvertedWeights converted_weights(const CausalLm& model) {
   return bytes;
 }
 
-std::int64_t chunk_rows(const ModelConfig& config, const ComputeOptions& compute) {
+std::int64_t chunk_rows(const CausalLm& model, const ComputeOptions& compute) {
   if (compute.loss_chunk_rows > 0) return compute.loss_chunk_rows;
-  return std::max(kMinChunkRows, kDefaultChunkBytes / (kFloatBytes * config.vocab_size));
+  return detail::default_chunk_rows(model.config().vocab_size, model.device());
 }
 
 // Bytes that activations and the logits need together at the worst moment: when all layers are kept, and the loss or the
@@ -134,7 +134,7 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, cons
   const ModelConfig& config = model.config();
   const bool is_full = trained == model.num_parameters();
   const std::int64_t tokens = step.batch_size * step.length;
-  const std::int64_t rows = std::min(tokens, chunk_rows(config, compute));
+  const std::int64_t rows = std::min(tokens, chunk_rows(model, compute));
   const Linear* head = model.find_linear("lm_head");
   // An adapter on the head keeps a chunk's logits until their gradient is there.
   const std::int64_t copies = head != nullptr && head->has_adapters() && !is_full ? 2 : 1;
@@ -176,8 +176,7 @@ MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const Ste
     if (forecast().total() <= budget) return forecast();
   }
   choice.checkpointed_layers = layers;
-  const std::int64_t rows =
-      std::min(step.batch_size * step.length, chunk_rows(model.config(), compute));
+  const std::int64_t rows = std::min(step.batch_size * step.length, chunk_rows(model, compute));
   for (choice.loss_chunk_rows = rows / 2; choice.loss_chunk_rows >= kMinChunkRows;
        choice.loss_chunk_rows /= 2) {
     if (forecast().total() <= budget) return forecast();

@@ -176,8 +176,9 @@ void Optimizer::check_finite(const StepReport& report) const {
       break;
     }
   }
-  fail("step " + std::to_string(report.step) + ": " + what + "; nothing was updated",
-       "lower the learning rate or look at the data of this step");
+  std::string hint = "lower the learning rate or look at the data of this step";
+  if (model_.compute_dtype() == DType::kF16) hint += ", or compute in bf16: f16 ends at 65504";
+  fail("step " + std::to_string(report.step) + ": " + what + "; nothing was updated", hint);
 }
 
 NamedTensors Optimizer::state() const {

@@ -24,7 +24,8 @@ struct OptimizerOptions {
 /// How a pass is computed; the result is the same.
 struct ComputeOptions {
   std::int64_t checkpointed_layers = 0;  ///< layers that run again in backward()
-  std::int64_t loss_chunk_rows = 0;      ///< rows of logits that exist at a time; 0: about 32 MiB
+  std::int64_t loss_chunk_rows =
+      0;  ///< rows of logits that exist at a time; 0: about 32 MiB, on a GPU 256
 };
 
 /// What one step did.
