@@ -83,10 +83,6 @@ class Subject {
   const ComparisonSink& sink_;
 };
 
-Tensor to_device(const Tensor& ids, Device device) {
-  return Tensor::from_values(ids.to_vector<std::int64_t>(), ids.shape(), device);
-}
-
 // The reference shifts labels inside the model; here position t holds what follows it.
 MicroBatch batch_of(const ExpectedValues& expected) {
   const Tensor ids = expected.tensor("input_ids");
@@ -245,7 +241,7 @@ void compare_adapter(const std::filesystem::path& folder, const std::filesystem:
   const std::shared_ptr<LoraAdapter> adapter = model->load_adapter("default", folder);
   model->set_active_adapters({{"default"}});
   adapter->set_trainable(true);
-  const Tensor ids = to_device(base.tensor("input_ids"), options.device);
+  const Tensor ids = base.tensor("input_ids").to(options.device);
   const MicroBatch batch = batch_of(base);
   subject.compare_states("logits", logits_of(*model, ids), expected.values("logits"));
   const NamedTensors tensors = adapter->tensors();
@@ -270,7 +266,7 @@ LoadOptions options_of_reference(const std::filesystem::path& folder, Device dev
   LoadOptions options{.device = device, .dtype = DType::kF32, .compute_dtype = DType::kF32};
   const double limit = Limits().states;
   const auto model = CausalLm::load(folder, options);
-  const Tensor ids = to_device(expected.tensor("input_ids"), device);
+  const Tensor ids = expected.tensor("input_ids").to(device);
   const std::vector<double> logits = expected.values("logits");
   const std::string& stored = model->config().dtype;
   const bool may_be_rounded = stored == "bfloat16" || stored == "float16";
@@ -292,7 +288,7 @@ void compare_decoder(const std::filesystem::path& folder, const SelftestOptions&
   load.compute_dtype = options.compute_dtype;
   const auto model = CausalLm::load(folder, load);
   const Subject subject(name, options, sink);
-  const Tensor ids = to_device(expected.tensor("input_ids"), options.device);
+  const Tensor ids = expected.tensor("input_ids").to(options.device);
   {
     const NoGradGuard no_gradient;
     const Tensor hidden = model->hidden(ids);
@@ -323,9 +319,9 @@ void compare_encoder(const std::filesystem::path& folder, const SelftestOptions&
   const auto model = TextEncoder::load(
       folder,
       {.device = device, .dtype = options.compute_dtype, .compute_dtype = options.compute_dtype});
-  const Tensor ids = to_device(expected.tensor("input_ids"), device);
+  const Tensor ids = expected.tensor("input_ids").to(device);
   const NoGradGuard no_gradient;
-  const Tensor mask = cast(to_device(expected.tensor("attention_mask"), device), DType::kBool);
+  const Tensor mask = cast(expected.tensor("attention_mask").to(device), DType::kBool);
   std::vector<double> states = as_doubles(model->hidden(ids, mask));
   std::vector<double> reference = expected.values("last_hidden_state");
   // What stands at padding is nobody's business.

@@ -19,18 +19,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kOldNames
 
 constexpr std::size_t kNamesInMessage = 5;
 
-Tensor on_device(const Tensor& tensor, Device device) {
-  if (tensor.device() == device) return tensor;
-  switch (tensor.dtype()) {
-    case DType::kF16:
-      return Tensor::from_values(tensor.to_vector<Half>(), tensor.shape(), device);
-    case DType::kBF16:
-      return Tensor::from_values(tensor.to_vector<BFloat16>(), tensor.shape(), device);
-    default:
-      return Tensor::from_values(tensor.to_vector<float>(), tensor.shape(), device);
-  }
-}
-
 bool ends_with_any(const std::string& name, const std::vector<std::string>& endings) {
   return std::any_of(endings.begin(), endings.end(),
                      [&](const std::string& ending) { return name.ends_with(ending); });
@@ -80,7 +68,7 @@ Tensor StoredParameters::take(const std::string& name, const Shape& shape, Param
   taken_.insert(stored);
   const Tensor held = options_.dtype ? cast(tensor, *options_.dtype) : tensor;
   // A file may hold a tensor at an odd address; ops would copy such a weight in every call.
-  return on_device(detail::aligned(held), options_.device);
+  return detail::aligned(held).to(options_.device);
 }
 
 void StoredParameters::check_all_taken() const {

@@ -112,8 +112,9 @@ class AdapterFile {
                to_string(stored.shape()));
     }
     taken_.insert(name);
-    const Tensor values = cast(stored, DType::kF32);
-    return Tensor::from_values(values.to_vector<float>(), expected, device);
+    const Tensor values = Tensor::empty(expected, DType::kF32);
+    copy_(values, stored);
+    return values.to(device);
   }
 
   bool contains(const std::string& name) const { return file_.contains(name); }

@@ -127,6 +127,24 @@ Tensor Tensor::from_external(std::span<std::byte> bytes, DType dtype, const Shap
                      dtype);
 }
 
+Tensor Tensor::to(Device device) const {
+  const Device from = this->device();
+  if (from == device) return *this;
+  if (from != kCpuDevice && device != kCpuDevice) return to(kCpuDevice).to(device);
+  const Tensor source = detail::dense(detach());
+  Tensor moved = empty(shape(), dtype(), device);
+  const std::size_t bytes = byte_count(shape(), dtype());
+  void* const target = detail::view(moved).data;
+  const void* const elements = detail::view(source).data;
+  if (device == kCpuDevice) {
+    backend_of(from).copy_to_host(current_stream(from), target, elements, bytes);
+  } else {
+    current_stream(from).synchronize();
+    backend_of(device).copy_from_host(current_stream(device), target, elements, bytes);
+  }
+  return moved;
+}
+
 const Shape& Tensor::shape() const { return require(impl_, "shape").layout.shape; }
 
 int Tensor::rank() const { return require(impl_, "rank").layout.shape.rank(); }

@@ -206,7 +206,7 @@ void Optimizer::set_state(const NamedTensors& state, std::int64_t steps) {
   if (stored.size() != 2 * parameters_.size()) {
     fail("the optimizer state has tensors of parameters that are not trained");
   }
-  for (const auto& [name, target] : targets) copy_(target, stored.at(name));
+  for (const auto& [name, target] : targets) copy_(target, stored.at(name).to(target.device()));
   steps_ = steps;
 }
 

@@ -50,7 +50,9 @@ NamedTensors read_tensors(const std::filesystem::path& path, const NamedTensors&
 
 void overwrite(const NamedTensors& targets, const NamedTensors& values) {
   const NoGradGuard no_gradient;
-  for (std::size_t i = 0; i < targets.size(); ++i) copy_(targets[i].second, values[i].second);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    copy_(targets[i].second, values[i].second.to(targets[i].second.device()));
+  }
 }
 
 }  // namespace

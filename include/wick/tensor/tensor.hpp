@@ -106,6 +106,9 @@ class Tensor {
   void set_grad(const Tensor& grad) const;
   /// The same elements without a gradient.
   Tensor detach() const;
+  /// The same elements on `device`, without a gradient: a dense copy, or the tensor itself when it is there already.
+  /// Waits until they have left their device. Throws Error kDevice, kOutOfMemory.
+  Tensor to(Device device) const;
 
   /// Number of in-place writes to the memory of this tensor so far.
   std::uint64_t version() const;
