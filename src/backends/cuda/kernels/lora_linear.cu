@@ -5,10 +5,12 @@
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
+#include "backends/cuda/thin_products.hpp"
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/args/random_args.hpp"
 #include "runtime/args/reduce_args.hpp"
+#include "runtime/variants.hpp"
 
 namespace wick::cuda {
 
@@ -30,14 +32,15 @@ std::size_t bytes_of(std::int64_t count, DType dtype) {
   return static_cast<std::size_t>(count) * size_of(dtype);
 }
 
-// A dense matrix in the dtype asked for: itself, or a copy while this lives.
+// A small matrix [rows, columns] in the dtype asked for: itself, or a copy while this lives.
 class As {
  public:
-  As(Stream& stream, const TensorView& x, DType dtype) : matrix_(rows(x)) {
-    if (x.dtype == dtype) return;
-    copy_.emplace(stream, bytes_of(x.numel(), dtype));
-    convert(stream, x.data, x.dtype, copy_->data(), dtype, x.numel());
-    matrix_ = rows(copy_->data(), dtype, x.dim(1));
+  As(Stream& stream, const Matrix& given, DType dtype, std::int64_t count) : matrix_(given) {
+    if (given.data == nullptr || given.dtype == dtype) return;
+    copy_.emplace(stream, bytes_of(count, dtype));
+    convert(stream, given.data, given.dtype, copy_->data(), dtype, count);
+    matrix_.data = copy_->data();
+    matrix_.dtype = dtype;
   }
   const Matrix& matrix() const noexcept { return matrix_; }
 
@@ -99,42 +102,131 @@ struct Sizes {
   std::int64_t M, N, K, R;
 };
 
+// ---- The adapter's side -------------------------------------------------------------------------
+
+// As multiply_thin(), by products of whole matrices.
+KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
+  const Matrix x = rows(p.x, p.dtype, p.C);
+  const As t(stream, p.t, p.dtype, p.C * p.R);
+  const As g(stream, p.g, p.dtype, p.M * p.R);
+  Steps steps;
+  if (p.t.data != nullptr) {
+    const bool in_f32 = p.p_f32 != nullptr;
+    steps.then([&] {
+      return multiply(stream, {.M = p.M,
+                               .N = p.R,
+                               .K = p.C,
+                               .a = x,
+                               .b = t.matrix(),
+                               .c = in_f32 ? p.p_f32 : p.p,
+                               .c_dtype = in_f32 ? DType::kF32 : p.dtype,
+                               .c_row_stride = p.R});
+    });
+  }
+  if (p.g.data != nullptr) {
+    const bool along_rank = p.d.column_stride == 1;
+    const Matrix xt = transposed(x);
+    const Matrix gt = transposed(g.matrix());
+    steps.then([&] {
+      return multiply(stream, {.M = along_rank ? p.C : p.R,
+                               .N = along_rank ? p.R : p.C,
+                               .K = p.M,
+                               .a = along_rank ? xt : gt,
+                               .b = along_rank ? g.matrix() : x,
+                               .c = p.d.data,
+                               .c_dtype = p.d.dtype,
+                               .c_row_stride = along_rank ? p.R : p.C,
+                               .alpha = p.scale});
+    });
+  }
+  return steps.status();
+}
+
+constexpr Variant<ThinProducts> kThinProducts[] = {{"thin", multiply_thin}, {"plain", plain_thin}};
+
+// p = x t and d = scale · xᵀ g, as in ThinProducts.
+KernelStatus adapter_products(Stream& stream, const ThinProducts& products) {
+  return run_variants<ThinProducts>("lora_linear", kThinProducts, stream, products);
+}
+
+// As add_thin(), by a product of whole matrices.
+KernelStatus plain_update(Stream& stream, const ThinUpdate& u) {
+  const As p(stream, u.p, u.dtype, u.M * u.R);
+  const As s(stream, u.s, u.dtype, u.R * u.N);
+  return multiply(stream, {.M = u.M,
+                           .N = u.N,
+                           .K = u.R,
+                           .a = p.matrix(),
+                           .b = s.matrix(),
+                           .c = u.y,
+                           .c_dtype = u.dtype,
+                           .c_row_stride = u.N,
+                           .alpha = u.scale,
+                           .beta = 1});
+}
+
+constexpr Variant<ThinUpdate> kThinUpdates[] = {{"thin", add_thin}, {"plain", plain_update}};
+
+// y += scale · p s.
+KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
+  return run_variants<ThinUpdate>("lora_linear", kThinUpdates, stream, update);
+}
+
+// ---- Gradients ----------------------------------------------------------------------------------
+
 // dx [M,K] = dy w + scale · drop'(g a).
 KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
-                            const Matrix& dy, const Matrix& g, const Matrix& a) {
+                            const Matrix& g) {
   const Product base{.M = s.M,
                      .N = s.K,
                      .K = s.N,
-                     .a = dy,
+                     .a = rows(args.dy),
                      .b = rows(args.w),
                      .c = args.dx.data,
                      .c_dtype = args.dx.dtype,
                      .c_row_stride = s.K};
-  KernelStatus status = multiply(stream, base);
+  const KernelStatus status = multiply(stream, base);
   if (!status.is_ok() || s.R == 0 || args.scale == 0) return status;
-  Product update{.M = s.M,
-                 .N = s.K,
-                 .K = s.R,
-                 .a = g,
-                 .b = a,
-                 .c = args.dx.data,
-                 .c_dtype = args.dx.dtype,
-                 .c_row_stride = s.K,
-                 .alpha = args.scale,
-                 .beta = 1};
-  if (args.dropout_p == 0) return multiply(stream, update);
+  if (args.dropout_p == 0) {
+    return adapter_update(stream, {.M = s.M,
+                                   .N = s.K,
+                                   .R = s.R,
+                                   .y = args.dx.data,
+                                   .dtype = args.dx.dtype,
+                                   .p = g,
+                                   .s = rows(args.a),
+                                   .scale = args.scale});
+  }
   const Scratch whole(stream, bytes_of(s.M * s.K, DType::kF32));
-  update.c = whole.data();
-  update.c_dtype = DType::kF32;
-  update.beta = 0;
-  status = multiply(stream, update);
-  if (!status.is_ok()) return status;
+  const As a(stream, rows(args.a), g.dtype, s.R * s.K);
+  const KernelStatus update = multiply(stream, {.M = s.M,
+                                                .N = s.K,
+                                                .K = s.R,
+                                                .a = g,
+                                                .b = a.matrix(),
+                                                .c = whole.data(),
+                                                .c_dtype = DType::kF32,
+                                                .c_row_stride = s.K,
+                                                .alpha = args.scale});
+  if (!update.is_ok()) return update;
   switch_floating(args.dx.dtype, [&]<class T>(std::type_identity<T>) {
     launch_on(stream, &add_dropped_kernel<T>, grid_of(stream, s.M * s.K, 1024, 16), 256, 0,
               dropout_rule(args.dropout_p, args.key), s.M * s.K,
               static_cast<const float*>(whole.as<float>()), data_of<T>(args.dx));
   });
-  return status;
+  return KernelStatus::ok();
+}
+
+// xa [M,R] in f32 where the forward pass has not kept it.
+KernelStatus make_xa(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
+                     const Matrix& x, float* xa) {
+  return adapter_products(stream, {.M = s.M,
+                                   .C = s.K,
+                                   .R = s.R,
+                                   .x = x.data,
+                                   .dtype = x.dtype,
+                                   .t = transposed(rows(args.a)),
+                                   .p_f32 = xa});
 }
 
 // dbias [N] = Σ dy over rows.
@@ -163,15 +255,10 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
   const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
   const DType dtype = args.x.dtype;
   const bool adapts = s.R > 0 && args.scale != 0;
-  Steps steps;
   // cuBLASLt adds a bias of the result's dtype.
-  std::optional<Scratch> converted_bias;
-  const void* bias = args.bias ? args.bias.data : nullptr;
-  if (args.bias && args.bias.dtype != dtype) {
-    converted_bias.emplace(stream, bytes_of(s.N, dtype));
-    convert(stream, bias, args.bias.dtype, converted_bias->data(), dtype, s.N);
-    bias = converted_bias->data();
-  }
+  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
+  const As bias(stream, given_bias, dtype, s.N);
+  Steps steps;
   steps.then([&] {
     return multiply(stream, {.M = s.M,
                              .N = s.N,
@@ -181,43 +268,33 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
                              .c = args.out.data,
                              .c_dtype = dtype,
                              .c_row_stride = s.N,
-                             .bias = bias});
+                             .bias = bias.matrix().data});
   });
-  if (!args.xa && !adapts) return steps.status();
+  if (s.R == 0 || s.M == 0 || (!args.xa && !adapts)) return steps.status();
   const Scratch own_xa(stream, args.xa ? 0 : bytes_of(s.M * s.R, DType::kF32));
-  void* const xa = args.xa ? args.xa.data : own_xa.data();
+  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
   {
     const Dropped x(stream, args.x, args.dropout_p, args.key);
-    const As a(stream, args.a, dtype);
     steps.then([&] {
-      return multiply(stream, {.M = s.M,
-                               .N = s.R,
-                               .K = s.K,
-                               .a = x.matrix(),
-                               .b = transposed(a.matrix()),
-                               .c = xa,
-                               .c_dtype = DType::kF32,
-                               .c_row_stride = s.R});
+      return adapter_products(stream, {.M = s.M,
+                                       .C = s.K,
+                                       .R = s.R,
+                                       .x = x.matrix().data,
+                                       .dtype = dtype,
+                                       .t = transposed(rows(args.a)),
+                                       .p_f32 = xa});
     });
   }
   if (!adapts) return steps.status();
-  TensorView xa_view = args.x;
-  xa_view.data = xa;
-  xa_view.dtype = DType::kF32;
-  xa_view.shape = Shape{s.M, s.R};
-  const As rounded_xa(stream, xa_view, dtype);
-  const As b(stream, args.b, dtype);
   steps.then([&] {
-    return multiply(stream, {.M = s.M,
-                             .N = s.N,
-                             .K = s.R,
-                             .a = rounded_xa.matrix(),
-                             .b = transposed(b.matrix()),
-                             .c = args.out.data,
-                             .c_dtype = dtype,
-                             .c_row_stride = s.N,
-                             .alpha = args.scale,
-                             .beta = 1});
+    return adapter_update(stream, {.M = s.M,
+                                   .N = s.N,
+                                   .R = s.R,
+                                   .y = args.out.data,
+                                   .dtype = dtype,
+                                   .p = rows(xa, DType::kF32, s.R),
+                                   .s = transposed(rows(args.b)),
+                                   .scale = args.scale});
   });
   return steps.status();
 }
@@ -226,72 +303,45 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
 KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
   const Sizes s{args.dy.dim(0), args.dy.dim(1), args.a.dim(1), args.a.dim(0)};
   const DType dtype = args.dy.dtype;
-  const Matrix dy = rows(args.dy);
-  const As a(stream, args.a, dtype);
-  const As b(stream, args.b, dtype);
-  const bool needs_g = s.R > 0 && args.scale != 0 && (args.dx || args.da);
+  const bool adapts = s.R > 0 && s.M > 0 && args.scale != 0;
+  const bool needs_g = adapts && (args.dx || args.da);
+  const bool needs_db = adapts && args.db;
+  const Dropped x(stream, args.x, adapts && (args.da || !args.xa) ? args.dropout_p : 0, args.key);
+  const Scratch own_xa(stream, needs_db && !args.xa ? bytes_of(s.M * s.R, DType::kF32) : 0);
+  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
   const Scratch g_memory(stream, needs_g ? bytes_of(s.M * s.R, dtype) : 0);
   const Matrix g = rows(g_memory.data(), dtype, s.R);
   Steps steps;
-  if (needs_g) {
+  if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
+  if (needs_g || needs_db) {  // one pass over dy
+    ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
+    if (needs_g) {
+      side.t = rows(args.b);
+      side.p = g.data;
+    }
+    if (needs_db) {
+      side.g = rows(xa, DType::kF32, s.R);
+      side.d = rows(args.db);
+      side.scale = args.scale;
+    }
+    steps.then([&] { return adapter_products(stream, side); });
+  }
+  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
+  if (args.da && needs_g) {
     steps.then([&] {
-      return multiply(stream, {.M = s.M,
-                               .N = s.R,
-                               .K = s.N,
-                               .a = dy,
-                               .b = b.matrix(),
-                               .c = g_memory.data(),
-                               .c_dtype = dtype,
-                               .c_row_stride = s.R});
+      return adapter_products(stream, {.M = s.M,
+                                       .C = s.K,
+                                       .R = s.R,
+                                       .x = x.matrix().data,
+                                       .dtype = dtype,
+                                       .g = g,
+                                       .d = transposed(rows(args.da)),
+                                       .scale = args.scale});
     });
   }
-  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, dy, g, a.matrix()); });
-  if (args.da || args.db) {
-    const bool reads_x = args.da || !args.xa;
-    const Dropped x(stream, args.x, reads_x ? args.dropout_p : 0, args.key);
-    if (args.da) {
-      // A scale of 0 makes zeros of whatever g holds.
-      steps.then([&] {
-        return multiply(stream, {.M = s.R,
-                                 .N = s.K,
-                                 .K = needs_g ? s.M : 0,
-                                 .a = transposed(g),
-                                 .b = x.matrix(),
-                                 .c = args.da.data,
-                                 .c_dtype = args.da.dtype,
-                                 .c_row_stride = s.K,
-                                 .alpha = args.scale});
-      });
-    }
-    if (args.db) {
-      const Scratch own_xa(stream, args.xa ? 0 : bytes_of(s.M * s.R, dtype));
-      TensorView xa_view = args.xa ? args.xa : args.x;
-      if (!args.xa) {
-        xa_view.data = own_xa.data();
-        xa_view.shape = Shape{s.M, s.R};
-        steps.then([&] {
-          return multiply(stream, {.M = s.M,
-                                   .N = s.R,
-                                   .K = s.K,
-                                   .a = x.matrix(),
-                                   .b = transposed(a.matrix()),
-                                   .c = own_xa.data(),
-                                   .c_dtype = dtype,
-                                   .c_row_stride = s.R});
-        });
-      }
-      const As xa(stream, xa_view, dtype);
-      steps.then([&] {
-        return multiply(stream, {.M = s.N,
-                                 .N = s.R,
-                                 .K = args.scale == 0 ? 0 : s.M,
-                                 .a = transposed(dy),
-                                 .b = xa.matrix(),
-                                 .c = args.db.data,
-                                 .c_dtype = args.db.dtype,
-                                 .c_row_stride = s.R,
-                                 .alpha = args.scale});
-      });
+  if (!adapts) {
+    for (const TensorView& gradient : {args.da, args.db}) {
+      if (gradient) steps.then([&] { return fill(stream, {.out = gradient, .value = 0}); });
     }
   }
   if (args.dbias) steps.then([&] { return bias_gradient(stream, args); });

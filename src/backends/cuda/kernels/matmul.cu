@@ -137,7 +137,7 @@ DType common_dtype(const Product& p) {
   return DType::kF32;
 }
 
-// A result of a third dtype: into f32, and from there into the dtype asked for.
+// What cuBLASLt does not do, or not with one rounding, into f32 and from there into the dtype asked for.
 KernelStatus run_through_f32(Stream& stream, const Product& p) {
   const Shape shape{p.G, p.M, p.N};
   const auto view = [&](void* data, DType dtype, std::int64_t batch_stride,
@@ -174,10 +174,10 @@ KernelStatus run_cublaslt(Stream& stream, const Product& p) {
   Product call = p;
   call.a = a.matrix();
   call.b = b.matrix();
-  if (p.c_dtype == dtype || p.c_dtype == DType::kF32) {
-    return backend_of_stream(stream).products().run(stream, call);
-  }
-  return run_through_f32(stream, call);
+  // Its kernels for 16-bit results round the product before they add beta · c.
+  const bool rounds_once = p.c_dtype == DType::kF32 || (p.c_dtype == dtype && p.beta == 0);
+  return rounds_once ? backend_of_stream(stream).products().run(stream, call)
+                     : run_through_f32(stream, call);
 }
 
 // ---- Empty sums ---------------------------------------------------------------------------------
