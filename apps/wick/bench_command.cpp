@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
 
 #include "base/json.hpp"
@@ -45,18 +46,25 @@ struct Machine {
   double bytes_per_second = 0;  ///< read from memory in order
 };
 
-Machine measure_machine(Device device) {
-  constexpr std::int64_t kSide = 1024;
+// Products in the dtype that the model computes in, large enough to fill the device.
+Machine measure_machine(Device device, DType dtype) {
+  const std::int64_t side = device.type == DeviceType::kCpu ? 1024 : 8192;
   constexpr std::int64_t kFloats = std::int64_t{1} << 26;  // 256 MiB: no cache holds it
   const NoGradGuard no_gradient;
   Machine machine;
   {
-    const Tensor a = Tensor::full({kSide, kSide}, 0.5, DType::kF32, device);
-    const double time = times_of(9, [&] { static_cast<void>(matmul(a, a)); }).front();
-    machine.flops = 2.0 * kSide * kSide * kSide / time;
+    const Tensor a = Tensor::full({side, side}, 0.5, dtype, device);
+    const double time = times_of(9, [&] {
+                          static_cast<void>(matmul(a, a));
+                          synchronize(device);
+                        }).front();
+    machine.flops = 2.0 * std::pow(static_cast<double>(side), 3) / time;
   }
   const Tensor long_row = Tensor::full({kFloats}, 0.5, DType::kF32, device);
-  const double time = times_of(5, [&] { static_cast<void>(sum(long_row)); }).front();
+  const double time = times_of(5, [&] {
+                        static_cast<void>(sum(long_row));
+                        synchronize(device);
+                      }).front();
   machine.bytes_per_second = static_cast<double>(kFloats) * sizeof(float) / time;
   return machine;
 }
@@ -176,7 +184,7 @@ int run_bench(const Flags& flags) {
       {batch.ids.begin(), batch.ids.begin() + static_cast<std::ptrdiff_t>(flags.length)}};
   generate_ids(*model, prompt, {.max_new_tokens = flags.new_tokens, .ignore_eos = true}, &stats);
   const std::int64_t peak = peak_memory_bytes();
-  const Machine machine = measure_machine(model->device());
+  const Machine machine = measure_machine(model->device(), model->compute_dtype());
   const Work work = least_work(*model, *adapter, flags.length);
   print_results(flags,
                 {{"LoRA training", "train", static_cast<double>(batch.num_tokens) / step,

@@ -201,7 +201,7 @@ void compare_trained(const Subject& subject, const ExpectedValues& expected,
       }
       error = relative_norm_error(got, values);
     }
-    subject.compare("trained " + name + note, error, subject.limits().trained);
+    subject.compare(fmt::format("trained {}{}", name, note), error, subject.limits().trained);
   }
   if (elements == 0) return;
   subject.compare("share of trained elements left out",

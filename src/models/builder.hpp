@@ -6,6 +6,9 @@
 
 namespace wick {
 
+/// What activations are when nobody says: on CUDA the dtype that all matrices share, else f32.
+DType default_compute_dtype(const NamedTensors& parameters, Device device);
+
 /// Takes parameters for a model under construction and registers them by name.
 class ParameterList {
  public:

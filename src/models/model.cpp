@@ -15,20 +15,18 @@ namespace {
   throw Error(ErrorKind::kArgument, op, rule);
 }
 
-// The dtype that all matrices share, when it has 16 bits.
-std::optional<DType> common_half_dtype(const NamedTensors& parameters) {
+}  // namespace
+
+DType default_compute_dtype(const NamedTensors& parameters, Device device) {
+  if (device.type != DeviceType::kCuda) return DType::kF32;
   std::optional<DType> common;
   for (const auto& [name, tensor] : parameters) {
     if (tensor.rank() < 2) continue;
-    if (tensor.dtype() == DType::kF32 || tensor.dtype() != common.value_or(tensor.dtype())) {
-      return std::nullopt;
-    }
+    if (tensor.dtype() != common.value_or(tensor.dtype())) return DType::kF32;
     common = tensor.dtype();
   }
-  return common;
+  return common.value_or(DType::kF32);
 }
-
-}  // namespace
 
 Tensor ParameterList::norm(const std::string& name, std::int64_t size, ParameterKind kind) {
   const Tensor stored = add(name, source_.take(name, {size}, kind));
@@ -40,8 +38,7 @@ void Model::choose_compute_dtype(std::optional<DType> wanted) {
     throw Error(ErrorKind::kDtype, "load_model",
                 "compute_dtype must be f32, f16 or bf16, got " + std::string(to_string(*wanted)));
   }
-  if (!wanted && device_.type == DeviceType::kCuda) wanted = common_half_dtype(parameters_);
-  compute_dtype_ = wanted.value_or(DType::kF32);
+  compute_dtype_ = wanted ? *wanted : default_compute_dtype(parameters_, device_);
 }
 
 Linear& Model::add_linear(const std::string& path, Tensor weight, Tensor bias) {

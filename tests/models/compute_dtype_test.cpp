@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "models/builder.hpp"
 #include "models/model_support.hpp"
 #include "wick/models/text_encoder.hpp"
 #include "wick/ops/reduce.hpp"
@@ -137,6 +138,25 @@ TEST(ComputeDtype, IsF32OnTheCpuUnlessAskedFor) {
   EXPECT_EQ(model->parameters()[0].second.dtype(), DType::kBF16);
   EXPECT_EQ(model->hidden(ids_tensor(some_ids(3))).dtype(), DType::kF32);
   EXPECT_EQ(CausalLm::create(model->config(), 1)->compute_dtype(), DType::kF32);
+}
+
+TEST(ComputeDtype, IsThatOfTheMatricesOnCuda) {
+  const Device cuda{DeviceType::kCuda, 0};
+  const auto chosen = [&](const std::vector<DType>& matrices, Device device) {
+    NamedTensors parameters{{"norm", Tensor::zeros({2}, DType::kF32)}};
+    for (const DType dtype : matrices) parameters.emplace_back("w", Tensor::zeros({2, 2}, dtype));
+    return default_compute_dtype(parameters, device);
+  };
+  constexpr DType kF32 = DType::kF32;
+  constexpr DType kF16 = DType::kF16;
+  constexpr DType kBF16 = DType::kBF16;
+  EXPECT_EQ(chosen({kBF16, kBF16}, cuda), kBF16);
+  EXPECT_EQ(chosen({kF16, kF16}, cuda), kF16);
+  EXPECT_EQ(chosen({kF16, kBF16}, cuda), kF32);
+  EXPECT_EQ(chosen({kBF16, kF32}, cuda), kF32);
+  EXPECT_EQ(chosen({kF32}, cuda), kF32);
+  EXPECT_EQ(chosen({}, cuda), kF32);
+  EXPECT_EQ(chosen({kBF16, kBF16}, kCpuDevice), kF32);
 }
 
 TEST(ComputeDtype, MustBeFloating) {

@@ -160,8 +160,8 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
 #pragma unroll
         for (int k = 0; k < kColumns / 2; k += 16) {
           unsigned left[4];
-          load_matrices(left, x_tile.at(warp % 4 * 16 + lane % 16,
-                                        (half_columns + k) / kChunk + lane / 16));
+          load_matrices(
+              left, x_tile.at(warp % 4 * 16 + lane % 16, (half_columns + k) / kChunk + lane / 16));
 #pragma unroll
           for (int n = 0; n < kR8; ++n) {
             const int at = (n * 8 + lane / 4) * kPadded + half_columns + k + lane % 4 * 2;
@@ -434,7 +434,8 @@ KernelStatus multiply_thin(Stream& stream, const ThinProducts& a) {
     return KernelStatus::unsupported(reason);
   }
   switch_16_bits(a.dtype, [&]<class T>(std::type_identity<T>) {
-    switch_rank(a.R, [&]<int kR8>(std::integral_constant<int, kR8>) { run_thin<T, kR8>(stream, a); });
+    switch_rank(a.R,
+                [&]<int kR8>(std::integral_constant<int, kR8>) { run_thin<T, kR8>(stream, a); });
   });
   return KernelStatus::ok();
 }
