@@ -183,7 +183,9 @@ int run_bench(const Flags& flags) {
   const std::vector<std::vector<std::int32_t>> prompt{
       {batch.ids.begin(), batch.ids.begin() + static_cast<std::ptrdiff_t>(flags.length)}};
   generate_ids(*model, prompt, {.max_new_tokens = flags.new_tokens, .ignore_eos = true}, &stats);
-  const std::int64_t peak = peak_memory_bytes();
+  const Device device = model->device();
+  const std::int64_t peak =
+      device == kCpuDevice ? peak_memory_bytes() : memory_stats(device).peak_bytes;
   const Machine machine = measure_machine(model->device(), model->compute_dtype());
   const Work work = least_work(*model, *adapter, flags.length);
   print_results(flags,

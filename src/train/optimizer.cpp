@@ -55,12 +55,20 @@ class GradientsOfOneStep {
   const NamedTensors& parameters_;
 };
 
+// Whether a row holds a second sample. The first begins its row, so that causal attention alone keeps it from the padding
+// behind it, whose results nothing asks for.
+bool has_neighbours(const MicroBatch& batch) {
+  return std::ranges::any_of(batch.segments, [](std::int32_t segment) { return segment > 0; });
+}
+
 Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassContext& context,
                   const ComputeOptions& compute) {
   const Shape shape{batch.batch_size, batch.length};
   const Device device = model.device();
   const CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
-                        .segments = Tensor::from_values(batch.segments, shape, device),
+                        .segments = has_neighbours(batch)
+                                        ? Tensor::from_values(batch.segments, shape, device)
+                                        : Tensor(),
                         .context = context,
                         .checkpointed_layers = compute.checkpointed_layers};
   const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, device), pass);
@@ -101,9 +109,9 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
   }
   const GradientsOfOneStep gradients(parameters_);
   const double share = 1 / static_cast<double>(report.num_targets);
-  // The gradient of the mean is small where many tokens count, and f16 has no small numbers: activations of 16 bits get
-  // that of the sum, and the f32 gradients of the parameters are divided.
-  const bool divides_late = is_half(model_.compute_dtype());
+  // The gradient of the mean is small where many tokens count, and f16 has no small numbers: its activations get that of
+  // the sum, and the f32 gradients of the parameters are divided.
+  const bool divides_late = model_.compute_dtype() == DType::kF16;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (stop && stop()) return std::nullopt;
     if (batches[i].num_targets == 0) continue;

@@ -83,8 +83,8 @@ std::unique_ptr<Event> CudaBackend::make_event() { return std::make_unique<CudaE
 
 std::span<const std::string_view> CudaBackend::variants(std::string_view kernel) const noexcept {
   static constexpr std::string_view kAttention[] = {"cudnn", "plain"};
-  static constexpr std::string_view kLoraLinear[] = {"thin", "plain"};
-  static constexpr std::string_view kMatmul[] = {"cublaslt", "simple"};
+  static constexpr std::string_view kLoraLinear[] = {"few_rows", "thin", "plain"};
+  static constexpr std::string_view kMatmul[] = {"few_rows", "cublaslt", "simple"};
   if (kernel == "attention") return kAttention;
   if (kernel == "lora_linear") return kLoraLinear;
   if (kernel == "matmul") return kMatmul;

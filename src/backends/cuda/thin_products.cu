@@ -14,6 +14,7 @@ constexpr int kColumns = 128;  // of a tile of x
 constexpr int kStages = 4;     // tiles of x on their way or in use
 constexpr int kTileBytes = kRows * kColumns * 2;
 constexpr int kMostRank = 64;
+constexpr int kBlocksAtOnce = 3;  // of a multiprocessor: what its shared memory holds
 
 // An element of a small operand as a 16-bit number.
 template <class T>
@@ -35,35 +36,102 @@ struct ThinCall {
   float* d_parts;  // [blocks along rows, C, R8]
 };
 
-// t [R8, kColumns] of a tile, rounded: fetched into registers early, stored when its place is free.
+// t [R8, kColumns] of a tile, rounded: fetched into registers early, stored when its place is free. A thread's elements
+// lie at equal distances, in memory and in the tile.
 template <class T, int kR8>
 struct SmallTile {
+  static constexpr int kRank = kR8 * 8;
   static constexpr int kPadded = kColumns + 8;  // rows begin in different banks
-  static constexpr int kPerThread = kR8 * 8 * kColumns / kThreads;
+  static constexpr int kPerThread = kRank * kColumns / kThreads;
 
   T values[kPerThread];
+  std::int64_t from;       // the thread's first element in the tile that comes next
+  std::int64_t from_step;  // to the thread's next element
+  std::int64_t tile_step;  // to the same element of the next tile
+  std::int64_t column;     // of the first element
+  int to, to_step;         // in the tile
+  int columns_step;        // of the thread's next element
+  int valid;               // how many of the thread's elements have a rank below R
 
-  __device__ __forceinline__ static void place(const Matrix& t, int i, int& r, int& c) {
-    const int index = i * kThreads + static_cast<int>(threadIdx.x);
-    const bool along_rank = t.column_stride == 1;
-    r = along_rank ? index % (kR8 * 8) : index / kColumns;
-    c = along_rank ? index / (kR8 * 8) : index % kColumns;
-  }
-  __device__ __forceinline__ void fetch(const ThinProducts& a, std::int64_t first_column) {
-#pragma unroll
-    for (int i = 0; i < kPerThread; ++i) {
-      int r, c;
-      place(a.t, i, r, c);
-      const bool exists = r < a.R && first_column + c < a.C;
-      values[i] = exists ? small_element<T>(a.t, first_column + c, r) : from_float<T>(0);
+  __device__ __forceinline__ SmallTile(const ThinProducts& a, std::int64_t first_column) {
+    const int thread = threadIdx.x;
+    if (a.t.column_stride == 1) {  // along the rank
+      const int r = thread % kRank;
+      const int c = thread / kRank;
+      from = (first_column + c) * a.t.row_stride + r;
+      from_step = kThreads / kRank * a.t.row_stride;
+      tile_step = kColumns * a.t.row_stride;
+      column = first_column + c;
+      columns_step = kThreads / kRank;
+      to = r * kPadded + c;
+      to_step = columns_step;
+      valid = r < a.R ? kPerThread : 0;
+    } else {  // along the columns
+      const int r = thread / kColumns;
+      const int c = thread % kColumns;
+      constexpr int kRankStep = kThreads / kColumns;
+      from = first_column + c + r * a.t.column_stride;
+      from_step = kRankStep * a.t.column_stride;
+      tile_step = kColumns;
+      column = first_column + c;
+      columns_step = 0;
+      to = r * kPadded + c;
+      to_step = kRankStep * kPadded;
+      valid = a.R > r ? static_cast<int>((a.R - r + kRankStep - 1) / kRankStep) : 0;
     }
   }
-  __device__ __forceinline__ void store(const ThinProducts& a, T* tile) const {
+  template <class Source>
+  __device__ __forceinline__ void fetch_as(const ThinProducts& a) {
+    const Source* const t = static_cast<const Source*>(a.t.data) + from;
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
-      int r, c;
-      place(a.t, i, r, c);
-      tile[r * kPadded + c] = values[i];
+      const bool exists = i < valid && column + i * columns_step < a.C;
+      values[i] = exists ? from_float<T>(to_float(t[i * from_step])) : from_float<T>(0);
+    }
+  }
+  __device__ __forceinline__ void fetch(const ThinProducts& a) {
+    if (a.t.dtype == DType::kF32) {
+      fetch_as<float>(a);
+    } else {
+      fetch_as<T>(a);
+    }
+    from += tile_step;
+    column += kColumns;
+  }
+  __device__ __forceinline__ void store(T* tile) const {
+#pragma unroll
+    for (int i = 0; i < kPerThread; ++i) tile[to + i * to_step] = values[i];
+  }
+};
+
+// The tiles of x that a block goes through: a thread copies 16 bytes of every 16th row.
+template <class T>
+struct WideTiles {
+  static constexpr int kChunks = kColumns / kChunk;
+  static constexpr int kRowStep = kThreads / kChunks;
+
+  const T* first;       // of the thread in the block's first tile
+  std::int64_t C;
+  std::int64_t column;  // of the thread in the first tile
+  std::int64_t rows;    // that exist from the thread's first one on
+
+  __device__ __forceinline__ WideTiles(const ThinProducts& a, std::int64_t first_row,
+                                       std::int64_t first_column)
+      : C(a.C) {
+    const int row = static_cast<int>(threadIdx.x) / kChunks;
+    column = first_column + static_cast<int>(threadIdx.x) % kChunks * kChunk;
+    rows = a.M - first_row - row;
+    first = static_cast<const T*>(a.x) + (first_row + row) * C + column;
+  }
+  __device__ __forceinline__ void fetch(const SharedTile<kColumns>& to, int tile, int group) const {
+    const bool has_column = column + tile * kColumns < C;
+    const T* const from = first + group * kRows * C + tile * kColumns;
+    const int row = static_cast<int>(threadIdx.x) / kChunks;
+    const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kRowStep) {
+      const bool exists = has_column && group * kRows + i < rows;
+      copy_async(to.at(row + i, chunk), exists ? from + i * C : first, exists);
     }
   }
 };
@@ -85,7 +153,7 @@ __device__ __forceinline__ unsigned pair_at(const T* tile, int index) {
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
-__global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
+__global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCall call) {
   using Shared = ThinShared<T, kR8, kWantsP, kWantsD, kGroups>;
   constexpr int kPadded = SmallTile<T, kR8>::kPadded;
   extern __shared__ __align__(128) unsigned char shared[];
@@ -93,7 +161,6 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
   // SAFETY: the parts of the block's own memory, aligned to 16 bytes.
   T* const small = reinterpret_cast<T*>(shared + kStages * kTileBytes);
   T* const g_tile = small + Shared::kSmall;
-  const T* const x = static_cast<const T*>(a.x);
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const std::int64_t first_row = std::int64_t{blockIdx.x} * Shared::kBlockRows;
@@ -101,40 +168,26 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
   const std::int64_t first_tile = std::int64_t{blockIdx.y} * call.tiles_per_block;
   const int tiles =
       static_cast<int>(min(std::int64_t{call.tiles_per_block}, all_tiles - first_tile));
-  const int steps = tiles * kGroups;
-
+  const WideTiles<T> wide(a, first_row, first_tile * kColumns);
   const auto stage = [&](int step) {
     return SharedTile<kColumns>{shared_address(shared + step % kStages * kTileBytes)};
   };
   const auto fetch_x = [&](int step) {
-    if (step < steps) {
-      const std::int64_t row0 = first_row + step % kGroups * kRows;
-      const std::int64_t column0 = (first_tile + step / kGroups) * kColumns;
-      const SharedTile<kColumns> tile = stage(step);
-      constexpr int kChunks = kColumns / kChunk;
-      const int chunk = threadIdx.x % kChunks;
-      const std::int64_t column = column0 + chunk * kChunk;
-#pragma unroll
-      for (int i = 0; i < kRows; i += kThreads / kChunks) {
-        const int row = i + static_cast<int>(threadIdx.x) / kChunks;
-        const bool exists = row0 + row < a.M && column < a.C;
-        copy_async(tile.at(row, chunk), exists ? x + (row0 + row) * a.C + column : x, exists);
-      }
-    }
+    if (step < tiles * kGroups) wide.fetch(stage(step), step / kGroups, step % kGroups);
     commit_copies();
   };
 
 #pragma unroll
   for (int step = 0; step < kStages - 1; ++step) fetch_x(step);
-  SmallTile<T, kR8> next_t;
+  SmallTile<T, kR8> next_t(a, first_tile * kColumns);
   if constexpr (kWantsP) {
-    next_t.fetch(a, first_tile * kColumns);
-    next_t.store(a, small);
+    next_t.fetch(a);
+    next_t.store(small);
   }
   if constexpr (kWantsD) {
-    for (int i = threadIdx.x; i < kR8 * 8 * Shared::kBlockRows; i += kThreads) {
-      const int r = i % (kR8 * 8);
-      const int row = i / (kR8 * 8);
+    constexpr int kRank = kR8 * 8;
+    const int r = threadIdx.x % kRank;
+    for (int row = threadIdx.x / kRank; row < Shared::kBlockRows; row += kThreads / kRank) {
       const bool exists = r < a.R && first_row + row < a.M;
       g_tile[r * Shared::kPaddedRows + row] =
           exists ? small_element<T>(a.g, first_row + row, r) : from_float<T>(0);
@@ -151,7 +204,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
       __syncthreads();
       fetch_x(step + kStages - 1);
       if constexpr (kWantsP) {
-        if (group == 0 && tile + 1 < tiles) next_t.fetch(a, (first_tile + tile + 1) * kColumns);
+        if (group == 0 && tile + 1 < tiles) next_t.fetch(a);
       }
       const SharedTile<kColumns> x_tile = stage(step);
       if constexpr (kWantsP) {  // rows 16 (warp % 4), one half of the columns
@@ -185,7 +238,7 @@ __global__ void __launch_bounds__(kThreads) thin_kernel(ThinCall call) {
       }
     }
     if constexpr (kWantsP) {
-      if (tile + 1 < tiles) next_t.store(a, small + (tile + 1) % 2 * (kR8 * 8 * kPadded));
+      if (tile + 1 < tiles) next_t.store(small + (tile + 1) % 2 * (kR8 * 8 * kPadded));
     }
     if constexpr (kWantsD) {
       const std::int64_t column = (first_tile + tile) * kColumns + warp * 16 + lane / 4;
@@ -281,7 +334,7 @@ void run_thin(Stream& stream, const ThinProducts& a) {
   const std::int64_t row_blocks = ceil_div(a.M, Shared::kBlockRows);
   const std::int64_t tiles = ceil_div(a.C, kColumns);
   const std::int64_t wanted =
-      std::int64_t{2} * backend_of_stream(stream).properties().multiProcessorCount;
+      std::int64_t{kBlocksAtOnce} * backend_of_stream(stream).properties().multiProcessorCount;
   const std::int64_t per_block =
       ceil_div(tiles, std::clamp<std::int64_t>(wanted / row_blocks, 1, tiles));
   const std::int64_t column_blocks = ceil_div(tiles, per_block);
@@ -432,6 +485,9 @@ __global__ void __launch_bounds__(kThreads) update_kernel(ThinUpdate a) {
 KernelStatus multiply_thin(Stream& stream, const ThinProducts& a) {
   if (const std::string reason = refusal(a.dtype, a.x, a.M, a.C, a.R); !reason.empty()) {
     return KernelStatus::unsupported(reason);
+  }
+  if (a.t.data != nullptr && a.t.row_stride != 1 && a.t.column_stride != 1) {
+    return KernelStatus::unsupported("a small operand that is dense along neither axis");
   }
   switch_16_bits(a.dtype, [&]<class T>(std::type_identity<T>) {
     switch_rank(a.R,

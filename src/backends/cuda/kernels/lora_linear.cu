@@ -3,6 +3,7 @@
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/dense_products.hpp"
 #include "backends/cuda/elementwise.cuh"
+#include "backends/cuda/few_rows.hpp"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
 #include "backends/cuda/thin_products.hpp"
@@ -10,7 +11,7 @@
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/args/random_args.hpp"
 #include "runtime/args/reduce_args.hpp"
-#include "runtime/variants.hpp"
+#include "wick/runtime/settings.hpp"
 
 namespace wick::cuda {
 
@@ -142,11 +143,14 @@ KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
   return steps.status();
 }
 
-constexpr Variant<ThinProducts> kThinProducts[] = {{"thin", multiply_thin}, {"plain", plain_thin}};
-
 // p = x t and d = scale · xᵀ g, as in ThinProducts.
 KernelStatus adapter_products(Stream& stream, const ThinProducts& products) {
-  return run_variants<ThinProducts>("lora_linear", kThinProducts, stream, products);
+  const std::string forced = forced_variant("lora_linear");
+  if (forced != "plain") {
+    KernelStatus status = multiply_thin(stream, products);
+    if (!status.is_unsupported() || forced == "thin") return status;
+  }
+  return plain_thin(stream, products);
 }
 
 // As add_thin(), by a product of whole matrices.
@@ -165,11 +169,14 @@ KernelStatus plain_update(Stream& stream, const ThinUpdate& u) {
                            .beta = 1});
 }
 
-constexpr Variant<ThinUpdate> kThinUpdates[] = {{"thin", add_thin}, {"plain", plain_update}};
-
 // y += scale · p s.
 KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
-  return run_variants<ThinUpdate>("lora_linear", kThinUpdates, stream, update);
+  const std::string forced = forced_variant("lora_linear");
+  if (forced != "plain") {
+    KernelStatus status = add_thin(stream, update);
+    if (!status.is_unsupported() || forced == "thin") return status;
+  }
+  return plain_update(stream, update);
 }
 
 // ---- Gradients ----------------------------------------------------------------------------------
@@ -248,16 +255,48 @@ KernelStatus bias_gradient(Stream& stream, const LoraLinearBackwardArgs& args) {
   return status;
 }
 
-}  // namespace
+// ---- Forward ------------------------------------------------------------------------------------
 
-// x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
-KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
-  const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
+// The few rows of decoding: x aᵀ, then everything else in one pass over w.
+KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
+  if (s.R == 0 || args.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
+  const Scratch own_xa(stream, args.xa ? 0 : bytes_of(s.M * s.R, DType::kF32));
+  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
+  const DType dtype = args.x.dtype;
+  const FewRows base{.M = s.M,
+                     .N = s.N,
+                     .K = s.K,
+                     .R = s.R,
+                     .x = args.x.data,
+                     .x_dtype = dtype,
+                     .w = args.w.data,
+                     .w_dtype = args.w.dtype,
+                     .bias = bias.matrix().data,
+                     .xa = xa,
+                     .b = args.b.data,
+                     .b_dtype = args.b.dtype,
+                     .out = args.out.data,
+                     .out_dtype = dtype,
+                     .scale = args.scale};
+  const FewRows thin{.M = s.M,
+                     .N = s.R,
+                     .K = s.K,
+                     .x = args.x.data,
+                     .x_dtype = dtype,
+                     .w = args.a.data,
+                     .w_dtype = args.a.dtype,
+                     .out = xa};
+  if (!takes_few_rows(base)) return KernelStatus::unsupported("not a few rows of 16-byte packs");
+  return Steps()
+      .then([&] { return multiply_few_rows(stream, thin); })
+      .then([&] { return multiply_few_rows(stream, base); })
+      .status();
+}
+
+// Many rows: the base's product, then the adapter's.
+KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
   const DType dtype = args.x.dtype;
   const bool adapts = s.R > 0 && args.scale != 0;
-  // cuBLASLt adds a bias of the result's dtype.
-  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
-  const As bias(stream, given_bias, dtype, s.N);
   Steps steps;
   steps.then([&] {
     return multiply(stream, {.M = s.M,
@@ -297,6 +336,22 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
                                    .scale = args.scale});
   });
   return steps.status();
+}
+
+}  // namespace
+
+// x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
+KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
+  // Added where the result is made, in its dtype.
+  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
+  const As bias(stream, given_bias, args.x.dtype, s.N);
+  const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced == "few_rows") {
+    KernelStatus status = few_rows(stream, args, s, bias);
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
+  return many_rows(stream, args, s, bias);
 }
 
 // dy [M,N], x [M,K], w [N,K], a [R,K], b [N,R], xa [M,R] → dx [M,K], da [R,K], db [N,R], dbias [N].

@@ -3,6 +3,7 @@
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/dense_products.hpp"
 #include "backends/cuda/elementwise.cuh"
+#include "backends/cuda/few_rows.hpp"
 #include "backends/cuda/strided.cuh"
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/matmul_args.hpp"
@@ -195,7 +196,28 @@ __global__ void no_terms_kernel(Product p) {
   }
 }
 
-constexpr Variant<Product> kVariants[] = {{"cublaslt", run_cublaslt}, {"simple", run_simple}};
+// ---- A few rows by a matrix stored by columns: decoding -----------------------------------------
+
+KernelStatus run_few_rows(Stream& stream, const Product& p) {
+  const bool by_rows = (p.a.row_stride == p.K || p.M == 1) && p.a.column_stride == 1;
+  const bool by_columns = (p.b.column_stride == p.K || p.N == 1) && p.b.row_stride == 1;
+  if (p.G != 1 || p.alpha != 1 || p.beta != 0 || !by_rows || !by_columns || (p.c_row_stride != p.N && p.M != 1)) {
+    return KernelStatus::unsupported("not a dense product x wᵀ");
+  }
+  return multiply_few_rows(stream, {.M = p.M,
+                                    .N = p.N,
+                                    .K = p.K,
+                                    .x = p.a.data,
+                                    .x_dtype = p.a.dtype,
+                                    .w = p.b.data,
+                                    .w_dtype = p.b.dtype,
+                                    .bias = p.bias,
+                                    .out = p.c,
+                                    .out_dtype = p.c_dtype});
+}
+
+constexpr Variant<Product> kVariants[] = {
+    {"few_rows", run_few_rows}, {"cublaslt", run_cublaslt}, {"simple", run_simple}};
 
 }  // namespace
 

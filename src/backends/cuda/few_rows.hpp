@@ -1,0 +1,33 @@
+#pragma once
+
+#include "backends/cuda/products.hpp"
+
+namespace wick::cuda {
+
+/// out [M,N] = x [M,K] w [N,K]ᵀ + scale · xa [M,R] b [N,R]ᵀ + bias, for the few rows of decoding: one pass over w at the
+/// speed of memory, sums in f32, one rounding. All are dense. R = 0: no adapter.
+struct FewRows {
+  std::int64_t M = 0;
+  std::int64_t N = 0;
+  std::int64_t K = 0;
+  std::int64_t R = 0;
+  const void* x = nullptr;
+  DType x_dtype = DType::kF32;
+  const void* w = nullptr;
+  DType w_dtype = DType::kF32;  ///< x's, or f32
+  const void* bias = nullptr;   ///< of out's dtype, may be null
+  const float* xa = nullptr;
+  const void* b = nullptr;
+  DType b_dtype = DType::kF32;  ///< x's, or f32
+  void* out = nullptr;
+  DType out_dtype = DType::kF32;  ///< x's, or f32
+  float scale = 1;
+};
+
+/// At most 8 rows, and rows of w that are made of 16 bytes.
+bool takes_few_rows(const FewRows& product);
+
+/// Enqueues what takes_few_rows() takes.
+KernelStatus multiply_few_rows(Stream& stream, const FewRows& product);
+
+}  // namespace wick::cuda
