@@ -52,7 +52,7 @@ CudaBackend::CudaBackend(int index)
   check(cudaHostAlloc(&shared, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
   fault_ = static_cast<Fault*>(shared);
   *fault_ = {};
-  products_ = std::make_unique<Products>(*this);
+  products_ = std::make_unique<Products>();
   cudnn_attention_ = std::make_unique<CudnnAttention>(*this);
   default_stream_ = std::make_shared<CudaStream>(*this);
 }
