@@ -2,6 +2,9 @@
 # WICK_CUDA_LAYER.
 set(WICK_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO (where nvcc and cuBLASLt are found), ON or OFF")
 set_property(CACHE WICK_CUDA PROPERTY STRINGS AUTO ON OFF)
+if(NOT WICK_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "WICK_CUDA must be AUTO, ON or OFF, got ${WICK_CUDA}")
+endif()
 set(WICK_WITH_CUDA OFF)
 set(WICK_CUDA_LAYER "")
 

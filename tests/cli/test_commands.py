@@ -277,9 +277,19 @@ class TokenizeTest(ProgramTest):
 
 class DevicesAndBenchTest(ProgramTest):
     def test_devices(self):
-        (cpu,) = json.loads(self.wick("devices", "--json").stdout)
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        cpu, *gpus = listed["devices"]
         self.assertEqual((cpu["device"], cpu["threads"]), ("cpu", 1))
-        self.assertIn("cuda: this build has no such backend", self.wick("devices").stdout)
+        lines = self.wick("devices").stdout.splitlines()
+        self.assertEqual(len(lines), len(listed["devices"]) + len(listed["absent"]))
+        for gpu in gpus:
+            self.assertRegex(gpu["device"], r"^(cuda|mps):\d+$")
+            self.assertIn(f"{gpu['device']}: {gpu['description']}; products by {', '.join(gpu['products'])}", lines)
+        for absent in listed["absent"]:
+            self.assertIn(f"{absent['device']}: {absent['reason']}", lines)
+        # Each kind of device is here, or there is a reason.
+        named = {entry["device"].partition(":")[0] for entry in listed["devices"] + listed["absent"]}
+        self.assertEqual(named, {"cpu", "cuda", "mps"})
 
     def test_bench_compares_with_what_the_machine_can_do(self):
         flags = ("bench", "--model", tiny_model(), "--batch-size", 1, "--length", 8, "--steps", 1, "-n", 2)
@@ -291,8 +301,28 @@ class DevicesAndBenchTest(ProgramTest):
         self.assertRegex(text, r"LoRA training +[\d.]+ tokens/s, \d+ % of the [\d.]+ that products allow")
 
     def test_an_absent_device_is_refused(self):
-        result = self.wick("generate", "--model", tiny_model(), "-p", "x", "--device", "cuda", code=2)
-        self.assertIn("cuda", result.stderr)
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        gpus = sum(entry["device"].startswith("cuda:") for entry in listed["devices"])
+        print(f"this machine has {gpus} GPUs for cuda")
+        # The first one that is not there: `cuda` itself where there is none.
+        result = self.wick("generate", "--model", tiny_model(), "-p", "x", "--device", f"cuda:{gpus}", code=2)
+        self.assertIn(f"cuda:{gpus} is not present; present are cpu", result.stderr)
+        for entry in listed["absent"]:
+            self.assertIn(f"{entry['device']}: {entry['reason']}", result.stderr)
+
+    def test_a_gpu_computes_what_the_cpu_does(self):
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        here = any(entry["device"] == "cuda:0" for entry in listed["devices"])
+        print("cuda:0 is " + ("here" if here else "absent"))
+        flags = ("generate", "--model", tiny_model(), "-p", "the old house", "-n", 8, "--temperature", 0, "--json")
+        (cpu,) = self.json_lines(self.wick(*flags))
+        result = self.wick(*flags, "--device", "cuda", "--compute-dtype", "f32", code=0 if here else 2)
+        if here:
+            (gpu,) = self.json_lines(result)
+            self.assertEqual(gpu["text"], cpu["text"])
+        else:
+            (reason,) = [entry["reason"] for entry in listed["absent"] if entry["device"].startswith("cuda")]
+            self.assertIn(reason, result.stderr)
 
 
 class SelftestTest(ProgramTest):
