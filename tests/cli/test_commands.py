@@ -4,7 +4,7 @@ import json
 import shutil
 import struct
 
-from program import FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
+from program import CONFIG, FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
 
 COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "selftest")
 
@@ -299,6 +299,26 @@ class DevicesAndBenchTest(ProgramTest):
             self.assertGreater(report[f"{kind}_limit_tokens_per_second"], 0)
         text = self.wick(*flags).stdout
         self.assertRegex(text, r"LoRA training +[\d.]+ tokens/s, \d+ % of the [\d.]+ that products allow")
+
+    def test_bench_of_a_shape_needs_no_checkpoint(self):
+        config = self.folder / "config.json"
+        config.write_text(json.dumps(CONFIG))
+        flags = ("bench", "--shape", config, "--batch-size", 1, "--length", 8, "--steps", 1, "-n", 2, "--json")
+        (report,) = self.json_lines(self.wick(*flags, "--parts", "train", "--rank", 3))
+        self.assertGreater(report["train_tokens_per_second"], 0)
+        self.assertGreater(report["first_step_seconds"], 0)
+        self.assertGreater(report["step_seconds"], 0)
+        self.assertNotIn("generate_tokens_per_second", report)
+        (report,) = self.json_lines(self.wick(*flags, "--parts", "generate", "--dtype", "f32"))
+        self.assertGreater(report["generate_tokens_per_second"], 0)
+        self.assertNotIn("train_tokens_per_second", report)
+
+    def test_bench_takes_a_model_or_a_shape(self):
+        self.refused(2, "bench", says="--model or --shape")
+        self.refused(2, "bench", "--model", tiny_model(), "--shape", "qwen2.5-0.5b", says="--model or --shape")
+        self.refused(2, "bench", "--shape", "qwen9", says=("qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b", '"qwen9"'))
+        self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--adapter", "x", says="--adapter needs --model")
+        self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--parts", "sleep", says="sleep")
 
     def test_an_absent_device_is_refused(self):
         listed = json.loads(self.wick("devices", "--json").stdout)
