@@ -2,6 +2,9 @@
 # WICK_CUDA_LAYER.
 set(WICK_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO (where nvcc and cuBLASLt are found), ON or OFF")
 set_property(CACHE WICK_CUDA PROPERTY STRINGS AUTO ON OFF)
+if(NOT WICK_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "WICK_CUDA must be AUTO, ON or OFF, got ${WICK_CUDA}")
+endif()
 set(WICK_WITH_CUDA OFF)
 set(WICK_CUDA_LAYER "")
 
@@ -26,11 +29,15 @@ if(NOT WICK_CUDA STREQUAL "OFF")
   if(NOT CMAKE_CUDA_COMPILER)
     wick_without_cuda("nvcc was not found (CUDACXX, CUDA_PATH, PATH or /usr/local/cuda)")
   else()
-    # The chips that PyTorch's own builds serve too; others run what the newest of them compiled as PTX.
+    # Ampere, Ada, Hopper, and Blackwell where nvcc knows it; later chips compile the PTX as they load it.
     if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(WICK_CUDA_DEFAULT_ARCHITECTURES ON)
       set(CMAKE_CUDA_ARCHITECTURES 80-real 89-real 90a-real 90-virtual)
     endif()
     enable_language(CUDA)
+    if(WICK_CUDA_DEFAULT_ARCHITECTURES AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+      list(INSERT CMAKE_CUDA_ARCHITECTURES 3 100-real)
+    endif()
     find_package(CUDAToolkit)
     find_path(WICK_CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
     mark_as_advanced(WICK_CUBLASLT_INCLUDE_DIR)

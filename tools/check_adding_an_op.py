@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Keeps docs/adding-an-op.md true: applies its blocks to a copy of the tree, builds it and runs the new op's tests."""
+"""Keeps docs/adding-an-op.md true: applies its blocks to a copy of the tree, builds it and runs the new op's tests.
+
+With --cuda the op's CUDA kernels are compiled too, and nothing else of that backend: the tests run on the CPU.
+"""
 
 import argparse
 import os
@@ -62,16 +65,25 @@ def run(command, tree: pathlib.Path) -> None:
     subprocess.run(command, cwd=tree, env=environment, check=True)
 
 
+def compile_for_cuda(tree: pathlib.Path) -> None:
+    run(["cmake", "--preset", "dev", "-B", "build/cuda", "-DWICK_CUDA=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-virtual"], tree)
+    objects = "src/backends/cuda/CMakeFiles/wick_cuda.dir"
+    # The kernel table names every kernel of the catalog.
+    run(["cmake", "--build", "build/cuda", "--target", f"{objects}/kernels/softcap.cu.o", f"{objects}/cuda_backend.cpp.o"], tree)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=pathlib.Path, required=True, help="a folder for the copy")
-    work = parser.parse_args().work.resolve()
+    parser.add_argument("--cuda", action="store_true", help="compile the op's CUDA kernels")
+    options = parser.parse_args()
+    work = options.work.resolve()
     found = blocks((ROOT / "docs/adding-an-op.md").read_text())
     copy_tree(work)
     tree = work / "tree"
     for block in found:
         apply(block, tree)
-    run(["cmake", "--preset", "dev"], tree)
+    run(["cmake", "--preset", "dev", "-DWICK_CUDA=OFF"], tree)
     run(["cmake", "--build", "--preset", "dev", "--target", "op_cases_test", "mutation_test"], tree)
     tests = tree / "build/dev/tests/op_cases_test"
     listed = subprocess.run([tests, "--gtest_list_tests", "--gtest_filter=*softcap*"],
@@ -80,6 +92,10 @@ def main() -> int:
         raise SystemExit(f"too few tests of the new op were made:\n{listed}")
     run([str(tests), "--gtest_filter=*softcap*", "--gtest_brief=1"], tree)
     run(["build/dev/tests/mutation_test", "--gtest_brief=1"], tree)
+    if options.cuda:
+        compile_for_cuda(tree)
+    else:
+        print("the CUDA kernels were not compiled: this build is without CUDA")
     run(["python3", "tools/check_ops.py"], tree)
     run(["python3", "tools/check_contracts.py"], tree)
     print(f"{len(found)} blocks applied, built and tested")

@@ -88,10 +88,18 @@ RULES = (
     ),
     Rule(
         "message send",
-        re.compile(r"\b(?:objc_msgSend\w*|sel_registerName|dlsym)\b"),
+        re.compile(r"\b(?:objc_msgSend\w*|sel_registerName)\b"),
         "messages are sent in src/apple/objc only",
         EVERYWHERE,
         OBJC,
+        needs_safety=True,
+    ),
+    Rule(
+        "loaded code",
+        re.compile(r"\bdl(?:open|sym|close)\b"),
+        "libraries are loaded at run time in src/backends/cuda and src/apple/objc only",
+        EVERYWHERE,
+        (r"src/backends/cuda/.*", *OBJC),
         needs_safety=True,
     ),
     Rule(

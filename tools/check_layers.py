@@ -51,6 +51,8 @@ C_STD_HEADERS = frozenset(
     "float.h iso646.h limits.h stdalign.h stdarg.h stdbool.h stddef.h stdint.h stdnoreturn.h".split()
 )
 KEYWORDS = {"SOURCES", "HEADERS", "DEPENDS", "PRIVATE", "PUBLIC", "INTERFACE", "DEFINITIONS", "OPTIONS"}
+# A backend that not every build has: cmake/wick_cuda.cmake sets WICK_CUDA_LAYER to `cuda` or to nothing.
+OPTIONAL_LAYER = re.compile(r"\$\{WICK_([A-Z]+)_LAYER\}")
 ADD_LAYER = re.compile(r"\bwick_add_layer\s*\(([^)]*)\)")
 
 
@@ -86,6 +88,7 @@ def read_layers(root, report):
     layers = {}
     for cmake in sorted((root / "src").rglob("CMakeLists.txt")):
         text = re.sub(r"#[^\n]*", lambda m: lint_support.blank(m.group()), cmake.read_text())
+        text = OPTIONAL_LAYER.sub(lambda m: m.group(1).lower(), text)
         for match in ADD_LAYER.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
             words = match.group(1).split()

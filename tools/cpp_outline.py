@@ -14,7 +14,7 @@ _SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b")
 _NAME = re.compile(r"(?:(?:[\w~]+(?:<[^()]*>)?::)*)(?:operator\s*(?:\(\s*\)|\[\s*\]|[^\s\w(]+|[\w:<>*& ]+)|~?\w+)\s*$")
 _NOT_FUNCTIONS = {
     "alignas", "decltype", "noexcept", "requires", "static_assert", "explicit", "sizeof", "throw",
-    "__attribute__", "__declspec", "if", "for", "while", "switch", "return", "catch", "defined",
+    "__attribute__", "__declspec", "__launch_bounds__", "if", "for", "while", "switch", "return", "catch", "defined",
 }  # fmt: skip
 
 

@@ -51,7 +51,8 @@ void ModelFlags::add_to(CLI::App& command) {
   command.add_option("--model,-m", model, "Model folder in Hugging Face's layout")->required();
   command.add_option("--adapter,--adapter-path", adapters,
                      "PEFT adapter folder; several as DIR=WEIGHT,DIR=WEIGHT");
-  command.add_option("--device", device, "Where to compute: cpu")->capture_default_str();
+  command.add_option("--device", device, "Where to compute: cpu, cuda or cuda:N")
+      ->capture_default_str();
   command
       .add_option("--dtype", dtype,
                   "Convert the weights: f32, bf16, f16; auto keeps them as they are stored")

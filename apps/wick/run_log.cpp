@@ -135,7 +135,7 @@ void RunLog::step(const StepReport& report) {
                     .grad_norm = report.grad_norm,
                     .learning_rate = report.learning_rate,
                     .num_tokens = report.num_tokens,
-                    .peak_memory = peak_memory_bytes(),
+                    .peak_memory = peak_memory_bytes(options_.device),
                     .seconds = seconds()};
   if (time > 0) record.tokens_per_second = static_cast<double>(report.num_tokens) / time;
   own_tokens_ += report.num_tokens;

@@ -43,6 +43,7 @@ class RunLog {
   struct Options {
     std::filesystem::path output_dir;
     std::int64_t logging_steps = 10;
+    Device device = kCpuDevice;  ///< whose memory is told
     bool json = false;  ///< JSON lines on standard output instead of text on standard error
   };
   explicit RunLog(Options options);

@@ -106,7 +106,8 @@ void add_selftest_command(CLI::App& app, Session& session) {
   command->footer(kFooter);
   command->add_option("--fixtures", flags->fixtures, "Folder with models/ and tokenizers/")
       ->required();
-  command->add_option("--device", flags->device, "Where to compute: cpu")->capture_default_str();
+  command->add_option("--device", flags->device, "Where to compute: cpu, cuda or cuda:N")
+      ->capture_default_str();
   command
       ->add_option("--compute-dtype", flags->compute_dtype,
                    "Dtype of activations: f32, bf16, f16; in 16 bits with wider limits")

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "wick/base/error.hpp"
+#include "wick/runtime/memory.hpp"
 
 namespace wick::cli {
 
@@ -110,6 +111,10 @@ std::int64_t peak_memory_bytes() {
 #else
   return usage.ru_maxrss * std::int64_t{1024};
 #endif
+}
+
+std::int64_t peak_memory_bytes(Device device) {
+  return device == kCpuDevice ? peak_memory_bytes() : memory_stats(device).peak_bytes;
 }
 
 }  // namespace wick::cli

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "wick/layout/device.hpp"
 #include "wick/layout/dtype.hpp"
 
 namespace wick::cli {
@@ -23,5 +24,8 @@ std::string readable_bytes(std::int64_t bytes);
 std::string readable_seconds(double seconds);
 /// The most memory that this process has held, as the system counts it.
 std::int64_t peak_memory_bytes();
+
+/// As above on the CPU; on another device the most that its tensors have held.
+std::int64_t peak_memory_bytes(Device device);
 
 }  // namespace wick::cli

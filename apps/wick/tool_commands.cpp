@@ -55,29 +55,50 @@ int run_tokenize(const TokenizeFlags& flags) {
   return kSuccess;
 }
 
-int run_devices(bool json) {
-  Json list = Json::array();
-  for (const Device device : devices()) {
-    if (device.type == DeviceType::kNull) continue;
-    list.push_back({{"device", to_string(device)},
-                    {"threads", num_threads()},
-                    {"instruction_sets", kernel_variants(device, "isa")},
-                    {"products", kernel_variants(device, "matmul")}});
+Json describe(Device device) {
+  Json described{{"device", to_string(device)},
+                 {"description", device_description(device)},
+                 {"products", kernel_variants(device, "matmul")}};
+  if (device.type == DeviceType::kCpu) {
+    described["threads"] = num_threads();
+    described["instruction_sets"] = kernel_variants(device, "isa");
   }
+  return described;
+}
+
+// "cuda: no driver" as its two parts.
+Json describe_absent(const std::string& absent) {
+  const std::size_t colon = absent.find(": ");
+  return {{"device", absent.substr(0, colon)}, {"reason", absent.substr(colon + 2)}};
+}
+
+std::string names_in(const Json& list) {
+  return fmt::format("{}", fmt::join(list.get<std::vector<std::string>>(), ", "));
+}
+
+std::string line_of(const Json& device) {
+  std::string what = device["description"].get<std::string>();
+  if (device.contains("threads")) {
+    what += fmt::format("{}{} threads; instruction sets {}", what.empty() ? "" : ", ",
+                        device["threads"].get<int>(), names_in(device["instruction_sets"]));
+  }
+  return fmt::format("{}: {}; products by {}\n", device["device"].get<std::string>(), what,
+                     names_in(device["products"]));
+}
+
+int run_devices(bool json) {
+  Json present = Json::array();
+  for (const Device device : devices()) {
+    if (device.type != DeviceType::kNull) present.push_back(describe(device));
+  }
+  Json absent = Json::array();
+  for (const std::string& reason : absent_devices()) absent.push_back(describe_absent(reason));
   if (json) {
-    print_out(list.dump(2) + "\n");
+    print_out(Json{{"devices", present}, {"absent", absent}}.dump(2) + "\n");
     return kSuccess;
   }
-  for (const Json& device : list) {
-    print_out(
-        fmt::format("{}: {} threads; instruction sets {}; products by {}\n",
-                    device["device"].get<std::string>(), device["threads"].get<int>(),
-                    fmt::join(device["instruction_sets"].get<std::vector<std::string>>(), ", "),
-                    fmt::join(device["products"].get<std::vector<std::string>>(), ", ")));
-  }
-  for (const char* absent : {"cuda", "mps"}) {
-    print_out(fmt::format("{}: this build has no such backend\n", absent));
-  }
+  for (const Json& device : present) print_out(line_of(device));
+  for (const std::string& reason : absent_devices()) print_out(reason + "\n");
   return kSuccess;
 }
 
@@ -104,9 +125,10 @@ void add_tokenize_command(CLI::App& app, Session& session) {
 
 void add_devices_command(CLI::App& app, Session& session) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("devices", "List what Wick can compute on here");
+  CLI::App* command = app.add_subcommand(
+      "devices", "List what Wick can compute on here, and what it cannot use and why");
   command->footer("Example:\n  wick devices --json");
-  command->add_flag("--json", *json, "Print a JSON list");
+  command->add_flag("--json", *json, "Print a JSON object");
   command->callback([json, &session] { session.exit_code = run_devices(*json); });
 }
 

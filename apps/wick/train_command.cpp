@@ -115,6 +115,7 @@ class TrainRun {
       : flags_(flags),
         log_({.output_dir = flags.output_dir,
               .logging_steps = flags.logging_steps,
+              .device = parse_device(flags.device),
               .json = flags.json}) {}
 
   int run() {

@@ -65,7 +65,8 @@ void TrainFlags::add_model_flags(CLI::App& command) {
                   "lora and dora train an adapter, full trains every weight")
       ->check(CLI::IsMember({"lora", "dora", "full"}))
       ->capture_default_str();
-  command.add_option("--device", device, "Where to compute: cpu")->capture_default_str();
+  command.add_option("--device", device, "Where to compute: cpu, cuda or cuda:N")
+      ->capture_default_str();
   command
       .add_option("--dtype", dtype,
                   "Convert the frozen weights: f32, bf16, f16; auto keeps them as stored")

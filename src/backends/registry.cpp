@@ -16,6 +16,7 @@ std::vector<std::unique_ptr<Backend>> make_backends(std::vector<std::string>& ab
 #else
   absent.emplace_back("cuda: this build of Wick was made without it (WICK_CUDA)");
 #endif
+  absent.emplace_back("mps: this build of Wick has no Metal backend");
   backends.push_back(null::make_backend());
   return backends;
 }

@@ -124,12 +124,12 @@ std::shared_ptr<CausalLm> CausalLm::load(const std::filesystem::path& folder,
 }
 
 std::shared_ptr<CausalLm> CausalLm::create(const ModelConfig& config, std::uint64_t seed,
-                                           Device device, DType compute_dtype) {
+                                           Device device, DType compute_dtype, DType dtype) {
   if (config.family != ModelFamily::kDecoder) {
     throw Error(ErrorKind::kArgument, "create_model",
                 "model_type \"" + config.model_type + "\" is not a decoder");
   }
-  FreshParameters source(config.initializer_range, seed, device);
+  FreshParameters source(config.initializer_range, seed, dtype, device);
   auto model = std::make_shared<CausalLm>(Private(), config, device);
   model->build(source);
   model->choose_compute_dtype(compute_dtype);

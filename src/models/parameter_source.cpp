@@ -93,13 +93,13 @@ Tensor FreshParameters::take(const std::string&, const Shape& shape, ParameterKi
   const RandomKey key{.seed = seed_, .offset = taken_++ << 36};
   switch (kind) {
     case ParameterKind::kNorm:
-      return Tensor::full(shape, 1, DType::kF32, device_);
+      return Tensor::full(shape, 1, dtype_, device_);
     case ParameterKind::kBias:
-      return Tensor::zeros(shape, DType::kF32, device_);
+      return Tensor::zeros(shape, dtype_, device_);
     case ParameterKind::kWeight:
       break;
   }
-  return random_normal(shape, DType::kF32, key, 0, initializer_range_, device_);
+  return random_normal(shape, dtype_, key, 0, initializer_range_, device_);
 }
 
 }  // namespace wick

@@ -43,17 +43,18 @@ class StoredParameters : public ParameterSource {
   std::set<std::string> taken_;
 };
 
-/// Random weights, norms of one and biases of zero, all f32.
+/// Random weights, norms of one and biases of zero, all of one dtype.
 class FreshParameters : public ParameterSource {
  public:
-  FreshParameters(double initializer_range, std::uint64_t seed, Device device)
-      : initializer_range_(initializer_range), seed_(seed), device_(device) {}
+  FreshParameters(double initializer_range, std::uint64_t seed, DType dtype, Device device)
+      : initializer_range_(initializer_range), seed_(seed), dtype_(dtype), device_(device) {}
   Tensor take(const std::string& name, const Shape& shape, ParameterKind kind) override;
 
  private:
   double initializer_range_;
   std::uint64_t seed_;
   std::uint64_t taken_ = 0;
+  DType dtype_;
   Device device_;
 };
 

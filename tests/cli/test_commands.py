@@ -4,7 +4,7 @@ import json
 import shutil
 import struct
 
-from program import FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
+from program import CONFIG, FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
 
 COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "selftest")
 
@@ -277,9 +277,19 @@ class TokenizeTest(ProgramTest):
 
 class DevicesAndBenchTest(ProgramTest):
     def test_devices(self):
-        (cpu,) = json.loads(self.wick("devices", "--json").stdout)
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        cpu, *gpus = listed["devices"]
         self.assertEqual((cpu["device"], cpu["threads"]), ("cpu", 1))
-        self.assertIn("cuda: this build has no such backend", self.wick("devices").stdout)
+        lines = self.wick("devices").stdout.splitlines()
+        self.assertEqual(len(lines), len(listed["devices"]) + len(listed["absent"]))
+        for gpu in gpus:
+            self.assertRegex(gpu["device"], r"^(cuda|mps):\d+$")
+            self.assertIn(f"{gpu['device']}: {gpu['description']}; products by {', '.join(gpu['products'])}", lines)
+        for absent in listed["absent"]:
+            self.assertIn(f"{absent['device']}: {absent['reason']}", lines)
+        # Each kind of device is here, or there is a reason.
+        named = {entry["device"].partition(":")[0] for entry in listed["devices"] + listed["absent"]}
+        self.assertEqual(named, {"cpu", "cuda", "mps"})
 
     def test_bench_compares_with_what_the_machine_can_do(self):
         flags = ("bench", "--model", tiny_model(), "--batch-size", 1, "--length", 8, "--steps", 1, "-n", 2)
@@ -290,9 +300,49 @@ class DevicesAndBenchTest(ProgramTest):
         text = self.wick(*flags).stdout
         self.assertRegex(text, r"LoRA training +[\d.]+ tokens/s, \d+ % of the [\d.]+ that products allow")
 
+    def test_bench_of_a_shape_needs_no_checkpoint(self):
+        config = self.folder / "config.json"
+        config.write_text(json.dumps(CONFIG))
+        flags = ("bench", "--shape", config, "--batch-size", 1, "--length", 8, "--steps", 1, "-n", 2, "--json")
+        (report,) = self.json_lines(self.wick(*flags, "--parts", "train", "--rank", 3))
+        self.assertGreater(report["train_tokens_per_second"], 0)
+        self.assertGreater(report["first_step_seconds"], 0)
+        self.assertGreater(report["step_seconds"], 0)
+        self.assertNotIn("generate_tokens_per_second", report)
+        (report,) = self.json_lines(self.wick(*flags, "--parts", "generate", "--dtype", "f32"))
+        self.assertGreater(report["generate_tokens_per_second"], 0)
+        self.assertNotIn("train_tokens_per_second", report)
+
+    def test_bench_takes_a_model_or_a_shape(self):
+        self.refused(2, "bench", says="--model or --shape")
+        self.refused(2, "bench", "--model", tiny_model(), "--shape", "qwen2.5-0.5b", says="--model or --shape")
+        self.refused(2, "bench", "--shape", "qwen9", says=("qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b", '"qwen9"'))
+        self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--adapter", "x", says="--adapter needs --model")
+        self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--parts", "sleep", says="sleep")
+
     def test_an_absent_device_is_refused(self):
-        result = self.wick("generate", "--model", tiny_model(), "-p", "x", "--device", "cuda", code=2)
-        self.assertIn("cuda", result.stderr)
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        gpus = sum(entry["device"].startswith("cuda:") for entry in listed["devices"])
+        print(f"this machine has {gpus} GPUs for cuda")
+        # The first one that is not there: `cuda` itself where there is none.
+        result = self.wick("generate", "--model", tiny_model(), "-p", "x", "--device", f"cuda:{gpus}", code=2)
+        self.assertIn(f"cuda:{gpus} is not present; present are cpu", result.stderr)
+        for entry in listed["absent"]:
+            self.assertIn(f"{entry['device']}: {entry['reason']}", result.stderr)
+
+    def test_a_gpu_computes_what_the_cpu_does(self):
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        here = any(entry["device"] == "cuda:0" for entry in listed["devices"])
+        print("cuda:0 is " + ("here" if here else "absent"))
+        flags = ("generate", "--model", tiny_model(), "-p", "the old house", "-n", 8, "--temperature", 0, "--json")
+        (cpu,) = self.json_lines(self.wick(*flags))
+        result = self.wick(*flags, "--device", "cuda", "--compute-dtype", "f32", code=0 if here else 2)
+        if here:
+            (gpu,) = self.json_lines(result)
+            self.assertEqual(gpu["text"], cpu["text"])
+        else:
+            (reason,) = [entry["reason"] for entry in listed["absent"] if entry["device"].startswith("cuda")]
+            self.assertIn(reason, result.stderr)
 
 
 class SelftestTest(ProgramTest):

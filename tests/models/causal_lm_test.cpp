@@ -183,6 +183,20 @@ TEST(CausalLm, ACacheOfAnotherBatchIsRefused) {
                   "k and v must be [2,T,2,16], got [1,2,2,16]"));
 }
 
+TEST(CausalLm, ANewModelHasParametersOfTheDtypeThatIsAskedFor) {
+  const ModelConfig config = load_model_config(fixture("qwen3-qknorm"));
+  const auto model = CausalLm::create(config, 1, kCpuDevice, DType::kF32, DType::kBF16);
+  const auto exact = CausalLm::create(config, 1);
+  EXPECT_EQ(model->compute_dtype(), DType::kF32);
+  for (std::size_t i = 0; i < model->parameters().size(); ++i) {
+    const auto& [name, tensor] = model->parameters()[i];
+    EXPECT_EQ(tensor.dtype(), DType::kBF16) << name;
+    EXPECT_EQ(floats(tensor), floats(cast(exact->parameters()[i].second, DType::kBF16))) << name;
+  }
+  EXPECT_TRUE(has(
+      error_of([&] { CausalLm::create(config, 1, kCpuDevice, DType::kF32, DType::kI32); }), "i32"));
+}
+
 TEST(CausalLm, ANewModelIsAFunctionOfTheSeed) {
   ModelConfig config = load_model_config(fixture("qwen3-qknorm"));
   config.initializer_range = 0.02;

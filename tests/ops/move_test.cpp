@@ -36,7 +36,8 @@ TEST(To, TakesAViewInItsOwnOrder) {
   for (const Device device : testing::computing_devices()) {
     const Tensor x = Tensor::from_values(counted(6), {2, 3}, device);
     const Tensor turned = transpose(x, 0, 1).to(kCpuDevice);
-    EXPECT_EQ(turned.to_vector<float>(), (std::vector<float>{1, 4, 2, 5, 3, 6})) << to_string(device);
+    EXPECT_EQ(turned.to_vector<float>(), (std::vector<float>{1, 4, 2, 5, 3, 6}))
+        << to_string(device);
   }
 }
 

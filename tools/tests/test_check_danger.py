@@ -78,9 +78,15 @@ class Danger(check_case.CheckCase):
     def test_messages(self):
         for path in ("src/apple/mps/a.cpp", "tests/a.cpp"):
             self.assert_rule("message send", "objc_msgSend(a, b);", path)
-            self.assert_rule("message send", 'dlsym(h, "x");', path)
         self.assert_rule("message send without", 'sel_registerName("x");', "src/apple/objc/a.cpp")
         self.assert_fine('sel_registerName("x");  // SAFETY: the name is a literal', "src/apple/objc/a.cpp")
+
+    def test_loaded_code(self):
+        for line in ('dlsym(h, "x");', "h = dlopen(name, RTLD_NOW);", "dlclose(h);"):
+            for path in ("src/ops/a.cpp", "apps/wick/main.cpp", "tests/a.cpp"):
+                self.assert_rule("loaded code", line, path)
+            self.assert_rule("loaded code without", line, "src/backends/cuda/a.cpp")
+            self.assert_fine(f"{line}  // SAFETY: the header's own type", "src/backends/cuda/a.cpp")
         self.assert_fine("class_f(dlsym);  // SAFETY: registration", "softmetal/a.cpp")
 
     def test_cuda(self):

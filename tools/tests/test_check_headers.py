@@ -1,4 +1,6 @@
+import os
 import unittest
+import unittest.mock
 
 import check_case
 
@@ -45,6 +47,33 @@ class Headers(check_case.CheckCase):
         self.write("include/wick/wick.h", "#pragma once\nint f(void);\n")
         self.write("include/wick/base/other.h", "#pragma once\nbool f();\n")
         self.assert_clean("2 headers")
+
+    def with_nvcc(self, body):
+        """Lets the check find a script in nvcc's place; a version is asked for first."""
+        script = self.write("nvcc", f'#!/bin/sh\n[ "$1" = --version ] && {{ echo 13; exit; }}\n{body}\n')
+        script.chmod(0o755)
+        patch = unittest.mock.patch.dict(os.environ, CUDACXX=str(script))
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_headers_for_nvcc(self):
+        self.write("src/base/a.hpp", "#pragma once\n")
+        self.write("src/backends/cuda/a.cuh", "#pragma once\n__device__ float f();\n")
+        self.with_nvcc('echo "$@" > arguments')
+        self.assert_clean("2 headers", "(2 compiled now)")
+        self.assertIn("-include src/backends/cuda/a.cuh", (self.root / "arguments").read_text())
+        self.assertIn("-Isrc", (self.root / "arguments").read_text())
+        self.assert_clean("(0 compiled now)")
+
+    def test_what_nvcc_refuses(self):
+        self.write("src/backends/cuda/a.cuh", "#pragma once\n")
+        self.with_nvcc("echo 'src/backends/cuda/a.cuh(7): error: no such type'; exit 2")
+        self.assert_violation("src/backends/cuda/a.cuh:7: no such type")
+
+    def test_no_nvcc(self):
+        self.write("src/backends/cuda/a.cuh", "#pragma once\n")
+        with unittest.mock.patch.dict(os.environ, CUDACXX="/none/nvcc"):
+            self.assert_clean("0 headers", "src/backends/cuda:1: note: there is no nvcc: 1 headers were not compiled")
 
     def test_guard(self):
         self.write("src/base/a.hpp", "// #pragma once\nint a();\n")

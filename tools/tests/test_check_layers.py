@@ -51,6 +51,16 @@ class Layers(check_case.CheckCase):
         self.write("src/layout/CMakeLists.txt", "wick_add_layer(layout DEPENDS base bse)\n")
         self.assert_violation("depends on bse, which is no layer")
 
+    def test_a_backend_that_not_every_build_has(self):
+        self.write("src/backends/cuda/CMakeLists.txt", "wick_add_layer(cuda DEPENDS runtime)\n")
+        self.write("src/backends/cuda/entry.hpp", "#pragma once\n")
+        self.write("src/backends/registry.cpp", '#include "backends/cuda/entry.hpp"\n')
+        self.assert_violation("layer backends includes cuda")
+        self.write("src/backends/CMakeLists.txt", "wick_add_layer(backends DEPENDS cpu ${WICK_CUDA_LAYER})\n")
+        self.assert_clean()
+        self.write("src/backends/CMakeLists.txt", "wick_add_layer(backends DEPENDS cpu ${WICK_MPS_LAYER})\n")
+        self.assert_violation("depends on mps, which is no layer", "layer backends includes cuda", count=2)
+
     def test_layers_in_a_circle(self):
         self.write("src/base/CMakeLists.txt", "wick_add_layer(base DEPENDS layout)\n")
         self.assert_violation("only lower levels", "base -> layout -> base", count=2)

@@ -49,6 +49,11 @@ class Tidy(check_case.CheckCase):
         self.write("src/a.cpp", "int good_name(int a) { return b; }\n")
         self.assert_violation("src/a.cpp:1: ", "undeclared identifier")
 
+    def test_sources_for_nvcc_are_left_out(self):
+        self.write("src/k.cu", "__global__ void BadName() {}\n")
+        self.database("src/a.cpp", "src/k.cu")
+        self.assert_clean("1 sources (1 read now)")
+
     def test_no_database_or_an_empty_one(self):
         self.database("tests/b.cpp")
         self.assert_violation("names no source of src/")

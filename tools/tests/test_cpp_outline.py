@@ -86,6 +86,12 @@ class WICK_API Tensor final : public Base<int> {
         self.assertEqual(names(text), ["TEST(Tensor.grows)", "TEST_P(A.b)"])
 
 
+    def test_kernels(self):
+        text = "template <class T>\n__global__ void __launch_bounds__(kThreads<T>) rows(Args<T> a) {\n}\n"
+        text += "__device__ __forceinline__ float half_of(float x) { return x / 2; }\n"
+        self.assertEqual(names(text), ["rows", "half_of"])
+
+
 class Extent(unittest.TestCase):
     def test_lines(self):
         text = "\n// c {\nint\nf(int a) {\n  if (a) {\n    g(\"}\");\n  }\n  return 1;\n}\nint h();\n"

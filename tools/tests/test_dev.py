@@ -209,11 +209,15 @@ class Commands(DevCase):
 
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")
-        for arguments, folder in ((), "build/demo"), (("my demo",), "my demo"):
+        for arguments, preset, folder in (
+            ((), "release", "build/demo"),
+            (("my demo",), "release", "my demo"),
+            (("my demo", "release-cpu"), "release-cpu", "my demo"),
+        ):
             status, output, calls = self.dev("demo", *arguments)
             self.assertEqual(status, 5, output)
-            self.assertIn(f"ran build/release/apps/wick/wick {folder}", output)
-            self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target apps/wick/wick")
+            self.assertIn(f"ran build/{preset}/apps/wick/wick {folder}", output)
+            self.assertEqual(calls[-1], f"cmake --build build/{preset} --parallel 2 --target apps/wick/wick")
 
     def fuzz_target(self, name, body):
         source = self.root / f"tests/fuzz/{name}_fuzz.cpp"
@@ -281,7 +285,7 @@ class Ci(DevCase):
         shutil.copy(REPO / ".ci/run", self.root / ".ci")
         shutil.copy(REPO / "tools/sum_parts.py", self.root / "tools")
         defaults = {"deps": ":", "lint": "echo lint passed", "test_dev": "echo 5 passed, 0 failed, 1 skipped",
-                    "test_release": "echo 4 passed, 0 failed", "demo": "echo loss 1",
+                    "test_release-cpu": "echo 4 passed, 0 failed", "demo_build/demo": "echo loss 1",
                     "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed"}  # fmt: skip
         cases = "".join(f"{key}) {action};; " for key, action in {**defaults, **answers}.items())
         (self.root / "dev").unlink()
@@ -302,15 +306,15 @@ class Ci(DevCase):
     def test_the_sum_comes_last(self):
         status, lines, calls = self.ci()
         self.assertEqual((status, lines[-1]), (0, "17 passed, 0 failed, 1 skipped"))
-        parts = ["deps", "lint", "test dev", "test release ops", "demo", "test asan ops",
-                 "test asan parsers", "test tsan threads"]
+        parts = ["deps", "lint", "test dev", "test release-cpu ops", "demo build/demo release-cpu",
+                 "test asan ops", "test asan parsers", "test tsan threads"]
         self.assertEqual([call.strip() for call in calls], [f"dev {part}" for part in parts])
 
     def test_a_failed_part_fails_all_and_the_rest_still_runs(self):
         for answers, last in (
             ({"lint": "echo lint failed: a; exit 1"}, "17 passed, 1 failed, 1 skipped"),
             ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "16 passed, 2 failed"),
-            ({"demo": "echo loss nan; exit 1"}, "17 passed, 1 failed, 1 skipped"),
+            ({"demo_build/demo": "echo loss nan; exit 1"}, "17 passed, 1 failed, 1 skipped"),
             ({"test_asan": "echo ninja: stopped; exit 1"}, "11 passed, 2 failed, 1 skipped"),
             ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "17 passed, 1 failed, 1 skipped"),
         ):

@@ -36,12 +36,13 @@ class CausalLm : public Model {
   /// and kShape naming the file and the tensor that is missing, extra or misshapen.
   static std::shared_ptr<CausalLm> load(const std::filesystem::path& folder,
                                         const LoadOptions& options = {});
-  /// A new model with weights in f32: normal with config.initializer_range from `seed`, norms one, biases zero.
-  /// `compute_dtype` is what activations are. Throws Error kArgument when the description is not of a decoder, kDtype
-  /// when compute_dtype is not floating.
+  /// A new model with parameters of `dtype`: weights normal with config.initializer_range from `seed`, norms one, biases
+  /// zero. `compute_dtype` is what activations are. Throws Error kArgument when the description is not of a decoder,
+  /// kDtype when one of the dtypes is not floating.
   static std::shared_ptr<CausalLm> create(const ModelConfig& config, std::uint64_t seed,
                                           Device device = kCpuDevice,
-                                          DType compute_dtype = DType::kF32);
+                                          DType compute_dtype = DType::kF32,
+                                          DType dtype = DType::kF32);
   /// For load() and create().
   CausalLm(Private, ModelConfig config, Device device);
   ~CausalLm() override;

@@ -35,6 +35,7 @@ class CublasLt {
   const std::string& problem() const noexcept { return library_.problem(); }
   bool loaded() const noexcept { return library_.loaded(); }
 
+// NOLINTNEXTLINE(readability-identifier-naming): the library's own names
 #define WICK_MEMBER(name) decltype(&::name) name = nullptr;
   WICK_CUBLASLT_FUNCTIONS(WICK_MEMBER)
 #undef WICK_MEMBER

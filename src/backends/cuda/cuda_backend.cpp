@@ -37,6 +37,20 @@ std::string op_of(FaultKind kind) {
   }
 }
 
+// CUDA calls a machine without a driver one whose driver is too old.
+std::string why_none(cudaError_t status) {
+  int driver = 0;
+  if (status != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess) {
+    return cudaGetErrorString(status);
+  }
+  if (driver == 0) return "this machine has no NVIDIA driver";
+  const auto version = [](int number) {
+    return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+  };
+  return fmt::format("the driver knows CUDA up to {}, this build of Wick needs {}", version(driver),
+                     version(CUDART_VERSION));
+}
+
 }  // namespace
 
 CudaBackend::CudaBackend(int index)
@@ -52,7 +66,7 @@ CudaBackend::CudaBackend(int index)
   check(cudaHostAlloc(&shared, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
   fault_ = static_cast<Fault*>(shared);
   *fault_ = {};
-  products_ = std::make_unique<Products>(*this);
+  products_ = std::make_unique<Products>();
   cudnn_attention_ = std::make_unique<CudnnAttention>(*this);
   default_stream_ = std::make_shared<CudaStream>(*this);
 }
@@ -125,13 +139,14 @@ std::vector<std::unique_ptr<Backend>> make_backends(std::vector<std::string>& ab
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
-    absent.push_back(fmt::format("cuda: {}", cudaGetErrorString(status)));
+    absent.push_back("cuda: " + why_none(status));
     return backends;
   }
   if (const std::string missing = Products::missing_library(); !missing.empty()) {
     absent.push_back("cuda: " + missing);
     return backends;
   }
+  if (count == 0) absent.emplace_back("cuda: the driver knows no GPU");
   for (int index = 0; index < count; ++index) {
     try {
       backends.push_back(std::make_unique<CudaBackend>(index));

@@ -22,6 +22,8 @@ class CudaBackend final : public Backend {
   /// Throws Error kDevice when the GPU cannot be used.
   explicit CudaBackend(int index);
   ~CudaBackend() override;
+  CudaBackend(const CudaBackend&) = delete;
+  CudaBackend& operator=(const CudaBackend&) = delete;
 
   Device device() const noexcept override { return {DeviceType::kCuda, index_}; }
   std::string description() const override;

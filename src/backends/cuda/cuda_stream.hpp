@@ -19,6 +19,8 @@ class CudaStream final : public Stream {
   /// A new stream that does not wait for the legacy default stream.
   explicit CudaStream(CudaBackend& backend);
   ~CudaStream() override;
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
 
   void record(Event& event) override;
   void wait(Event& event) override;

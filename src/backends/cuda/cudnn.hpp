@@ -32,6 +32,7 @@ class Cudnn {
   /// Why it cannot be used; empty when it can.
   const std::string& problem() const noexcept { return problem_; }
 
+// NOLINTNEXTLINE(readability-identifier-naming): the library's own names
 #define WICK_MEMBER(name) decltype(&::name) name = nullptr;
   WICK_CUDNN_FUNCTIONS(WICK_MEMBER)
 #undef WICK_MEMBER

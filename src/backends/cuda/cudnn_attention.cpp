@@ -114,10 +114,10 @@ struct CudnnAttention::State {
   }
 
   // Enqueues a plan's graph. Call with the mutex held.
-  void run(Stream& stream, const CudnnGraph& graph, std::vector<CudnnBinding> bindings) {
+  void run(Stream& stream, const CudnnGraph& graph, const std::vector<CudnnBinding>& bindings) {
     const Scratch workspace(stream, static_cast<std::size_t>(graph.workspace_bytes()));
     check(Cudnn::get().cudnnSetStream(handle, activate(stream)), "cudnnSetStream");
-    graph.run(handle, std::move(bindings), workspace.data());
+    graph.run(handle, bindings, workspace.data());
   }
 
   CudaBackend& backend;
@@ -144,7 +144,7 @@ KernelStatus CudnnAttention::forward(Stream& stream, const AttentionArgs& a) {
   std::vector<CudnnBinding> bindings{
       {kQueries, a.q.data}, {kKeys, a.k.data}, {kValues, a.v.data}, {kOut, a.out.data}};
   if (with_lse) bindings.push_back({kLse, a.lse.data});
-  state_->run(stream, *plan.graph, std::move(bindings));
+  state_->run(stream, *plan.graph, bindings);
   return KernelStatus::ok();
 }
 

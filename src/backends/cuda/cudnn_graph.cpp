@@ -157,6 +157,7 @@ std::vector<CudnnDescriptor> CudnnGraph::candidates(cudnnBackendDescriptor_t gra
         "cudnnBackendGetAttribute");
   std::vector<CudnnDescriptor> found;
   std::vector<cudnnBackendDescriptor_t> handles;
+  handles.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     handles.push_back(found.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).get());
   }
@@ -199,7 +200,7 @@ void CudnnGraph::build(cudnnHandle_t handle) {
   throw Error(ErrorKind::kDevice, "cuDNN", "no engine runs this graph");
 }
 
-void CudnnGraph::run(cudnnHandle_t handle, std::vector<CudnnBinding> bindings,
+void CudnnGraph::run(cudnnHandle_t handle, const std::vector<CudnnBinding>& bindings,
                      void* workspace) const {
   std::vector<std::int64_t> ids;
   std::vector<void*> addresses;

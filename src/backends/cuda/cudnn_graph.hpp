@@ -21,6 +21,8 @@ class CudnnDescriptor {
   CudnnDescriptor(CudnnDescriptor&& other) noexcept
       : handle_(std::exchange(other.handle_, nullptr)) {}
   CudnnDescriptor& operator=(CudnnDescriptor&&) = delete;
+  CudnnDescriptor(const CudnnDescriptor&) = delete;
+  CudnnDescriptor& operator=(const CudnnDescriptor&) = delete;
 
   cudnnBackendDescriptor_t get() const noexcept { return handle_; }
   void set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, std::int64_t count,
@@ -75,7 +77,7 @@ class CudnnGraph {
   void build(cudnnHandle_t handle);
   std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
   /// Enqueues it on the handle's stream. `bindings` are those of tensor().
-  void run(cudnnHandle_t handle, std::vector<CudnnBinding> bindings, void* workspace) const;
+  void run(cudnnHandle_t handle, const std::vector<CudnnBinding>& bindings, void* workspace) const;
 
  private:
   union Scalar {

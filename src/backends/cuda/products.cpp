@@ -153,9 +153,7 @@ struct Products::Call {
   MatrixLayout result;
 };
 
-Products::Products(CudaBackend& backend) : backend_(backend) {
-  check(CublasLt::get().cublasLtCreate(&handle_), "cublasLtCreate");
-}
+Products::Products() { check(CublasLt::get().cublasLtCreate(&handle_), "cublasLtCreate"); }
 
 Products::~Products() { CublasLt::get().cublasLtDestroy(handle_); }
 

@@ -14,8 +14,6 @@
 
 namespace wick::cuda {
 
-class CudaBackend;
-
 /// One operand of a product, only read: any strides, in elements.
 struct Matrix {
   void* data = nullptr;
@@ -45,7 +43,8 @@ struct Product {
 /// Products by cuBLASLt. The algorithm of a shape is chosen once and kept.
 class Products {
  public:
-  explicit Products(CudaBackend& backend);
+  /// For the GPU that is current.
+  Products();
   ~Products();
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
@@ -68,7 +67,6 @@ class Products {
 
   Choice choose(const Key& key, const Call& call);
 
-  CudaBackend& backend_;
   cublasLtHandle_t handle_ = nullptr;
   std::mutex mutex_;
   std::map<Key, Choice> choices_;

@@ -17,17 +17,22 @@ constexpr std::array<std::string_view, 2> kFolders{"/usr/local/cuda/lib64/",
 }  // namespace
 
 SharedLibrary::SharedLibrary(std::string_view file_name) : file_name_(file_name) {
-  handle_ = dlopen(file_name_.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle_ != nullptr) return;
+  if (open(file_name_)) return;
   problem_ = dlerror();
   for (const std::string_view folder : kFolders) {
-    const std::string path = std::string(folder) + file_name_;
-    handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ != nullptr) return;
+    if (open(std::string(folder) + file_name_)) return;
   }
 }
 
+bool SharedLibrary::open(const std::string& path) {
+  // SAFETY: what runs as the library is loaded is NVIDIA's code, from the loader's path or from the
+  // folders above; it is never unloaded, so that no pointer into it dangles.
+  handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return handle_ != nullptr;
+}
+
 void* SharedLibrary::symbol(const char* name) const {
+  // SAFETY: the name is looked up in a library that is loaded; find() gives it its type.
   void* const found = dlsym(handle_, name);
   if (found == nullptr) {
     throw Error(ErrorKind::kDevice, "cuda", file_name_ + " lacks the function " + name);

@@ -25,6 +25,7 @@ class SharedLibrary {
   }
 
  private:
+  bool open(const std::string& path);
   void* symbol(const char* name) const;
 
   std::string file_name_;
