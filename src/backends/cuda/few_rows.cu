@@ -80,8 +80,8 @@ template <class X, class W, class Out, int kM>
 void launch_few_rows(Stream& stream, const FewRows& a) {
   const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
   if (a.N < multiprocessors * kWarps) {
-    launch_on(stream, &few_rows_kernel<X, W, Out, kM, true>, static_cast<unsigned>(a.N), kThreads, 0,
-              a);
+    launch_on(stream, &few_rows_kernel<X, W, Out, kM, true>, static_cast<unsigned>(a.N), kThreads,
+              0, a);
   } else {
     launch_on(stream, &few_rows_kernel<X, W, Out, kM, false>,
               static_cast<unsigned>(ceil_div(a.N, kWarps)), kThreads, 0, a);
@@ -118,7 +118,9 @@ void switch_dtypes(Stream& stream, const FewRows& a) {
 }  // namespace
 
 bool takes_few_rows(const FewRows& a) {
-  const auto is_one_of_two = [&](DType dtype) { return dtype == DType::kF32 || dtype == a.x_dtype; };
+  const auto is_one_of_two = [&](DType dtype) {
+    return dtype == DType::kF32 || dtype == a.x_dtype;
+  };
   const bool whole_packs = a.K % 8 == 0 && is_aligned(a.w, 16) && is_aligned(a.x, 16);
   return a.M > 0 && a.M <= kMostRows && a.N > 0 && a.N <= kMostColumns && a.K > 0 && whole_packs &&
          is_one_of_two(a.w_dtype) && is_one_of_two(a.out_dtype) && is_one_of_two(a.b_dtype);

@@ -110,7 +110,7 @@ struct WideTiles {
   static constexpr int kChunks = kColumns / kChunk;
   static constexpr int kRowStep = kThreads / kChunks;
 
-  const T* first;       // of the thread in the block's first tile
+  const T* first;  // of the thread in the block's first tile
   std::int64_t C;
   std::int64_t column;  // of the thread in the first tile
   std::int64_t rows;    // that exist from the thread's first one on

@@ -201,7 +201,8 @@ __global__ void no_terms_kernel(Product p) {
 KernelStatus run_few_rows(Stream& stream, const Product& p) {
   const bool by_rows = (p.a.row_stride == p.K || p.M == 1) && p.a.column_stride == 1;
   const bool by_columns = (p.b.column_stride == p.K || p.N == 1) && p.b.row_stride == 1;
-  if (p.G != 1 || p.alpha != 1 || p.beta != 0 || !by_rows || !by_columns || (p.c_row_stride != p.N && p.M != 1)) {
+  if (p.G != 1 || p.alpha != 1 || p.beta != 0 || !by_rows || !by_columns ||
+      (p.c_row_stride != p.N && p.M != 1)) {
     return KernelStatus::unsupported("not a dense product x wᵀ");
   }
   return multiply_few_rows(stream, {.M = p.M,
