@@ -61,6 +61,7 @@ void print(const std::string& name, double us, double floor_us) {
 // The time of one call among many in a captured graph.
 double graph_us(const Run& run, const Work& work) {
   constexpr int kCalls = 50;
+  synchronize(run.device);  // the operands were made on the default stream
   const std::shared_ptr<Stream> stream = make_stream(run.device);
   const StreamGuard guard(stream);
   if (!stream->supports_capture()) return median_us(run, work);

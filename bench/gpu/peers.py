@@ -8,6 +8,7 @@ budget, which is looked at before a case begins.
 """
 
 import argparse
+import gc
 import json
 import statistics
 import sys
@@ -49,6 +50,7 @@ class Bench:
         except torch.cuda.OutOfMemoryError as error:
             result = {"skipped": str(error).splitlines()[0]}
         print(json.dumps({"case": case, "peer": peer, **result}), flush=True)
+        gc.collect()
         torch.cuda.empty_cache()
 
 
@@ -104,6 +106,13 @@ def normal(*shape, dtype):
     return torch.randn(*shape, device="cuda", dtype=torch.float32).mul_(0.05).to(dtype)
 
 
+def compiled(function):
+    """For the one shape that it is called with: no kernels for any shape."""
+    import torch
+
+    return torch.compile(function, dynamic=False)
+
+
 def time_machine(bench):
     import torch
 
@@ -131,7 +140,7 @@ def time_rows(bench):
         return F.rms_norm(value, (value.shape[-1],), scale, 1e-6)
 
     for peer in ("eager", "compile"):
-        f, g = (softmax, rms_norm) if peer == "eager" else (torch.compile(softmax), torch.compile(rms_norm))
+        f, g = (softmax, rms_norm) if peer == "eager" else (compiled(softmax), compiled(rms_norm))
 
         def forward(call, *arguments):
             with torch.no_grad():
@@ -153,6 +162,7 @@ def time_linear(bench, M, K, N, r):
     name = f"{M}x{K}x{N}_r{r}"
     if not any(bench.wants(f"{kind}/{name}") for kind in ("frozen_f", "frozen_fb", "lora_f", "lora_fb")):
         return
+    torch.compiler.reset()
     bf16 = torch.bfloat16
     m, k, n = bench.sized(M), bench.sized(K), bench.sized(N)
     x, w, dy = normal(m, k, dtype=bf16), normal(n, k, dtype=bf16), normal(m, n, dtype=bf16)
@@ -175,7 +185,7 @@ def time_linear(bench, M, K, N, r):
         suffix = "fb" if backward else "f"
         bench.run(f"frozen_{suffix}/{name}", "eager", lambda: measure(frozen, (x,), backward))
         bench.run(f"lora_{suffix}/{name}", "eager", lambda: measure(lora, (x, a, b), backward))
-        bench.run(f"lora_{suffix}/{name}", "compile", lambda: measure(torch.compile(lora), (x, a, b), backward))
+        bench.run(f"lora_{suffix}/{name}", "compile", lambda: measure(compiled(lora), (x, a, b), backward))
 
 
 def time_small(bench):
@@ -202,7 +212,7 @@ def make_model(name, attention="sdpa"):
     config = transformers.Qwen2Config(
         hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=key_heads, vocab_size=vocabulary, tie_word_embeddings=tied, max_position_embeddings=131072,
-        rope_theta=1e6, attn_implementation=attention)
+        attn_implementation=attention)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -212,7 +222,7 @@ def make_model(name, attention="sdpa"):
         torch.set_default_dtype(before)
 
 
-def train(name, compiled):
+def train(name, compiles):
     import peft
     import torch
 
@@ -223,7 +233,7 @@ def train(name, compiled):
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     ids = torch.randint(0, MODELS[name][5], (batch, length), device="cuda")
-    call = torch.compile(model) if compiled else model
+    call = torch.compile(model, dynamic=False) if compiles else model
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
 

@@ -13,7 +13,8 @@ usage: bench/gpu/run.sh [options]
                       without it, builds them into build/release
   --device DEVICE     where Wick computes (default cuda)
   --models A[,B]      of qwen2.5-0.5b, qwen2.5-1.5b, qwen2.5-7b (default all)
-  --budget SECONDS    PyTorch begins no case after that (default 300)
+  --budget SECONDS    PyTorch begins no case after that (default 300; to compile a model takes one to three minutes)
+  --peer-cases A[,B]  PyTorch runs only cases whose names begin so, for example train,lora_f
   --out DIR           where results go (default build/gpu)
   --full              compute-sanitizer runs every forward and gradient test, not the subset
   --small             small shapes, to try this script; the numbers mean nothing
@@ -29,10 +30,10 @@ die() {
 }
 
 parts=tests,selftest,sanitize,ours,torch
-binaries='' device=cuda models=qwen2.5-0.5b,qwen2.5-1.5b,qwen2.5-7b budget=300 out=$root/build/gpu full='' small=''
+binaries='' device=cuda models=qwen2.5-0.5b,qwen2.5-1.5b,qwen2.5-7b budget=300 peer_cases='' out=$root/build/gpu full='' small=''
 while [ $# -gt 0 ]; do
   case "$1" in
-    --only | --binaries | --device | --models | --budget | --out)
+    --only | --binaries | --device | --models | --budget | --peer-cases | --out)
       [ $# -ge 2 ] || die "$1 takes a value"
       ;;&
     --only) parts=$2 && shift ;;
@@ -40,6 +41,7 @@ while [ $# -gt 0 ]; do
     --device) device=$2 && shift ;;
     --models) models=$2 && shift ;;
     --budget) budget=$2 && shift ;;
+    --peer-cases) peer_cases=$2 && shift ;;
     --out) out=$2 && shift ;;
     --full) full=yes ;;
     --small) small=--small ;;
@@ -52,6 +54,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 IFS=, read -ra model_list <<<"$models"
+IFS=, read -ra peer_case_list <<<"$peer_cases"
 for part in ${parts//,/ }; do
   [[ "$part" =~ ^(tests|selftest|sanitize|ours|torch)$ ]] || die "no such part: $part"
 done
@@ -161,7 +164,8 @@ fi
 if wants torch; then
   echo "== torch"
   status=0
-  python3 "$here/peers.py" --models "${model_list[@]}" --budget "$budget" $small | tee "$out/peers.jsonl" || status=$?
+  python3 "$here/peers.py" --models "${model_list[@]}" --budget "$budget" $small \
+    --only ${peer_case_list[@]+"${peer_case_list[@]}"} | tee "$out/peers.jsonl" || status=$?
   # 3: no torch, or no GPU for it, which it has said.
   case "$status" in
     0) ;;
