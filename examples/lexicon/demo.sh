@@ -30,7 +30,7 @@ run eval --model "$here/base" --data "$here/devil/test.jsonl"
 
 run train --model "$here/base" --data "$here/devil/train.jsonl" --eval-data "$here/devil/test.jsonl" \
   --output-dir "$output" --overwrite-output-dir --target-modules all-linear --r 16 --lora-alpha 32 --lora-dropout 0.1 \
-  --packing --batch-size 4 --max-seq-length 256 --num-train-epochs 3 --learning-rate 2e-3 \
+  --packing --batch-size 4 --max-seq-length 256 --num-train-epochs 3 --learning-rate 1e-3 \
   --lr-scheduler-type cosine --warmup-steps 10 "${prompts[@]}"
 
 printf '\nHeld-out loss after:\n'
