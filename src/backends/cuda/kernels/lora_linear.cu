@@ -4,6 +4,7 @@
 #include "backends/cuda/dense_products.hpp"
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/few_rows.hpp"
+#include "backends/cuda/hopper_lora.hpp"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
 #include "backends/cuda/thin_products.hpp"
@@ -224,6 +225,26 @@ KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, 
   return KernelStatus::ok();
 }
 
+// dx and g [M,R] in one pass over dy, on Hopper.
+KernelStatus hopper_input_gradient(Stream& stream, const LoraLinearBackwardArgs& args,
+                                   const Sizes& s, const Matrix& g) {
+  const std::string forced = forced_variant("lora_linear");
+  if (!forced.empty() && forced != "hopper") return KernelStatus::unsupported("another is forced");
+  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
+  return multiply_hopper_lora(stream, {.M = s.M,
+                                       .N = s.K,
+                                       .K = s.N,
+                                       .R = s.R,
+                                       .dtype = args.dy.dtype,
+                                       .x = rows(args.dy),
+                                       .w = rows(args.w),
+                                       .t = rows(args.b),
+                                       .s = rows(args.a),
+                                       .out = args.dx.data,
+                                       .scale = args.scale,
+                                       .p = g.data});
+}
+
 // xa [M,R] in f32 where the forward pass has not kept it.
 KernelStatus make_xa(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                      const Matrix& x, float* xa) {
@@ -293,6 +314,24 @@ KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s
       .status();
 }
 
+// On Hopper: all of it in one pass over x.
+KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
+  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
+  return multiply_hopper_lora(stream, {.M = s.M,
+                                       .N = s.N,
+                                       .K = s.K,
+                                       .R = s.R,
+                                       .dtype = args.x.dtype,
+                                       .x = rows(args.x),
+                                       .w = transposed(rows(args.w)),
+                                       .t = transposed(rows(args.a)),
+                                       .s = transposed(rows(args.b)),
+                                       .bias = bias.matrix().data,
+                                       .out = args.out.data,
+                                       .scale = args.scale,
+                                       .p_f32 = data_of<float>(args.xa)});
+}
+
 // Many rows: the base's product, then the adapter's.
 KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
   const DType dtype = args.x.dtype;
@@ -351,6 +390,10 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     KernelStatus status = few_rows(stream, args, s, bias);
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
+  if (forced.empty() || forced == "hopper") {
+    KernelStatus status = hopper(stream, args, s, bias);
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
   return many_rows(stream, args, s, bias);
 }
 
@@ -368,9 +411,15 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   const Matrix g = rows(g_memory.data(), dtype, s.R);
   Steps steps;
   if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
-  if (needs_g || needs_db) {  // one pass over dy
+  bool has_dx = false;
+  if (args.dx && adapts) {
+    const KernelStatus status = hopper_input_gradient(stream, args, s, g);
+    has_dx = status.is_ok();
+    if (!has_dx && !status.is_unsupported()) return status;
+  }
+  if ((needs_g && !has_dx) || needs_db) {  // one pass over dy
     ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
-    if (needs_g) {
+    if (needs_g && !has_dx) {
       side.t = rows(args.b);
       side.p = g.data;
     }
@@ -381,7 +430,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     }
     steps.then([&] { return adapter_products(stream, side); });
   }
-  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
+  if (args.dx && !has_dx) steps.then([&] { return input_gradient(stream, args, s, g); });
   if (args.da && needs_g) {
     steps.then([&] {
       return adapter_products(stream, {.M = s.M,

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+
+#include <cuda.h>
+
+// Barriers in shared memory (mbarrier), the copy engine (TMA) and clusters of blocks, from compute capability 9.0 on.
+
+namespace wick::cuda::hopper {
+
+__device__ __forceinline__ unsigned cluster_rank() {
+  unsigned rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+/// Every thread of the cluster meets here; what they wrote to shared memory is seen by all.
+__device__ __forceinline__ void meet_cluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+/// A phase is over when `arrivals` threads have arrived and all announced bytes are there.
+struct Barrier {
+  unsigned address;
+
+  __device__ __forceinline__ void init(int arrivals) const {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(arrivals) : "memory");
+  }
+  __device__ __forceinline__ void arrive() const {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address) : "memory");
+  }
+  /// At the same barrier of another block of the cluster.
+  __device__ __forceinline__ void arrive_at(unsigned rank) const {
+    asm volatile(
+        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(address),
+        "r"(rank)
+        : "memory");
+  }
+  __device__ __forceinline__ void arrive_and_expect(int bytes) const {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
+                 : "memory");
+  }
+  /// Waits for the end of the phase of that parity.
+  __device__ __forceinline__ void wait(unsigned parity) const {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra over;\nbra again;\nover:\n}\n" ::"r"(address),
+        "r"(parity)
+        : "memory");
+  }
+};
+
+/// Makes initialised barriers known to the cluster.
+__device__ __forceinline__ void publish_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+/// What this thread stored to shared memory is seen by the tensor cores and the copy engine.
+__device__ __forceinline__ void publish_stores() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/// Copies a box from (column, row) on to shared memory; `barrier` hears of its bytes.
+__device__ __forceinline__ void copy_box(unsigned to, const CUtensorMap& map, int column, int row,
+                                         Barrier barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
+      "[%2];" ::"r"(to),
+      "l"(&map), "r"(barrier.address), "r"(column), "r"(row)
+      : "memory");
+}
+
+/// As above to the same place of every block in `blocks`, a bit for each.
+__device__ __forceinline__ void copy_box_to(unsigned short blocks, unsigned to,
+                                            const CUtensorMap& map, int column, int row,
+                                            Barrier barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
+      "l"(&map), "r"(barrier.address), "r"(column), "r"(row), "h"(blocks)
+      : "memory");
+}
+
+/// How many registers each thread of this warpgroup has from here on.
+template <int kRegisters>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+}  // namespace wick::cuda::hopper
