@@ -34,7 +34,7 @@ struct Barrier {
   __device__ __forceinline__ void arrive_at(unsigned rank) const {
     asm volatile(
         "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(address),
+        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n" ::"r"(address),
         "r"(rank)
         : "memory");
   }
@@ -46,7 +46,7 @@ struct Barrier {
   __device__ __forceinline__ void wait(unsigned parity) const {
     asm volatile(
         "{\n.reg .pred done;\nagain:\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
         "@done bra over;\nbra again;\nover:\n}\n" ::"r"(address),
         "r"(parity)
         : "memory");
