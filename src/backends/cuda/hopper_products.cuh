@@ -1,0 +1,346 @@
+#pragma once
+
+#include "backends/cuda/hopper_barrier.cuh"
+#include "backends/cuda/tensor_cores.cuh"
+#include "backends/cuda/wgmma.cuh"
+
+// out [M,N] = x w + p s + bias by Hopper's tensor cores. One warp of the first warpgroup tells the copy engine what to
+// fetch, two warpgroups multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in
+// turns, so that one stores while the other multiplies (short sums). p and s are nothing but the last tiles along K.
+
+namespace wick::cuda {
+
+/// Sizes of a product, as its kernel sees them.
+struct HopperProductCall {
+  int M;
+  int N;
+  int k_tiles;     ///< of x and w
+  int rank_steps;  ///< of 16, of p and s
+  int rank_tile;   ///< 16, 32 or 64: how much of the rank fits into a stage
+  int m_groups;    ///< clusters of tiles along M
+  int n_tiles;
+  int raster;       ///< how many m_groups are walked before the next tile along N
+  const void* bias;  ///< [N], may be null
+  void* out;
+};
+
+/// How a product is cut. kTurns: warpgroups take tiles in turns.
+template <class Element, int kWidth, bool kInTurns, bool kTransposed, int kBlocks, int kDepth>
+struct HopperTiling {
+  using T = Element;
+  static constexpr int kN = kWidth;
+  static constexpr bool kTurns = kInTurns;
+  static constexpr bool kAcrossK = kTransposed;  ///< w and s are dense along N
+  static constexpr int kCluster = kBlocks;       ///< blocks, one below the other, that share tiles of w
+  static constexpr int kStages = kDepth;
+  static constexpr int kM = 128;
+  static constexpr int kK = 64;
+  static constexpr int kRowBytes = kK * 2;
+  static constexpr int kConsumers = 2;
+  static constexpr int kThreads = 128 * (1 + kConsumers);
+  static constexpr int kRowBlocks = kTurns ? 2 : 1;  ///< of 64 rows, of a warpgroup
+  static constexpr int kXBytes = kM * kRowBytes;
+  static constexpr int kWRows = kAcrossK ? (kN + 63) / 64 * 64 : kN;  ///< or columns, in whole boxes
+  static constexpr int kWBytes = kWRows * kRowBytes;
+  static constexpr int kStageBytes = kXBytes + kWBytes;
+  static constexpr int kAlignment = 1024;
+  static constexpr int kSharedBytes = kAlignment + kStages * kStageBytes + (2 * kStages + 2) * 8;
+
+  /// Of a box of w, or of s with a tile of the rank in place of kK.
+  static __host__ __device__ constexpr int w_box_rows(int depth) { return (kAcrossK ? depth : kN) / kCluster; }
+
+  unsigned base;
+  __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
+  __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
+  __device__ __forceinline__ hopper::Barrier full(int stage) const { return {x(kStages) + stage * 8}; }
+  __device__ __forceinline__ hopper::Barrier empty(int stage) const { return full(kStages + stage); }
+  __device__ __forceinline__ hopper::Barrier turn(int group) const { return full(2 * kStages + group); }
+};
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// Goes through the stages again and again; `parity` says which time.
+template <int kStages>
+struct HopperRing {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  __device__ __forceinline__ void skip(int count) {
+    const int at = stage + count;
+    parity ^= static_cast<unsigned>(at / kStages) & 1U;
+    stage = at % kStages;
+  }
+};
+
+/// Where the tile of that number begins. Neighbours share rows of x and columns of w, which so stay in the L2 cache.
+struct HopperPlace {
+  int row;
+  int column;
+
+  template <class Tiling>
+  static __device__ __forceinline__ HopperPlace of(const HopperProductCall& call, int tile) {
+    const int per_band = call.raster * call.n_tiles;
+    const int first = tile / per_band * call.raster;
+    const int height = min(call.m_groups - first, call.raster);
+    const int inside = tile % per_band;
+    const int rank = Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
+    return {((first + inside % height) * Tiling::kCluster + rank) * Tiling::kM,
+            inside / height * Tiling::kN};
+  }
+};
+
+// ---- The producing warp -------------------------------------------------------------------------
+
+/// `depth` of x and w, or of p and s, from k on.
+template <class Tiling>
+__device__ __forceinline__ void fetch_stage(const Tiling& shared, int stage, const CUtensorMap& x_map,
+                                            const CUtensorMap& w_map, const HopperPlace& place, int k,
+                                            int depth) {
+  constexpr unsigned short kAll = (1U << Tiling::kCluster) - 1;
+  const auto fetch_w = [&](unsigned to, int column, int row) {
+    if constexpr (Tiling::kCluster == 1) {
+      hopper::copy_box(to, w_map, column, row, shared.full(stage));
+    } else {
+      hopper::copy_box_to(kAll, to, w_map, column, row, shared.full(stage));
+    }
+  };
+  const int rank = Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
+  const int first = rank * Tiling::w_box_rows(depth);
+  shared.full(stage).arrive_and_expect((Tiling::kM + Tiling::kWRows) * depth * 2);
+  hopper::copy_box(shared.x(stage), x_map, k, place.row, shared.full(stage));
+  if constexpr (Tiling::kAcrossK) {
+#pragma unroll
+    for (int box = 0; box < Tiling::kWRows / 64; ++box) {
+      fetch_w(shared.w(stage) + (box * Tiling::kK + first) * Tiling::kRowBytes,
+              place.column + box * 64, k + first);
+    }
+  } else {
+    fetch_w(shared.w(stage) + first * depth * 2, k, place.column + first);
+  }
+}
+
+template <class Tiling>
+__device__ __forceinline__ void produce(const HopperProductCall& call, const Tiling& shared,
+                                        const CUtensorMap& x_map, const CUtensorMap& w_map,
+                                        const CUtensorMap& p_map, const CUtensorMap& s_map) {
+  const int tiles = call.m_groups * call.n_tiles;
+  HopperRing<Tiling::kStages> ring;
+  for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles; tile += gridDim.x / Tiling::kCluster) {
+    const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
+    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
+      shared.empty(ring.stage).wait(ring.parity ^ 1);
+      fetch_stage(shared, ring.stage, x_map, w_map, place, k * Tiling::kK, Tiling::kK);
+    }
+    for (int step = 0; step < call.rank_steps; step += 4, ring.next()) {
+      shared.empty(ring.stage).wait(ring.parity ^ 1);
+      fetch_stage(shared, ring.stage, p_map, s_map, place, step * 16, call.rank_tile);
+    }
+  }
+}
+
+// ---- The consuming warpgroups -------------------------------------------------------------------
+
+/// Keeps reads of the sums behind the wait before.
+template <int kCount>
+__device__ __forceinline__ void settle(float (&sum)[kCount][4]) {
+#pragma unroll
+  for (int n = 0; n < kCount; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) asm volatile("" : "+f"(sum[n][i])::"memory");
+  }
+}
+
+/// Lane t of four gives its v[i] to lane i and has then v[t] of each: sixteen bytes of one row.
+__device__ __forceinline__ void exchange_in_quad(unsigned (&v)[4]) {
+  const bool odd = threadIdx.x % 2 != 0;
+  const bool upper = threadIdx.x % 4 >= 2;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const unsigned got = __shfl_xor_sync(kAllLanes, odd ? v[i] : v[i + 1], 1);
+    v[i] = odd ? got : v[i];
+    v[i + 1] = odd ? v[i + 1] : got;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const unsigned got = __shfl_xor_sync(kAllLanes, upper ? v[i] : v[i + 2], 2);
+    v[i] = upper ? got : v[i];
+    v[i + 2] = upper ? v[i + 2] : got;
+  }
+}
+
+template <class T, int kCount>
+__device__ __forceinline__ void store_sums(const HopperProductCall& call,
+                                           const float (&sum)[kCount][4], int row, int column) {
+  const int t = threadIdx.x % 4;
+  T* const out = static_cast<T*>(call.out);
+  const T* const bias = static_cast<const T*>(call.bias);
+#pragma unroll
+  for (int n = 0; n < kCount; n += 4) {
+    float add[4][2] = {};
+    if (bias != nullptr) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int c = column + (n + j) * 8 + 2 * t;
+        if (c >= call.N) continue;
+        add[j][0] = to_float(bias[c]);
+        add[j][1] = to_float(bias[c + 1]);
+      }
+    }
+#pragma unroll
+    for (int half_row = 0; half_row < 2; ++half_row) {
+      unsigned v[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        v[j] = pack_two<T>(sum[n + j][2 * half_row] + add[j][0],
+                           sum[n + j][2 * half_row + 1] + add[j][1]);
+      }
+      exchange_in_quad(v);
+      const int at = row + 8 * half_row;
+      const int c = column + (n + t) * 8;
+      if (at >= call.M || c >= call.N) continue;
+      // SAFETY: rows of out are made of 16 bytes and begin at multiples of them.
+      *reinterpret_cast<uint4*>(out + std::int64_t{at} * call.N + c) =
+          make_uint4(v[0], v[1], v[2], v[3]);
+    }
+  }
+}
+
+template <class Tiling>
+struct HopperConsumer {
+  static constexpr int kSums = Tiling::kN / 8;
+
+  const HopperProductCall& call;
+  const Tiling& shared;
+  int group;
+  int thread;
+  unsigned turn_parity = group == 0 ? 1U : 0U;
+  HopperRing<Tiling::kStages> ring{};
+  float sum[Tiling::kRowBlocks][kSums][4];
+
+  __device__ __forceinline__ void release(int stage) const {
+    if constexpr (Tiling::kCluster == 1) {
+      if (thread == 0) shared.empty(stage).arrive();
+    } else if (thread < Tiling::kCluster) {
+      shared.empty(stage).arrive_at(thread);
+    }
+  }
+
+  /// Adds 16 k of the stage, whose rows along K are `row_bytes` long.
+  __device__ __forceinline__ void add_step(int step, int row_bytes, bool adds) {
+    const int first = Tiling::kTurns ? 0 : group * 64;
+    const auto w = Tiling::kAcrossK
+                       ? hopper::MatrixDescriptor::across_k(shared.w(ring.stage),
+                                                            Tiling::kK * Tiling::kRowBytes)
+                       : hopper::MatrixDescriptor::along_k(shared.w(ring.stage), row_bytes);
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+      const auto x = hopper::MatrixDescriptor::along_k(
+          shared.x(ring.stage) + (first + 64 * b) * row_bytes, row_bytes);
+      hopper::Products<typename Tiling::T, Tiling::kN, Tiling::kAcrossK>::add(
+          sum[b], x.plus(32 * step),
+          w.plus((Tiling::kAcrossK ? 16 * Tiling::kRowBytes : 32) * step), adds);
+    }
+  }
+
+  __device__ __forceinline__ void multiply() {
+    // Whoever waits for a stage must not be more than one round ahead of it: parities tell no more apart.
+    if (Tiling::kTurns) shared.turn(group).wait(turn_parity);
+    turn_parity ^= 1;
+    int before = -1;
+    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
+      shared.full(ring.stage).wait(ring.parity);
+      hopper::begin_products();
+#pragma unroll
+      for (int i = 0; i < Tiling::kK / 16; ++i) add_step(i, Tiling::kRowBytes, k > 0 || i > 0);
+      hopper::commit_products();
+      hopper::wait_for_products<1>();
+      if (k > 0) release(before);
+      before = ring.stage;
+    }
+    for (int step = 0; step < call.rank_steps; step += 4, ring.next()) {
+      shared.full(ring.stage).wait(ring.parity);
+      for (int i = 0; i < min(4, call.rank_steps - step); ++i) {
+        hopper::begin_products();
+        add_step(i, call.rank_tile * 2, true);
+        hopper::commit_products();
+        hopper::wait_for_products<1>();
+        if (i == 0) release(before);
+      }
+      before = ring.stage;
+    }
+    if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
+    hopper::wait_for_products<0>();
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) settle(sum[b]);
+    release(before);
+  }
+
+  __device__ __forceinline__ void run() {
+    const int stages = call.k_tiles + (call.rank_steps + 3) / 4;
+    const int tiles = call.m_groups * call.n_tiles;
+    const int step = static_cast<int>(gridDim.x) / Tiling::kCluster;
+    int tile = static_cast<int>(blockIdx.x) / Tiling::kCluster;
+    if (Tiling::kTurns && group == 1) {
+      tile += step;
+      ring.skip(stages);
+    }
+    for (; tile < tiles; tile += Tiling::kTurns ? 2 * step : step) {
+      multiply();
+      const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
+      const int row = place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 +
+                      thread % kWarp / 4;
+#pragma unroll
+      for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+        store_sums<typename Tiling::T>(call, sum[b], row + 64 * b, place.column);
+      }
+      if (Tiling::kTurns) ring.skip(stages);
+    }
+  }
+};
+
+#endif
+
+template <class Tiling>
+__global__ void __cluster_dims__(Tiling::kCluster, 1, 1) __launch_bounds__(Tiling::kThreads, 1)
+    hopper_product_kernel(const __grid_constant__ CUtensorMap x_map,
+                          const __grid_constant__ CUtensorMap w_map,
+                          const __grid_constant__ CUtensorMap p_map,
+                          const __grid_constant__ CUtensorMap s_map, const HopperProductCall call) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  extern __shared__ unsigned char memory[];
+  const unsigned unaligned = shared_address(memory);
+  const Tiling shared{(unaligned + Tiling::kAlignment - 1) / Tiling::kAlignment *
+                      Tiling::kAlignment};
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Tiling::kStages; ++stage) {
+      shared.full(stage).init(1);
+      shared.empty(stage).init(Tiling::kCluster * (Tiling::kTurns ? 1 : Tiling::kConsumers));
+    }
+    for (int group = 0; group < Tiling::kConsumers; ++group) shared.turn(group).init(1);
+    hopper::publish_barriers();
+  }
+  if constexpr (Tiling::kCluster == 1) {
+    __syncthreads();
+  } else {
+    hopper::meet_cluster();
+  }
+  if (threadIdx.x < 128) {
+    hopper::give_registers<40>();
+    if (threadIdx.x == 0) produce(call, shared, x_map, w_map, p_map, s_map);
+  } else {
+    hopper::take_registers<232>();
+    HopperConsumer<Tiling> consumer{call, shared, static_cast<int>(threadIdx.x) / 128 - 1,
+                                    static_cast<int>(threadIdx.x) % 128};
+    consumer.run();
+  }
+  // A block must not end while the other one still sends to its memory.
+  if constexpr (Tiling::kCluster > 1) hopper::meet_cluster();
+#endif
+}
+
+}  // namespace wick::cuda
