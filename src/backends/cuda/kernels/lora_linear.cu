@@ -5,6 +5,7 @@
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/few_rows.hpp"
 #include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/hopper_products.hpp"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
 #include "backends/cuda/thin_products.hpp"
@@ -100,6 +101,8 @@ class Steps {
   KernelStatus status_ = KernelStatus::ok();
 };
 
+constexpr std::int64_t kMostThinRank = 64;  // of multiply_thin()
+
 struct Sizes {
   std::int64_t M, N, K, R;
 };
@@ -122,7 +125,8 @@ KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
                                .b = t.matrix(),
                                .c = in_f32 ? p.p_f32 : p.p,
                                .c_dtype = in_f32 ? DType::kF32 : p.dtype,
-                               .c_row_stride = p.R});
+                               .c_row_stride = p.R,
+                               .alpha = in_f32 ? 1.0F : p.p_factor});
     });
   }
   if (p.g.data != nullptr) {
@@ -245,6 +249,27 @@ KernelStatus hopper_input_gradient(Stream& stream, const LoraLinearBackwardArgs&
                                        .p = g.data});
 }
 
+// dx = dy w + g a in one launch, on Hopper, for a g that holds the scale. Without `a` in dx's dtype only whether it can be.
+LoraProduct joined_input_gradient(const LoraLinearBackwardArgs& args, const Sizes& s, const Matrix& g) {
+  return {.M = s.M,
+          .N = s.K,
+          .K = s.N,
+          .R = s.R,
+          .dtype = args.dy.dtype,
+          .x = rows(args.dy),
+          .w = rows(args.w),
+          .p = g,
+          .s = rows(args.a.data, args.dy.dtype, s.K),
+          .out = args.dx.data};
+}
+
+bool takes_joined(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
+                  const Matrix& g) {
+  const std::string forced = forced_variant("lora_linear");
+  return (forced.empty() || forced == "joined") && args.dropout_p == 0 && s.R <= kMostThinRank &&
+         takes_with_thin(stream, joined_input_gradient(args, s, g));
+}
+
 // xa [M,R] in f32 where the forward pass has not kept it.
 KernelStatus make_xa(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                      const Matrix& x, float* xa) {
@@ -332,6 +357,44 @@ KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, 
                                        .p_f32 = data_of<float>(args.xa)});
 }
 
+// On Hopper: x aᵀ, then everything else in one launch.
+KernelStatus joined(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
+  if (s.R == 0 || s.R > kMostThinRank || args.scale == 0) {
+    return KernelStatus::unsupported("no adapter, or none that is thin");
+  }
+  const DType dtype = args.x.dtype;
+  const Scratch p(stream, bytes_of(s.M * s.R, dtype));
+  LoraProduct product{.M = s.M,
+                      .N = s.N,
+                      .K = s.K,
+                      .R = s.R,
+                      .dtype = dtype,
+                      .x = rows(args.x),
+                      .w = transposed(rows(args.w)),
+                      .p = rows(p.data(), dtype, s.R),
+                      .s = transposed(rows(args.b.data, dtype, s.R)),
+                      .bias = bias.matrix().data,
+                      .out = args.out.data};
+  if (!takes_with_thin(stream, product)) return KernelStatus::unsupported("not for Hopper's copies");
+  const As b(stream, rows(args.b), dtype, s.N * s.R);
+  product.s.data = b.matrix().data;
+  const Dropped x(stream, args.x, args.dropout_p, args.key);
+  return Steps()
+      .then([&] {
+        return multiply_thin(stream, {.M = s.M,
+                                      .C = s.K,
+                                      .R = s.R,
+                                      .x = x.matrix().data,
+                                      .dtype = dtype,
+                                      .t = transposed(rows(args.a)),
+                                      .p_f32 = data_of<float>(args.xa),
+                                      .p = p.data(),
+                                      .p_factor = args.scale});
+      })
+      .then([&] { return multiply_with_thin(stream, product); })
+      .status();
+}
+
 // Many rows: the base's product, then the adapter's.
 KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
   const DType dtype = args.x.dtype;
@@ -394,6 +457,10 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     KernelStatus status = hopper(stream, args, s, bias);
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
+  if (forced.empty() || forced == "joined") {
+    KernelStatus status = joined(stream, args, s, bias);
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
   return many_rows(stream, args, s, bias);
 }
 
@@ -417,11 +484,13 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     has_dx = status.is_ok();
     if (!has_dx && !status.is_unsupported()) return status;
   }
+  const bool joins = args.dx && adapts && !has_dx && takes_joined(stream, args, s, g);
   if ((needs_g && !has_dx) || needs_db) {  // one pass over dy
     ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
     if (needs_g && !has_dx) {
       side.t = rows(args.b);
       side.p = g.data;
+      if (joins) side.p_factor = args.scale;
     }
     if (needs_db) {
       side.g = rows(xa, DType::kF32, s.R);
@@ -430,7 +499,16 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     }
     steps.then([&] { return adapter_products(stream, side); });
   }
-  if (args.dx && !has_dx) steps.then([&] { return input_gradient(stream, args, s, g); });
+  if (joins) {
+    steps.then([&] {
+      LoraProduct product = joined_input_gradient(args, s, g);
+      const As a(stream, rows(args.a), dtype, s.R * s.K);
+      product.s.data = a.matrix().data;
+      return multiply_with_thin(stream, product);
+    });
+  } else if (args.dx && !has_dx) {
+    steps.then([&] { return input_gradient(stream, args, s, g); });
+  }
   if (args.da && needs_g) {
     steps.then([&] {
       return adapter_products(stream, {.M = s.M,
@@ -440,7 +518,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
                                        .dtype = dtype,
                                        .g = g,
                                        .d = transposed(rows(args.da)),
-                                       .scale = args.scale});
+                                       .scale = joins ? 1.0F : args.scale});
     });
   }
   if (!adapts) {
