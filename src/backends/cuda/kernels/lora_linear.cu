@@ -185,6 +185,21 @@ KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
 // dx [M,K] = dy w + scale · drop'(g a).
 KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                             const Matrix& g) {
+  const std::string forced = forced_variant("lora_linear");
+  if (s.R > 0 && args.scale != 0 && args.dropout_p == 0 && (forced.empty() || forced == "hopper")) {
+    KernelStatus whole = multiply_hopper_lora(stream, {.M = s.M,
+                                                       .N = s.K,
+                                                       .K = s.N,
+                                                       .R = s.R,
+                                                       .dtype = args.dy.dtype,
+                                                       .x = rows(args.dy),
+                                                       .w = rows(args.w),
+                                                       .p = g.data,
+                                                       .s = rows(args.a),
+                                                       .out = args.dx.data,
+                                                       .scale = args.scale});
+    if (!whole.is_unsupported() || !forced.empty()) return whole;
+  }
   const Product base{.M = s.M,
                      .N = s.K,
                      .K = s.N,
@@ -223,26 +238,6 @@ KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, 
               static_cast<const float*>(whole.as<float>()), data_of<T>(args.dx));
   });
   return KernelStatus::ok();
-}
-
-// dx and g [M,R] in one pass over dy, on Hopper.
-KernelStatus hopper_input_gradient(Stream& stream, const LoraLinearBackwardArgs& args,
-                                   const Sizes& s, const Matrix& g) {
-  const std::string forced = forced_variant("lora_linear");
-  if (!forced.empty() && forced != "hopper") return KernelStatus::unsupported("another is forced");
-  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
-  return multiply_hopper_lora(stream, {.M = s.M,
-                                       .N = s.K,
-                                       .K = s.N,
-                                       .R = s.R,
-                                       .dtype = args.dy.dtype,
-                                       .x = rows(args.dy),
-                                       .w = rows(args.w),
-                                       .t = rows(args.b),
-                                       .s = rows(args.a),
-                                       .out = args.dx.data,
-                                       .scale = args.scale,
-                                       .p = g.data});
 }
 
 // xa [M,R] in f32 where the forward pass has not kept it.
@@ -314,22 +309,37 @@ KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s
       .status();
 }
 
-// On Hopper: all of it in one pass over x.
+// On Hopper: x aᵀ, then everything else in one launch.
 KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
-  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
-  return multiply_hopper_lora(stream, {.M = s.M,
-                                       .N = s.N,
-                                       .K = s.K,
-                                       .R = s.R,
-                                       .dtype = args.x.dtype,
-                                       .x = rows(args.x),
-                                       .w = transposed(rows(args.w)),
-                                       .t = transposed(rows(args.a)),
-                                       .s = transposed(rows(args.b)),
-                                       .bias = bias.matrix().data,
-                                       .out = args.out.data,
-                                       .scale = args.scale,
-                                       .p_f32 = data_of<float>(args.xa)});
+  if (s.R == 0 || args.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
+  const DType dtype = args.x.dtype;
+  const Scratch p(stream, bytes_of(s.M * s.R, dtype));
+  const HopperLora whole{.M = s.M,
+                         .N = s.N,
+                         .K = s.K,
+                         .R = s.R,
+                         .dtype = dtype,
+                         .x = rows(args.x),
+                         .w = transposed(rows(args.w)),
+                         .p = p.data(),
+                         .s = transposed(rows(args.b)),
+                         .bias = bias.matrix().data,
+                         .out = args.out.data,
+                         .scale = args.scale};
+  const std::string reason = hopper_lora_refusal(stream, whole);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+  const ThinProducts thin{.M = s.M,
+                          .C = s.K,
+                          .R = s.R,
+                          .x = args.x.data,
+                          .dtype = dtype,
+                          .t = transposed(rows(args.a)),
+                          .p_f32 = data_of<float>(args.xa),
+                          .p = p.data()};
+  return Steps()
+      .then([&] { return multiply_thin(stream, thin); })
+      .then([&] { return multiply_hopper_lora(stream, whole); })
+      .status();
 }
 
 // Many rows: the base's product, then the adapter's.
@@ -411,15 +421,9 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   const Matrix g = rows(g_memory.data(), dtype, s.R);
   Steps steps;
   if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
-  bool has_dx = false;
-  if (args.dx && adapts) {
-    const KernelStatus status = hopper_input_gradient(stream, args, s, g);
-    has_dx = status.is_ok();
-    if (!has_dx && !status.is_unsupported()) return status;
-  }
-  if ((needs_g && !has_dx) || needs_db) {  // one pass over dy
+  if (needs_g || needs_db) {  // one pass over dy
     ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
-    if (needs_g && !has_dx) {
+    if (needs_g) {
       side.t = rows(args.b);
       side.p = g.data;
     }
@@ -430,7 +434,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     }
     steps.then([&] { return adapter_products(stream, side); });
   }
-  if (args.dx && !has_dx) steps.then([&] { return input_gradient(stream, args, s, g); });
+  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
   if (args.da && needs_g) {
     steps.then([&] {
       return adapter_products(stream, {.M = s.M,
