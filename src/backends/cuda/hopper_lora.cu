@@ -1,432 +1,138 @@
 #include "backends/cuda/hopper_lora.hpp"
 
-#include "backends/cuda/hopper_barrier.cuh"
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/tensor_cores.cuh"
-#include "backends/cuda/tensor_map.hpp"
-#include "backends/cuda/wgmma.cuh"
+#include <algorithm>
+#include <utility>
 
-// Two blocks of a cluster make neighbouring tiles of out, one below the other, and share the tiles of w. In each block one
-// warpgroup produces: a thread tells the copy engine what to fetch, the other three warps round t and s. Two warpgroups
-// consume: 64 rows each of x w and of p = x t; where K ends, p becomes the left operand of p s, straight from registers.
+#include "backends/cuda/hopper_lora_kernel.cuh"
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/tensor_map.hpp"
 
 namespace wick::cuda {
 
 namespace {
 
-using hopper::Barrier;
-using hopper::MatrixDescriptor;
-
-constexpr int kCluster = 2;
-constexpr int kConsumers = 2;  // warpgroups
-constexpr int kGroupThreads = 128;
-constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
-[[maybe_unused]] constexpr int kRoundingWarps = 3;
-constexpr int kTileM = 64 * kConsumers;
-constexpr int kTileK = 64;
-constexpr int kRowBytes = kTileK * 2;
-[[maybe_unused]] constexpr int kBlockBytes = 128;  // of 8 by 8 elements
 constexpr std::int64_t kFewestRows = 128;
+constexpr std::int64_t kMostRank = 64;
+constexpr int kRasterRows = 16 * 128;  // of x, walked before the next tile along N
+constexpr int kTurnThreads = 128;
 
-struct HopperCall {
-  HopperLora p;
-  int m_pairs;  // tiles of the cluster along M
-  int tiles;    // of the cluster, along M first
-  int k_tiles;
-};
-
-template <int kN, int kR>
-struct HopperShared {
-  static constexpr int kStages = kN == 256 ? 4 : 6;
-  static constexpr int kX = kTileM * kRowBytes;
-  static constexpr int kW = kN * kRowBytes;
-  static constexpr int kT = kR * kRowBytes;
-  static constexpr int kS = kN * kR * 2;
-  static constexpr int kAlignment = 1024;
-  static constexpr int kBytes = kAlignment + kStages * (kX + kW + kT) + kS + (2 * kStages + 2) * 8;
-
-  unsigned base;
-  __device__ __forceinline__ unsigned x(int stage) const { return base + stage * (kX + kW); }
-  __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kX; }
-  __device__ __forceinline__ unsigned t(int stage) const { return x(kStages) + stage * kT; }
-  __device__ __forceinline__ unsigned s() const { return t(kStages); }
-  __device__ __forceinline__ Barrier full(int stage) const { return {s() + kS + stage * 8}; }
-  __device__ __forceinline__ Barrier empty(int stage) const { return full(kStages + stage); }
-  __device__ __forceinline__ Barrier s_full() const { return full(2 * kStages); }
-  __device__ __forceinline__ Barrier s_empty() const { return full(2 * kStages + 1); }
-};
-
-// Goes through the stages again and again; `parity` says which time.
-template <int kStages>
-struct Ring {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-
-// ---- The producing warpgroup --------------------------------------------------------------------
-
-template <int kN, int kR, bool kAcrossK>
-__device__ __forceinline__ void fetch_tiles(const HopperCall& call,
-                                            const HopperShared<kN, kR>& shared,
-                                            const CUtensorMap& x_map, const CUtensorMap& w_map) {
-  using Shared = HopperShared<kN, kR>;
-  constexpr unsigned short kBoth = 3;
-  const int rank = static_cast<int>(hopper::cluster_rank());
-  Ring<Shared::kStages> ring;
-  for (int tile = blockIdx.x / kCluster; tile < call.tiles; tile += gridDim.x / kCluster) {
-    const int row = (tile % call.m_pairs * kCluster + rank) * kTileM;
-    const int column = tile / call.m_pairs * kN;
-    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
-      shared.empty(ring.stage).wait(ring.parity ^ 1);
-      const Barrier full = shared.full(ring.stage);
-      full.arrive_and_expect(Shared::kX + Shared::kW);
-      hopper::copy_box(shared.x(ring.stage), x_map, k * kTileK, row, full);
-      if constexpr (kAcrossK) {
-#pragma unroll
-        for (int i = 0; i < kN / 64 / kCluster; ++i) {
-          const int box = rank * (kN / 64 / kCluster) + i;
-          hopper::copy_box_to(kBoth, shared.w(ring.stage) + box * kTileK * kRowBytes, w_map,
-                              column + box * 64, k * kTileK, full);
-        }
-      } else {
-        const int first = rank * (kN / kCluster);
-        hopper::copy_box_to(kBoth, shared.w(ring.stage) + first * kRowBytes, w_map, k * kTileK,
-                            column + first, full);
-      }
-    }
-  }
-}
-
-// Eight elements `step` apart, of which `count` exist, as two by two 16-bit numbers.
+// Eight elements `step` apart times `scale`, as 16-bit numbers.
 template <class T, class Source>
-__device__ __forceinline__ void load_eight(const Source* from, std::int64_t step, int count,
-                                           unsigned (&packed)[4]) {
+__device__ __forceinline__ uint4 round_eight_of(const Source* from, std::int64_t step, float scale) {
   float values[8];
 #pragma unroll
-  for (int i = 0; i < 8; ++i) values[i] = i < count ? to_float(from[i * step]) : 0.0F;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) packed[i] = pack_two<T>(values[2 * i], values[2 * i + 1]);
+  for (int i = 0; i < 8; ++i) values[i] = scale * to_float(from[i * step]);
+  return make_uint4(pack_two<T>(values[0], values[1]), pack_two<T>(values[2], values[3]),
+                    pack_two<T>(values[4], values[5]), pack_two<T>(values[6], values[7]));
 }
 
 template <class T>
-__device__ __forceinline__ void round_eight(const Matrix& m, std::int64_t at, std::int64_t step,
-                                            int count, unsigned to) {
-  unsigned packed[4];
+__device__ __forceinline__ uint4 round_eight(const Matrix& m, std::int64_t at, std::int64_t step,
+                                             float scale) {
   if (m.dtype == DType::kF32) {
-    load_eight<T>(static_cast<const float*>(m.data) + at, step, count, packed);
-  } else {
-    load_eight<T>(static_cast<const T*>(m.data) + at, step, count, packed);
+    return round_eight_of<T>(static_cast<const float*>(m.data) + at, step, scale);
   }
-  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(packed[0]), "r"(packed[1]),
-               "r"(packed[2]), "r"(packed[3])
-               : "memory");
+  return round_eight_of<T>(static_cast<const T*>(m.data) + at, step, scale);
 }
 
-// t [64, R] from row k on, as blocks of eight ranks by eight k.
-template <class T, int kR>
-__device__ __forceinline__ void round_t(const HopperLora& p, int k, int thread, unsigned to) {
-  const bool along_k = p.t.row_stride == 1;
-#pragma unroll
-  for (int i = 0; i < kR * 8; i += kRoundingWarps * kWarp) {
-    const int unit = i + thread;
-    if (unit >= kR * 8) break;
-    const int r = along_k ? unit / 8 : unit % kR;
-    const int k8 = along_k ? unit % 8 : unit / kR;
-    const int count = r < p.R ? static_cast<int>(p.K) - (k + 8 * k8) : 0;
-    round_eight<T>(p.t, (k + 8 * k8) * p.t.row_stride + r * p.t.column_stride, p.t.row_stride, count,
-                   to + (k8 * (kR / 8) + r / 8) * kBlockBytes + r % 8 * 16);
-  }
-}
-
-// s [R, kN] from a column on, as blocks of eight columns by eight ranks.
-template <class T, int kN, int kR>
-__device__ __forceinline__ void round_s(const HopperLora& p, int column, int thread, unsigned to) {
-  for (int unit = thread; unit < kN * kR / 8; unit += kRoundingWarps * kWarp) {
-    const bool along_rank = p.s.row_stride == 1;
-    const int n = along_rank ? unit / (kR / 8) : unit % kN;
-    const int r8 = along_rank ? unit % (kR / 8) : unit / kN;
-    const int count = column + n < p.N ? static_cast<int>(p.R) - 8 * r8 : 0;
-    round_eight<T>(p.s, 8 * r8 * p.s.row_stride + (column + n) * p.s.column_stride, p.s.row_stride,
-                   count,
-                   to + r8 / 2 * (kN * 32) + (n / 8 * 2 + r8 % 2) * kBlockBytes + n % 8 * 16);
-  }
-}
-
-template <class T, int kN, int kR>
-__device__ __forceinline__ void round_adapter(const HopperCall& call,
-                                              const HopperShared<kN, kR>& shared) {
-  using Shared = HopperShared<kN, kR>;
-  const int thread = static_cast<int>(threadIdx.x) - kWarp;
-  const bool speaks = threadIdx.x % kWarp == 0;
-  Ring<Shared::kStages> ring;
-  unsigned s_parity = 0;
-  for (int tile = blockIdx.x / kCluster; tile < call.tiles; tile += gridDim.x / kCluster) {
-    // Late enough that the tile before has let go of s, so that nothing waits for it.
-    const int k_of_s = min(Shared::kStages, call.k_tiles - 1);
-    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
-      shared.empty(ring.stage).wait(ring.parity ^ 1);
-      round_t<T, kR>(call.p, k * kTileK, thread, shared.t(ring.stage));
-      hopper::publish_stores();
-      __syncwarp();
-      if (speaks) shared.full(ring.stage).arrive();
-      if (k != k_of_s) continue;
-      shared.s_empty().wait(s_parity ^ 1);
-      round_s<T, kN, kR>(call.p, tile / call.m_pairs * kN, thread, shared.s());
-      hopper::publish_stores();
-      __syncwarp();
-      if (speaks) shared.s_full().arrive();
-      s_parity ^= 1;
-    }
-  }
-}
-
-// ---- The consuming warpgroups -------------------------------------------------------------------
-
-// Keeps reads of the sums behind the wait before.
-template <int kCount>
-__device__ __forceinline__ void fence(float (&sum)[kCount][4]) {
-#pragma unroll
-  for (int n = 0; n < kCount; ++n) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) asm volatile("" : "+f"(sum[n][i])::"memory");
-  }
-}
-
-// Lane t of four gives its v[i] to lane i and has then v[t] of each: sixteen bytes of one row.
-__device__ __forceinline__ void transpose_quad(unsigned (&v)[4]) {
-  const bool odd = threadIdx.x % 2 != 0;
-  const bool upper = threadIdx.x % 4 >= 2;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const unsigned got = __shfl_xor_sync(kAllLanes, odd ? v[i] : v[i + 1], 1);
-    v[i] = odd ? got : v[i];
-    v[i + 1] = odd ? v[i + 1] : got;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const unsigned got = __shfl_xor_sync(kAllLanes, upper ? v[i] : v[i + 2], 2);
-    v[i] = upper ? got : v[i];
-    v[i + 2] = upper ? v[i + 2] : got;
-  }
-}
-
-template <class T, int kN>
-__device__ __forceinline__ void store_tile(const HopperLora& p, const float (&sum)[kN / 8][4],
-                                           std::int64_t row, int column) {
-  const int t = threadIdx.x % 4;
-  T* const out = static_cast<T*>(p.out);
-  const T* const bias = static_cast<const T*>(p.bias);
-#pragma unroll
-  for (int n = 0; n < kN / 8; n += 4) {
-    float add[4][2] = {};
-    if (bias != nullptr) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int c = column + (n + j) * 8 + 2 * t;
-        if (c >= p.N) continue;
-        add[j][0] = to_float(bias[c]);
-        add[j][1] = to_float(bias[c + 1]);
-      }
-    }
-#pragma unroll
-    for (int half_row = 0; half_row < 2; ++half_row) {
-      unsigned v[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        v[j] = pack_two<T>(sum[n + j][2 * half_row] + add[j][0],
-                           sum[n + j][2 * half_row + 1] + add[j][1]);
-      }
-      transpose_quad(v);
-      const std::int64_t at = row + 8 * half_row;
-      const int c = column + (n + t) * 8;
-      if (at >= p.M || c >= p.N) continue;
-      // SAFETY: rows of out are made of 16 bytes and begin at multiples of them.
-      *reinterpret_cast<uint4*>(out + at * p.N + c) = make_uint4(v[0], v[1], v[2], v[3]);
-    }
-  }
-}
-
-template <class T, int kR>
-__device__ __forceinline__ void store_p(const HopperLora& p, const float (&sum)[kR / 8][4],
-                                        std::int64_t row) {
-#pragma unroll
-  for (int n = 0; n < kR / 8; ++n) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::int64_t at = row + i / 2 * 8;
-      const int r = n * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2;
-      if (at >= p.M || r >= p.R) continue;
-      if (p.p_f32 != nullptr) p.p_f32[at * p.R + r] = sum[n][i];
-      if (p.p != nullptr) static_cast<T*>(p.p)[at * p.R + r] = from_float<T>(sum[n][i]);
-    }
-  }
-}
-
-template <class T, int kN, int kR, bool kAcrossK>
-__device__ __forceinline__ void consume(const HopperCall& call, const HopperShared<kN, kR>& shared) {
-  using Shared = HopperShared<kN, kR>;
-  const int group = static_cast<int>(threadIdx.x) / kGroupThreads - 1;
-  const int thread = threadIdx.x % kGroupThreads;
-  const auto release = [&](int stage) {
-    if (thread < kCluster) shared.empty(stage).arrive_at(thread);
-  };
-  Ring<Shared::kStages> ring;
-  unsigned s_parity = 0;
-  float sum[kN / 8][4];
-  float p_sum[kR / 8][4];
-  for (int tile = blockIdx.x / kCluster; tile < call.tiles; tile += gridDim.x / kCluster) {
-    int before = 0;
-    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
-      shared.full(ring.stage).wait(ring.parity);
-      const auto x = MatrixDescriptor::along_k(shared.x(ring.stage) + group * 64 * kRowBytes);
-      const auto w = kAcrossK
-                         ? MatrixDescriptor::across_k(shared.w(ring.stage), kTileK * kRowBytes)
-                         : MatrixDescriptor::along_k(shared.w(ring.stage));
-      constexpr int kTBlocks = kR / 8 * kBlockBytes;
-      const auto t = MatrixDescriptor::of_blocks(shared.t(ring.stage), kTBlocks, kBlockBytes);
-      hopper::begin_products();
-#pragma unroll
-      for (int i = 0; i < kTileK / 16; ++i) {
-        const bool adds = k > 0 || i > 0;
-        hopper::Products<T, kN, kAcrossK>::add(
-            sum, x.plus(32 * i), w.plus(kAcrossK ? 16 * kRowBytes * i : 32 * i), adds);
-        hopper::Products<T, kR, false>::add(p_sum, x.plus(32 * i), t.plus(2 * kTBlocks * i), adds);
-      }
-      hopper::commit_products();
-      hopper::wait_for_products<1>();
-      if (k > 0) release(before);
-      before = ring.stage;
-    }
-    hopper::wait_for_products<0>();
-    fence(sum);
-    fence(p_sum);
-    release(before);
-
-    const std::int64_t row =
-        (std::int64_t{tile % call.m_pairs} * kCluster + hopper::cluster_rank()) * kTileM + group * 64 +
-        thread / kWarp * 16 + thread % kWarp / 4;
-    const int column = tile / call.m_pairs * kN;
-    shared.s_full().wait(s_parity);
-    s_parity ^= 1;
-    unsigned p[kR / 16][4];
-#pragma unroll
-    for (int c = 0; c < kR / 16; ++c) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float(&from)[4] = p_sum[2 * c + i / 2];
-        p[c][i] = pack_two<T>(from[i % 2 * 2] * call.p.scale, from[i % 2 * 2 + 1] * call.p.scale);
-      }
-    }
-    hopper::begin_products();
-#pragma unroll
-    for (int c = 0; c < kR / 16; ++c) {
-      hopper::RegisterProducts<T, kN>::add(
-          sum, p[c], MatrixDescriptor::of_blocks(shared.s() + c * kN * 32, kBlockBytes, 2 * kBlockBytes));
-    }
-    hopper::commit_products();
-    if (column == 0) store_p<T, kR>(call.p, p_sum, row);
-    hopper::wait_for_products<0>();
-    fence(sum);
-    if (thread == 0) shared.s_empty().arrive();
-    store_tile<T, kN>(call.p, sum, row, column);
-  }
-}
-
-#endif
-
-template <class T, int kN, int kR, bool kAcrossK>
-__global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
-    hopper_lora_kernel(const __grid_constant__ CUtensorMap x_map,
-                       const __grid_constant__ CUtensorMap w_map, const HopperCall call) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  using Shared = HopperShared<kN, kR>;
-  extern __shared__ unsigned char memory[];
-  const unsigned unaligned = shared_address(memory);
-  const Shared shared{(unaligned + Shared::kAlignment - 1) / Shared::kAlignment * Shared::kAlignment};
-  if (threadIdx.x == 0) {
-    for (int stage = 0; stage < Shared::kStages; ++stage) {
-      shared.full(stage).init(1 + kRoundingWarps);
-      shared.empty(stage).init(kCluster * kConsumers);
-    }
-    shared.s_full().init(kRoundingWarps);
-    shared.s_empty().init(kConsumers);
-    hopper::publish_barriers();
-  }
-  hopper::meet_cluster();
-  if (threadIdx.x < kGroupThreads) {
-    hopper::give_registers<56>();
-    if (threadIdx.x == 0) {
-      fetch_tiles<kN, kR, kAcrossK>(call, shared, x_map, w_map);
-    } else if (threadIdx.x >= kWarp) {
-      round_adapter<T, kN, kR>(call, shared);
-    }
-  } else {
-    hopper::take_registers<224>();
-    consume<T, kN, kR, kAcrossK>(call, shared);
-  }
-  // A block must not end while the other one still sends to its memory.
-  hopper::meet_cluster();
-#endif
+// turned [N, R] = scale · s [R, N].
+template <class T>
+__global__ void turn_kernel(Matrix s, std::int64_t N, int R, float scale, T* turned) {
+  const std::int64_t unit = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int eights = R / 8;
+  const bool along_rank = s.row_stride == 1;
+  const std::int64_t n = along_rank ? unit / eights : unit % N;
+  const std::int64_t r = 8 * (along_rank ? unit % eights : unit / N);
+  if (n >= N || r >= R) return;
+  // SAFETY: rows of turned are made of 16 bytes and begin at multiples of them.
+  *reinterpret_cast<uint4*>(turned + n * R + r) =
+      round_eight<T>(s, r * s.row_stride + n * s.column_stride, s.row_stride, scale);
 }
 
 // ---- Launches -----------------------------------------------------------------------------------
 
-template <class T, int kN, int kR, bool kAcrossK>
+template <class Tiling>
+HopperCall call_of(const HopperLora& p) {
+  constexpr int kGroupRows = Tiling::kM * Tiling::kCluster;
+  return {.M = static_cast<int>(p.M),
+          .N = static_cast<int>(p.N),
+          .k_tiles = static_cast<int>(ceil_div(p.K, Tiling::kK)),
+          .rank_steps = static_cast<int>(ceil_div(p.R, 16)),
+          .rank_tile = p.R <= 16 ? 16 : p.R <= 32 ? 32 : 64,
+          .m_groups = static_cast<int>(ceil_div(p.M, kGroupRows)),
+          .n_tiles = static_cast<int>(ceil_div(p.N, Tiling::kN)),
+          .raster = kRasterRows / kGroupRows,
+          .bias = p.bias,
+          .out = p.out};
+}
+
+template <class Tiling>
 void launch_hopper_lora(Stream& stream, const HopperLora& p) {
-  using Shared = HopperShared<kN, kR>;
-  const CUtensorMap x_map = tensor_map(p.dtype, p.x.data, p.M, p.K, p.x.row_stride, kTileM);
-  const CUtensorMap w_map =
-      kAcrossK ? tensor_map(p.dtype, p.w.data, p.K, p.N, p.w.row_stride, kTileK)
-               : tensor_map(p.dtype, p.w.data, p.N, p.K, p.w.column_stride, kN / kCluster);
-  HopperCall call{.p = p};
-  call.m_pairs = static_cast<int>(ceil_div(p.M, kTileM * kCluster));
-  call.tiles = call.m_pairs * static_cast<int>(ceil_div(p.N, kN));
-  call.k_tiles = static_cast<int>(ceil_div(p.K, kTileK));
-  const int clusters = std::min(
-      call.tiles, backend_of_stream(stream).properties().multiProcessorCount / kCluster);
-  const auto kernel = &hopper_lora_kernel<T, kN, kR, kAcrossK>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared::kBytes),
+  using T = typename Tiling::T;
+  const Scratch turned(stream, static_cast<std::size_t>(p.N * p.R) * sizeof(T));
+  launch_on(stream, &turn_kernel<T>, static_cast<unsigned>(ceil_div(p.N * p.R / 8, kTurnThreads)),
+            kTurnThreads, 0, p.s, p.N, static_cast<int>(p.R), p.scale, turned.as<T>());
+  const HopperCall call = call_of<Tiling>(p);
+  const HopperMaps maps{
+      .x = tensor_map(p.dtype, p.x.data, p.M, p.K, p.x.row_stride, Tiling::kM),
+      .w = Tiling::kAcrossK
+               ? tensor_map(p.dtype, p.w.data, p.K, p.N, p.w.row_stride, Tiling::kWBoxRows)
+               : tensor_map(p.dtype, p.w.data, p.N, p.K, p.w.column_stride, Tiling::kWBoxRows),
+      .p = tensor_map(p.dtype, p.p, p.M, p.R, p.R, Tiling::kM, call.rank_tile),
+      .s = tensor_map(p.dtype, turned.data(), p.N, p.R, p.R, Tiling::kSBoxRows, call.rank_tile)};
+  const int clusters =
+      std::min(call.m_groups * call.n_tiles,
+               backend_of_stream(stream).properties().multiProcessorCount / Tiling::kCluster);
+  const auto kernel = &hopper_lora_kernel<Tiling>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             Tiling::kSharedBytes),
         "cudaFuncSetAttribute");
-  launch_on(stream, kernel, static_cast<unsigned>(clusters * kCluster), kThreads, Shared::kBytes,
-            x_map, w_map, call);
+  launch_clusters_on(stream, kernel, Tiling::kCluster,
+                     static_cast<unsigned>(clusters * Tiling::kCluster), Tiling::kThreads,
+                     Tiling::kSharedBytes, maps, call);
 }
 
-// Waves of tiles over the chip, each as long as its tile is wide: wide tiles read less, narrow ones fit better.
-bool prefers_narrow(std::int64_t M, std::int64_t N, int multiprocessors) {
-  const std::int64_t clusters = multiprocessors / kCluster;
-  const std::int64_t pairs = ceil_div(M, kTileM * kCluster);
-  const auto cost = [&](std::int64_t width, double slowness) {
-    return static_cast<double>(ceil_div(pairs * ceil_div(N, width), clusters) * width) * slowness;
+// ---- The choice of a tiling ---------------------------------------------------------------------
+
+template <class T, bool kAcrossK>
+using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4>;
+template <class T, bool kAcrossK>
+using Wide = HopperTiling<T, 224, false, kAcrossK, 2, kAcrossK ? 4 : 5>;
+template <class T, bool kAcrossK>
+using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6>;
+template <class T, bool kAcrossK>
+using Narrow = HopperTiling<T, 64, false, kAcrossK, 1, 8>;
+
+enum class Cut { kWidest, kWide, kInTurns, kNarrow };
+
+// Rounds of tiles over the chip, each as long as its tile is wide and deep. What else they take was fitted to 30 shapes on
+// an H100: the end of a tile costs two steps along K where nothing else runs meanwhile, tiles taken in turns read more.
+Cut choose(const HopperLora& p, int multiprocessors) {
+  const auto k_tiles = static_cast<double>(ceil_div(p.K, 64));
+  const auto rounds = [&](std::int64_t width, int cluster) {
+    const std::int64_t tiles = ceil_div(p.M, std::int64_t{128} * cluster) * ceil_div(p.N, width);
+    return static_cast<double>(ceil_div(tiles, multiprocessors / cluster) * width);
   };
-  return cost(128, 1.15) < cost(256, 1.0);
+  const std::pair<Cut, double> costs[] = {
+      {Cut::kWidest, rounds(256, 2) * (k_tiles + 2)},
+      {Cut::kWide, rounds(224, 2) * (k_tiles + 2) * 1.01},
+      {Cut::kInTurns, rounds(128, 2) * k_tiles * (1 + k_tiles / 800) + 2000},
+      {Cut::kNarrow, rounds(64, 1) * (k_tiles + 2) * 2.5},
+  };
+  return std::ranges::min_element(costs, {}, &std::pair<Cut, double>::second)->first;
 }
 
-template <class T>
-void switch_shapes(Stream& stream, const HopperLora& p) {
-  const bool narrow =
-      prefers_narrow(p.M, p.N, backend_of_stream(stream).properties().multiProcessorCount);
-  const bool across = p.w.row_stride != 1;
-  const auto with_width = [&]<int kN>(std::integral_constant<int, kN>) {
-    if (p.R <= 16) {
-      across ? launch_hopper_lora<T, kN, 16, true>(stream, p)
-             : launch_hopper_lora<T, kN, 16, false>(stream, p);
-    } else {
-      across ? launch_hopper_lora<T, kN, 32, true>(stream, p)
-             : launch_hopper_lora<T, kN, 32, false>(stream, p);
-    }
-  };
-  if (narrow) {
-    with_width(std::integral_constant<int, 128>());
-  } else {
-    with_width(std::integral_constant<int, 256>());
+template <class T, bool kAcrossK>
+void launch_chosen(Stream& stream, const HopperLora& p) {
+  switch (choose(p, backend_of_stream(stream).properties().multiProcessorCount)) {
+    case Cut::kWidest:
+      return launch_hopper_lora<Widest<T, kAcrossK>>(stream, p);
+    case Cut::kWide:
+      return launch_hopper_lora<Wide<T, kAcrossK>>(stream, p);
+    case Cut::kInTurns:
+      return launch_hopper_lora<InTurns<T, kAcrossK>>(stream, p);
+    case Cut::kNarrow:
+      return launch_hopper_lora<Narrow<T, kAcrossK>>(stream, p);
   }
 }
 
@@ -438,7 +144,7 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
   if (device.major != 9 || device.minor != 0) return "not a Hopper GPU";
   if (p.dtype != DType::kF16 && p.dtype != DType::kBF16) return "neither f16 nor bf16";
   if (p.M < kFewestRows || p.N == 0 || p.K == 0 || p.R == 0) return "few rows, or nothing to compute";
-  if (p.R > 32) return "a rank above 32";
+  if (p.R > kMostRank || p.R % 8 != 0) return "a rank above 64, or no multiple of 8";
   if (p.M > std::int64_t{1} << 24 || p.N > std::int64_t{1} << 24 || p.K > std::int64_t{1} << 24) {
     return "too large";
   }
@@ -448,7 +154,7 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
     return is_aligned(m.data, 16) && whole(along) && (m.row_stride == 1 || m.column_stride == 1);
   };
   if (!whole(p.N) || !whole(p.K) || p.x.column_stride != 1 || !suits(p.x) || !suits(p.w) ||
-      !is_aligned(p.out, 16)) {
+      !is_aligned(p.out, 16) || !is_aligned(p.p, 16)) {
     return "rows that are not made of 16 bytes";
   }
   return {};
@@ -456,13 +162,18 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
 
 }  // namespace
 
+std::string hopper_lora_refusal(Stream& stream, const HopperLora& p) {
+  return refusal(backend_of_stream(stream).properties(), p);
+}
+
 KernelStatus multiply_hopper_lora(Stream& stream, const HopperLora& p) {
-  const std::string reason = refusal(backend_of_stream(stream).properties(), p);
+  const std::string reason = hopper_lora_refusal(stream, p);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
+  const bool across = p.w.row_stride != 1;
   if (p.dtype == DType::kF16) {
-    switch_shapes<half>(stream, p);
+    across ? launch_chosen<half, true>(stream, p) : launch_chosen<half, false>(stream, p);
   } else {
-    switch_shapes<bfloat16>(stream, p);
+    across ? launch_chosen<bfloat16, true>(stream, p) : launch_chosen<bfloat16, false>(stream, p);
   }
   return KernelStatus::ok();
 }

@@ -6,12 +6,12 @@
 
 namespace wick::cuda {
 
-/// A product and a low-rank adapter beside it in one pass over x, on Hopper's tensor cores:
+/// A product and a low-rank one in one launch, on Hopper's tensor cores:
 ///
-///     p [M,R] = x [M,K] t            out [M,N] = x w + scale · p s + bias
+///     out [M,N] = x [M,K] w [K,N] + scale · p [M,R] s [R,N] + bias [N]
 ///
-/// for w [K,N], t [K,R], s [R,N]. x, w, bias and out are f16 or bf16, t and s f32 or the same; p is rounded to x's dtype on
-/// its way into the second product, sums are f32, and out is rounded once.
+/// x, w, p, bias and out are f16 or bf16, s is f32 or the same; scale · s is rounded to x's dtype. Sums are f32, and out is
+/// rounded once.
 struct HopperLora {
   std::int64_t M = 0;
   std::int64_t N = 0;
@@ -20,16 +20,17 @@ struct HopperLora {
   DType dtype = DType::kBF16;
   Matrix x;                    ///< rows dense along K
   Matrix w;                    ///< dense along K (row_stride 1) or along N (column_stride 1)
-  Matrix t;                    ///< dense along either axis
+  void* p = nullptr;           ///< dense
   Matrix s;                    ///< dense along either axis
-  const void* bias = nullptr;  ///< [N], may be null
-  void* out = nullptr;         ///< rows dense
+  const void* bias = nullptr;  ///< may be null
+  void* out = nullptr;         ///< dense
   float scale = 1;
-  float* p_f32 = nullptr;  ///< [M,R], may be null
-  void* p = nullptr;       ///< [M,R] in x's dtype, may be null
 };
 
-/// Enqueues it, or says why not: other GPUs, ranks above 32, sizes that are no multiples of 8, few rows.
+/// Why multiply_hopper_lora() does not take a product; empty when it does.
+std::string hopper_lora_refusal(Stream& stream, const HopperLora& product);
+
+/// Enqueues it, or says why not: other GPUs, ranks above 64, sizes that are no multiples of 8, few rows.
 KernelStatus multiply_hopper_lora(Stream& stream, const HopperLora& product);
 
 }  // namespace wick::cuda

@@ -5,7 +5,6 @@
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/few_rows.hpp"
 #include "backends/cuda/hopper_lora.hpp"
-#include "backends/cuda/hopper_products.hpp"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
 #include "backends/cuda/thin_products.hpp"
@@ -101,8 +100,6 @@ class Steps {
   KernelStatus status_ = KernelStatus::ok();
 };
 
-constexpr std::int64_t kMostThinRank = 64;  // of multiply_thin()
-
 struct Sizes {
   std::int64_t M, N, K, R;
 };
@@ -125,8 +122,7 @@ KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
                                .b = t.matrix(),
                                .c = in_f32 ? p.p_f32 : p.p,
                                .c_dtype = in_f32 ? DType::kF32 : p.dtype,
-                               .c_row_stride = p.R,
-                               .alpha = in_f32 ? 1.0F : p.p_factor});
+                               .c_row_stride = p.R});
     });
   }
   if (p.g.data != nullptr) {
@@ -189,6 +185,21 @@ KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
 // dx [M,K] = dy w + scale · drop'(g a).
 KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                             const Matrix& g) {
+  const std::string forced = forced_variant("lora_linear");
+  if (s.R > 0 && args.scale != 0 && args.dropout_p == 0 && (forced.empty() || forced == "hopper")) {
+    KernelStatus whole = multiply_hopper_lora(stream, {.M = s.M,
+                                                       .N = s.K,
+                                                       .K = s.N,
+                                                       .R = s.R,
+                                                       .dtype = args.dy.dtype,
+                                                       .x = rows(args.dy),
+                                                       .w = rows(args.w),
+                                                       .p = g.data,
+                                                       .s = rows(args.a),
+                                                       .out = args.dx.data,
+                                                       .scale = args.scale});
+    if (!whole.is_unsupported() || !forced.empty()) return whole;
+  }
   const Product base{.M = s.M,
                      .N = s.K,
                      .K = s.N,
@@ -227,47 +238,6 @@ KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, 
               static_cast<const float*>(whole.as<float>()), data_of<T>(args.dx));
   });
   return KernelStatus::ok();
-}
-
-// dx and g [M,R] in one pass over dy, on Hopper.
-KernelStatus hopper_input_gradient(Stream& stream, const LoraLinearBackwardArgs& args,
-                                   const Sizes& s, const Matrix& g) {
-  const std::string forced = forced_variant("lora_linear");
-  if (!forced.empty() && forced != "hopper") return KernelStatus::unsupported("another is forced");
-  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
-  return multiply_hopper_lora(stream, {.M = s.M,
-                                       .N = s.K,
-                                       .K = s.N,
-                                       .R = s.R,
-                                       .dtype = args.dy.dtype,
-                                       .x = rows(args.dy),
-                                       .w = rows(args.w),
-                                       .t = rows(args.b),
-                                       .s = rows(args.a),
-                                       .out = args.dx.data,
-                                       .scale = args.scale,
-                                       .p = g.data});
-}
-
-// dx = dy w + g a in one launch, on Hopper, for a g that holds the scale. Without `a` in dx's dtype only whether it can be.
-LoraProduct joined_input_gradient(const LoraLinearBackwardArgs& args, const Sizes& s, const Matrix& g) {
-  return {.M = s.M,
-          .N = s.K,
-          .K = s.N,
-          .R = s.R,
-          .dtype = args.dy.dtype,
-          .x = rows(args.dy),
-          .w = rows(args.w),
-          .p = g,
-          .s = rows(args.a.data, args.dy.dtype, s.K),
-          .out = args.dx.data};
-}
-
-bool takes_joined(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
-                  const Matrix& g) {
-  const std::string forced = forced_variant("lora_linear");
-  return (forced.empty() || forced == "joined") && args.dropout_p == 0 && s.R <= kMostThinRank &&
-         takes_with_thin(stream, joined_input_gradient(args, s, g));
 }
 
 // xa [M,R] in f32 where the forward pass has not kept it.
@@ -339,59 +309,36 @@ KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s
       .status();
 }
 
-// On Hopper: all of it in one pass over x.
-KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
-  if (args.dropout_p != 0) return KernelStatus::unsupported("dropout");
-  return multiply_hopper_lora(stream, {.M = s.M,
-                                       .N = s.N,
-                                       .K = s.K,
-                                       .R = s.R,
-                                       .dtype = args.x.dtype,
-                                       .x = rows(args.x),
-                                       .w = transposed(rows(args.w)),
-                                       .t = transposed(rows(args.a)),
-                                       .s = transposed(rows(args.b)),
-                                       .bias = bias.matrix().data,
-                                       .out = args.out.data,
-                                       .scale = args.scale,
-                                       .p_f32 = data_of<float>(args.xa)});
-}
-
 // On Hopper: x aᵀ, then everything else in one launch.
-KernelStatus joined(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
-  if (s.R == 0 || s.R > kMostThinRank || args.scale == 0) {
-    return KernelStatus::unsupported("no adapter, or none that is thin");
-  }
+KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
+  if (s.R == 0 || args.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
   const DType dtype = args.x.dtype;
   const Scratch p(stream, bytes_of(s.M * s.R, dtype));
-  LoraProduct product{.M = s.M,
-                      .N = s.N,
-                      .K = s.K,
-                      .R = s.R,
-                      .dtype = dtype,
-                      .x = rows(args.x),
-                      .w = transposed(rows(args.w)),
-                      .p = rows(p.data(), dtype, s.R),
-                      .s = transposed(rows(args.b.data, dtype, s.R)),
-                      .bias = bias.matrix().data,
-                      .out = args.out.data};
-  if (!takes_with_thin(stream, product)) return KernelStatus::unsupported("not for Hopper's copies");
-  const As b(stream, rows(args.b), dtype, s.N * s.R);
-  product.s.data = b.matrix().data;
-  const Dropped x(stream, args.x, args.dropout_p, args.key);
+  const HopperLora whole{.M = s.M,
+                         .N = s.N,
+                         .K = s.K,
+                         .R = s.R,
+                         .dtype = dtype,
+                         .x = rows(args.x),
+                         .w = transposed(rows(args.w)),
+                         .p = p.data(),
+                         .s = transposed(rows(args.b)),
+                         .bias = bias.matrix().data,
+                         .out = args.out.data,
+                         .scale = args.scale};
+  const std::string reason = hopper_lora_refusal(stream, whole);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+  const ThinProducts thin{.M = s.M,
+                          .C = s.K,
+                          .R = s.R,
+                          .x = args.x.data,
+                          .dtype = dtype,
+                          .t = transposed(rows(args.a)),
+                          .p_f32 = data_of<float>(args.xa),
+                          .p = p.data()};
   return Steps()
-      .then([&] {
-        return multiply_thin(stream, {.M = s.M,
-                                      .C = s.K,
-                                      .R = s.R,
-                                      .x = x.matrix().data,
-                                      .dtype = dtype,
-                                      .t = transposed(rows(args.a)),
-                                      .p_f32 = data_of<float>(args.xa),
-                                      .p = p.data(),
-                                      .p_factor = args.scale});
-      })
-      .then([&] { return multiply_with_thin(stream, product); })
+      .then([&] { return multiply_thin(stream, thin); })
+      .then([&] { return multiply_hopper_lora(stream, whole); })
       .status();
 }
 
@@ -457,10 +404,6 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     KernelStatus status = hopper(stream, args, s, bias);
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
-  if (forced.empty() || forced == "joined") {
-    KernelStatus status = joined(stream, args, s, bias);
-    if (!status.is_unsupported() || !forced.empty()) return status;
-  }
   return many_rows(stream, args, s, bias);
 }
 
@@ -478,19 +421,11 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   const Matrix g = rows(g_memory.data(), dtype, s.R);
   Steps steps;
   if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
-  bool has_dx = false;
-  if (args.dx && adapts) {
-    const KernelStatus status = hopper_input_gradient(stream, args, s, g);
-    has_dx = status.is_ok();
-    if (!has_dx && !status.is_unsupported()) return status;
-  }
-  const bool joins = args.dx && adapts && !has_dx && takes_joined(stream, args, s, g);
-  if ((needs_g && !has_dx) || needs_db) {  // one pass over dy
+  if (needs_g || needs_db) {  // one pass over dy
     ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
-    if (needs_g && !has_dx) {
+    if (needs_g) {
       side.t = rows(args.b);
       side.p = g.data;
-      if (joins) side.p_factor = args.scale;
     }
     if (needs_db) {
       side.g = rows(xa, DType::kF32, s.R);
@@ -499,16 +434,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     }
     steps.then([&] { return adapter_products(stream, side); });
   }
-  if (joins) {
-    steps.then([&] {
-      LoraProduct product = joined_input_gradient(args, s, g);
-      const As a(stream, rows(args.a), dtype, s.R * s.K);
-      product.s.data = a.matrix().data;
-      return multiply_with_thin(stream, product);
-    });
-  } else if (args.dx && !has_dx) {
-    steps.then([&] { return input_gradient(stream, args, s, g); });
-  }
+  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
   if (args.da && needs_g) {
     steps.then([&] {
       return adapter_products(stream, {.M = s.M,
@@ -518,7 +444,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
                                        .dtype = dtype,
                                        .g = g,
                                        .d = transposed(rows(args.da)),
-                                       .scale = joins ? 1.0F : args.scale});
+                                       .scale = args.scale});
     });
   }
   if (!adapts) {

@@ -4,24 +4,32 @@
 #include "backends/cuda/tensor_cores.cuh"
 #include "backends/cuda/wgmma.cuh"
 
-// out [M,N] = x w + p s + bias by Hopper's tensor cores. One warp of the first warpgroup tells the copy engine what to
-// fetch, two warpgroups multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in
-// turns, so that one stores while the other multiplies (short sums). p and s are nothing but the last tiles along K.
+// out [M,N] = x w + p s + bias by Hopper's tensor cores. One thread tells the copy engine what to fetch, two warpgroups
+// multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
+// stores while the other multiplies (short sums). p and s are one more tile along K, as narrow as the rank lets it be. Two
+// blocks of a cluster make tiles one below the other and share those of w and s.
 
 namespace wick::cuda {
 
-/// Sizes of a product, as its kernel sees them.
-struct HopperProductCall {
+struct HopperCall {
   int M;
   int N;
   int k_tiles;     ///< of x and w
-  int rank_steps;  ///< of 16, of p and s
-  int rank_tile;   ///< 16, 32 or 64: how much of the rank fits into a stage
+  int rank_steps;  ///< of 16
+  int rank_tile;   ///< 16, 32 or 64: what is fetched of p and s along the rank
   int m_groups;    ///< clusters of tiles along M
   int n_tiles;
-  int raster;       ///< how many m_groups are walked before the next tile along N
+  int raster;        ///< how many m_groups are walked before the next tile along N
   const void* bias;  ///< [N], may be null
   void* out;
+};
+
+/// How the copy engine sees the operands.
+struct HopperMaps {
+  CUtensorMap x;  ///< [M,K]
+  CUtensorMap w;  ///< [N,K], or [K,N]
+  CUtensorMap p;  ///< [M,R]
+  CUtensorMap s;  ///< [N,R]
 };
 
 /// How a product is cut. kTurns: warpgroups take tiles in turns.
@@ -30,8 +38,8 @@ struct HopperTiling {
   using T = Element;
   static constexpr int kN = kWidth;
   static constexpr bool kTurns = kInTurns;
-  static constexpr bool kAcrossK = kTransposed;  ///< w and s are dense along N
-  static constexpr int kCluster = kBlocks;       ///< blocks, one below the other, that share tiles of w
+  static constexpr bool kAcrossK = kTransposed;  ///< w is dense along N
+  static constexpr int kCluster = kBlocks;       ///< blocks, one below the other, that share tiles of w and s
   static constexpr int kStages = kDepth;
   static constexpr int kM = 128;
   static constexpr int kK = 64;
@@ -40,14 +48,13 @@ struct HopperTiling {
   static constexpr int kThreads = 128 * (1 + kConsumers);
   static constexpr int kRowBlocks = kTurns ? 2 : 1;  ///< of 64 rows, of a warpgroup
   static constexpr int kXBytes = kM * kRowBytes;
-  static constexpr int kWRows = kAcrossK ? (kN + 63) / 64 * 64 : kN;  ///< or columns, in whole boxes
-  static constexpr int kWBytes = kWRows * kRowBytes;
+  static constexpr int kWBoxes = (kN + 63) / 64;  ///< where w is dense along N
+  static constexpr int kWBytes = (kAcrossK ? kWBoxes * 64 : kN) * kRowBytes;
   static constexpr int kStageBytes = kXBytes + kWBytes;
   static constexpr int kAlignment = 1024;
   static constexpr int kSharedBytes = kAlignment + kStages * kStageBytes + (2 * kStages + 2) * 8;
-
-  /// Of a box of w, or of s with a tile of the rank in place of kK.
-  static __host__ __device__ constexpr int w_box_rows(int depth) { return (kAcrossK ? depth : kN) / kCluster; }
+  static constexpr int kWBoxRows = (kAcrossK ? kK : kN) / kCluster;
+  static constexpr int kSBoxRows = kN / kCluster;
 
   unsigned base;
   __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
@@ -77,68 +84,86 @@ struct HopperRing {
   }
 };
 
+template <class Tiling>
+__device__ __forceinline__ int rank_in_cluster() {
+  return Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
+}
+
 /// Where the tile of that number begins. Neighbours share rows of x and columns of w, which so stay in the L2 cache.
 struct HopperPlace {
   int row;
   int column;
 
   template <class Tiling>
-  static __device__ __forceinline__ HopperPlace of(const HopperProductCall& call, int tile) {
+  static __device__ __forceinline__ HopperPlace of(const HopperCall& call, int tile) {
     const int per_band = call.raster * call.n_tiles;
     const int first = tile / per_band * call.raster;
     const int height = min(call.m_groups - first, call.raster);
     const int inside = tile % per_band;
-    const int rank = Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
-    return {((first + inside % height) * Tiling::kCluster + rank) * Tiling::kM,
+    return {((first + inside % height) * Tiling::kCluster + rank_in_cluster<Tiling>()) * Tiling::kM,
             inside / height * Tiling::kN};
   }
 };
 
 // ---- The producing warp -------------------------------------------------------------------------
 
-/// `depth` of x and w, or of p and s, from k on.
 template <class Tiling>
-__device__ __forceinline__ void fetch_stage(const Tiling& shared, int stage, const CUtensorMap& x_map,
-                                            const CUtensorMap& w_map, const HopperPlace& place, int k,
-                                            int depth) {
-  constexpr unsigned short kAll = (1U << Tiling::kCluster) - 1;
-  const auto fetch_w = [&](unsigned to, int column, int row) {
-    if constexpr (Tiling::kCluster == 1) {
-      hopper::copy_box(to, w_map, column, row, shared.full(stage));
-    } else {
-      hopper::copy_box_to(kAll, to, w_map, column, row, shared.full(stage));
-    }
-  };
-  const int rank = Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
-  const int first = rank * Tiling::w_box_rows(depth);
-  shared.full(stage).arrive_and_expect((Tiling::kM + Tiling::kWRows) * depth * 2);
-  hopper::copy_box(shared.x(stage), x_map, k, place.row, shared.full(stage));
+__device__ __forceinline__ void copy_to_cluster(unsigned to, const CUtensorMap& map, int column,
+                                                int row, hopper::Barrier full) {
+  if constexpr (Tiling::kCluster == 1) {
+    hopper::copy_box(to, map, column, row, full);
+  } else {
+    constexpr unsigned short kAll = (1U << Tiling::kCluster) - 1;
+    hopper::copy_box_to(kAll, to, map, column, row, full);
+  }
+}
+
+/// x and w from k on. Each block of the cluster fetches its part of w for all of them.
+template <class Tiling>
+__device__ __forceinline__ void fetch_base(const Tiling& shared, int stage, const HopperMaps& maps,
+                                           const HopperPlace& place, int k) {
+  const hopper::Barrier full = shared.full(stage);
+  const int first = rank_in_cluster<Tiling>() * Tiling::kWBoxRows;
+  full.arrive_and_expect(Tiling::kStageBytes);
+  hopper::copy_box(shared.x(stage), maps.x, k, place.row, full);
   if constexpr (Tiling::kAcrossK) {
 #pragma unroll
-    for (int box = 0; box < Tiling::kWRows / 64; ++box) {
-      fetch_w(shared.w(stage) + (box * Tiling::kK + first) * Tiling::kRowBytes,
-              place.column + box * 64, k + first);
+    for (int box = 0; box < Tiling::kWBoxes; ++box) {
+      copy_to_cluster<Tiling>(shared.w(stage) + (box * Tiling::kK + first) * Tiling::kRowBytes,
+                              maps.w, place.column + box * 64, k + first, full);
     }
   } else {
-    fetch_w(shared.w(stage) + first * depth * 2, k, place.column + first);
+    copy_to_cluster<Tiling>(shared.w(stage) + first * Tiling::kRowBytes, maps.w, k,
+                            place.column + first, full);
   }
 }
 
 template <class Tiling>
-__device__ __forceinline__ void produce(const HopperProductCall& call, const Tiling& shared,
-                                        const CUtensorMap& x_map, const CUtensorMap& w_map,
-                                        const CUtensorMap& p_map, const CUtensorMap& s_map) {
+__device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
+                                              const HopperMaps& maps, const HopperPlace& place,
+                                              int row_bytes) {
+  const hopper::Barrier full = shared.full(stage);
+  const int first = rank_in_cluster<Tiling>() * Tiling::kSBoxRows;
+  full.arrive_and_expect((Tiling::kM + Tiling::kN) * row_bytes);
+  hopper::copy_box(shared.x(stage), maps.p, 0, place.row, full);
+  copy_to_cluster<Tiling>(shared.w(stage) + first * row_bytes, maps.s, 0, place.column + first,
+                          full);
+}
+
+template <class Tiling>
+__device__ __forceinline__ void produce(const HopperCall& call, const Tiling& shared,
+                                        const HopperMaps& maps) {
   const int tiles = call.m_groups * call.n_tiles;
   HopperRing<Tiling::kStages> ring;
   for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles; tile += gridDim.x / Tiling::kCluster) {
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
-    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
+    for (int k = 0; k <= call.k_tiles; ++k, ring.next()) {
       shared.empty(ring.stage).wait(ring.parity ^ 1);
-      fetch_stage(shared, ring.stage, x_map, w_map, place, k * Tiling::kK, Tiling::kK);
-    }
-    for (int step = 0; step < call.rank_steps; step += 4, ring.next()) {
-      shared.empty(ring.stage).wait(ring.parity ^ 1);
-      fetch_stage(shared, ring.stage, p_map, s_map, place, step * 16, call.rank_tile);
+      if (k < call.k_tiles) {
+        fetch_base(shared, ring.stage, maps, place, k * Tiling::kK);
+      } else {
+        fetch_adapter(shared, ring.stage, maps, place, call.rank_tile * 2);
+      }
     }
   }
 }
@@ -174,7 +199,7 @@ __device__ __forceinline__ void exchange_in_quad(unsigned (&v)[4]) {
 }
 
 template <class T, int kCount>
-__device__ __forceinline__ void store_sums(const HopperProductCall& call,
+__device__ __forceinline__ void store_sums(const HopperCall& call,
                                            const float (&sum)[kCount][4], int row, int column) {
   const int t = threadIdx.x % 4;
   T* const out = static_cast<T*>(call.out);
@@ -214,7 +239,7 @@ template <class Tiling>
 struct HopperConsumer {
   static constexpr int kSums = Tiling::kN / 8;
 
-  const HopperProductCall& call;
+  const HopperCall& call;
   const Tiling& shared;
   int group;
   int thread;
@@ -230,20 +255,21 @@ struct HopperConsumer {
     }
   }
 
-  /// Adds 16 k of the stage, whose rows along K are `row_bytes` long.
+  /// Adds 16 of K, or of the rank. kAcross: of a w that is dense along N.
+  template <bool kAcross>
   __device__ __forceinline__ void add_step(int step, int row_bytes, bool adds) {
+    using hopper::MatrixDescriptor;
+    constexpr int kBoxBytes = Tiling::kK * Tiling::kRowBytes;
     const int first = Tiling::kTurns ? 0 : group * 64;
-    const auto w = Tiling::kAcrossK
-                       ? hopper::MatrixDescriptor::across_k(shared.w(ring.stage),
-                                                            Tiling::kK * Tiling::kRowBytes)
-                       : hopper::MatrixDescriptor::along_k(shared.w(ring.stage), row_bytes);
+    const unsigned to_w = shared.w(ring.stage);
+    const auto w = kAcross ? MatrixDescriptor::across_k(to_w, kBoxBytes).plus(kBoxBytes / 4 * step)
+                           : MatrixDescriptor::along_k(to_w, row_bytes).plus(32 * step);
 #pragma unroll
     for (int b = 0; b < Tiling::kRowBlocks; ++b) {
-      const auto x = hopper::MatrixDescriptor::along_k(
+      const auto x = MatrixDescriptor::along_k(
           shared.x(ring.stage) + (first + 64 * b) * row_bytes, row_bytes);
-      hopper::Products<typename Tiling::T, Tiling::kN, Tiling::kAcrossK>::add(
-          sum[b], x.plus(32 * step),
-          w.plus((Tiling::kAcrossK ? 16 * Tiling::kRowBytes : 32) * step), adds);
+      hopper::Products<typename Tiling::T, Tiling::kN, kAcross>::add(sum[b], x.plus(32 * step), w,
+                                                                     adds);
     }
   }
 
@@ -251,37 +277,37 @@ struct HopperConsumer {
     // Whoever waits for a stage must not be more than one round ahead of it: parities tell no more apart.
     if (Tiling::kTurns) shared.turn(group).wait(turn_parity);
     turn_parity ^= 1;
-    int before = -1;
+    int before = 0;
     for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
       shared.full(ring.stage).wait(ring.parity);
       hopper::begin_products();
 #pragma unroll
-      for (int i = 0; i < Tiling::kK / 16; ++i) add_step(i, Tiling::kRowBytes, k > 0 || i > 0);
+      for (int i = 0; i < Tiling::kK / 16; ++i) {
+        add_step<Tiling::kAcrossK>(i, Tiling::kRowBytes, k > 0 || i > 0);
+      }
       hopper::commit_products();
       hopper::wait_for_products<1>();
       if (k > 0) release(before);
       before = ring.stage;
     }
-    for (int step = 0; step < call.rank_steps; step += 4, ring.next()) {
-      shared.full(ring.stage).wait(ring.parity);
-      for (int i = 0; i < min(4, call.rank_steps - step); ++i) {
-        hopper::begin_products();
-        add_step(i, call.rank_tile * 2, true);
-        hopper::commit_products();
-        hopper::wait_for_products<1>();
-        if (i == 0) release(before);
-      }
-      before = ring.stage;
+    shared.full(ring.stage).wait(ring.parity);
+#pragma unroll 1
+    for (int i = 0; i < call.rank_steps; ++i) {
+      hopper::begin_products();
+      add_step<false>(i, call.rank_tile * 2, true);
+      hopper::commit_products();
     }
     if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
     hopper::wait_for_products<0>();
 #pragma unroll
     for (int b = 0; b < Tiling::kRowBlocks; ++b) settle(sum[b]);
     release(before);
+    release(ring.stage);
+    ring.next();
   }
 
   __device__ __forceinline__ void run() {
-    const int stages = call.k_tiles + (call.rank_steps + 3) / 4;
+    const int stages = call.k_tiles + 1;
     const int tiles = call.m_groups * call.n_tiles;
     const int step = static_cast<int>(gridDim.x) / Tiling::kCluster;
     int tile = static_cast<int>(blockIdx.x) / Tiling::kCluster;
@@ -306,11 +332,8 @@ struct HopperConsumer {
 #endif
 
 template <class Tiling>
-__global__ void __cluster_dims__(Tiling::kCluster, 1, 1) __launch_bounds__(Tiling::kThreads, 1)
-    hopper_product_kernel(const __grid_constant__ CUtensorMap x_map,
-                          const __grid_constant__ CUtensorMap w_map,
-                          const __grid_constant__ CUtensorMap p_map,
-                          const __grid_constant__ CUtensorMap s_map, const HopperProductCall call) {
+__global__ void __launch_bounds__(Tiling::kThreads, 1)
+    hopper_lora_kernel(const __grid_constant__ HopperMaps maps, const HopperCall call) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ unsigned char memory[];
   const unsigned unaligned = shared_address(memory);
@@ -331,7 +354,7 @@ __global__ void __cluster_dims__(Tiling::kCluster, 1, 1) __launch_bounds__(Tilin
   }
   if (threadIdx.x < 128) {
     hopper::give_registers<40>();
-    if (threadIdx.x == 0) produce(call, shared, x_map, w_map, p_map, s_map);
+    if (threadIdx.x == 0) produce(call, shared, maps);
   } else {
     hopper::take_registers<232>();
     HopperConsumer<Tiling> consumer{call, shared, static_cast<int>(threadIdx.x) / 128 - 1,
