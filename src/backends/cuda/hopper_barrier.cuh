@@ -25,7 +25,8 @@ struct Barrier {
   unsigned address;
 
   __device__ __forceinline__ void init(int arrivals) const {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(arrivals) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(arrivals)
+                 : "memory");
   }
   __device__ __forceinline__ void arrive() const {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address) : "memory");
@@ -67,7 +68,8 @@ __device__ __forceinline__ void publish_stores() {
 __device__ __forceinline__ void copy_box(unsigned to, const CUtensorMap& map, int column, int row,
                                          Barrier barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+      "%4}], "
       "[%2];" ::"r"(to),
       "l"(&map), "r"(barrier.address), "r"(column), "r"(row)
       : "memory");
@@ -78,7 +80,8 @@ __device__ __forceinline__ void copy_box_to(unsigned short blocks, unsigned to,
                                             const CUtensorMap& map, int column, int row,
                                             Barrier barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::"
+      "cluster "
       "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
       "l"(&map), "r"(barrier.address), "r"(column), "r"(row), "h"(blocks)
       : "memory");

@@ -18,7 +18,8 @@ constexpr int kTurnThreads = 128;
 
 // Eight elements `step` apart times `scale`, as 16-bit numbers.
 template <class T, class Source>
-__device__ __forceinline__ uint4 round_eight_of(const Source* from, std::int64_t step, float scale) {
+__device__ __forceinline__ uint4 round_eight_of(const Source* from, std::int64_t step,
+                                                float scale) {
   float values[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) values[i] = scale * to_float(from[i * step]);
@@ -58,7 +59,9 @@ HopperCall call_of(const HopperLora& p) {
           .N = static_cast<int>(p.N),
           .k_tiles = static_cast<int>(ceil_div(p.K, Tiling::kK)),
           .rank_steps = static_cast<int>(ceil_div(p.R, 16)),
-          .rank_tile = p.R <= 16 ? 16 : p.R <= 32 ? 32 : 64,
+          .rank_tile = p.R <= 16   ? 16
+                       : p.R <= 32 ? 32
+                                   : 64,
           .m_groups = static_cast<int>(ceil_div(p.M, kGroupRows)),
           .n_tiles = static_cast<int>(ceil_div(p.N, Tiling::kN)),
           .raster = kRasterRows / kGroupRows,
@@ -143,7 +146,8 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
 #endif
   if (device.major != 9 || device.minor != 0) return "not a Hopper GPU";
   if (p.dtype != DType::kF16 && p.dtype != DType::kBF16) return "neither f16 nor bf16";
-  if (p.M < kFewestRows || p.N == 0 || p.K == 0 || p.R == 0) return "few rows, or nothing to compute";
+  if (p.M < kFewestRows || p.N == 0 || p.K == 0 || p.R == 0)
+    return "few rows, or nothing to compute";
   if (p.R > kMostRank || p.R % 8 != 0) return "a rank above 64, or no multiple of 8";
   if (p.M > std::int64_t{1} << 24 || p.N > std::int64_t{1} << 24 || p.K > std::int64_t{1} << 24) {
     return "too large";

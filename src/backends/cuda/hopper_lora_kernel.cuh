@@ -39,7 +39,8 @@ struct HopperTiling {
   static constexpr int kN = kWidth;
   static constexpr bool kTurns = kInTurns;
   static constexpr bool kAcrossK = kTransposed;  ///< w is dense along N
-  static constexpr int kCluster = kBlocks;       ///< blocks, one below the other, that share tiles of w and s
+  static constexpr int kCluster =
+      kBlocks;  ///< blocks, one below the other, that share tiles of w and s
   static constexpr int kStages = kDepth;
   static constexpr int kM = 128;
   static constexpr int kK = 64;
@@ -59,9 +60,15 @@ struct HopperTiling {
   unsigned base;
   __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
   __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
-  __device__ __forceinline__ hopper::Barrier full(int stage) const { return {x(kStages) + stage * 8}; }
-  __device__ __forceinline__ hopper::Barrier empty(int stage) const { return full(kStages + stage); }
-  __device__ __forceinline__ hopper::Barrier turn(int group) const { return full(2 * kStages + group); }
+  __device__ __forceinline__ hopper::Barrier full(int stage) const {
+    return {x(kStages) + stage * 8};
+  }
+  __device__ __forceinline__ hopper::Barrier empty(int stage) const {
+    return full(kStages + stage);
+  }
+  __device__ __forceinline__ hopper::Barrier turn(int group) const {
+    return full(2 * kStages + group);
+  }
 };
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -155,7 +162,8 @@ __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& sh
                                         const HopperMaps& maps) {
   const int tiles = call.m_groups * call.n_tiles;
   HopperRing<Tiling::kStages> ring;
-  for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles; tile += gridDim.x / Tiling::kCluster) {
+  for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles;
+       tile += gridDim.x / Tiling::kCluster) {
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
     for (int k = 0; k <= call.k_tiles; ++k, ring.next()) {
       shared.empty(ring.stage).wait(ring.parity ^ 1);
@@ -199,8 +207,8 @@ __device__ __forceinline__ void exchange_in_quad(unsigned (&v)[4]) {
 }
 
 template <class T, int kCount>
-__device__ __forceinline__ void store_sums(const HopperCall& call,
-                                           const float (&sum)[kCount][4], int row, int column) {
+__device__ __forceinline__ void store_sums(const HopperCall& call, const float (&sum)[kCount][4],
+                                           int row, int column) {
   const int t = threadIdx.x % 4;
   T* const out = static_cast<T*>(call.out);
   const T* const bias = static_cast<const T*>(call.bias);
@@ -266,8 +274,8 @@ struct HopperConsumer {
                            : MatrixDescriptor::along_k(to_w, row_bytes).plus(32 * step);
 #pragma unroll
     for (int b = 0; b < Tiling::kRowBlocks; ++b) {
-      const auto x = MatrixDescriptor::along_k(
-          shared.x(ring.stage) + (first + 64 * b) * row_bytes, row_bytes);
+      const auto x =
+          MatrixDescriptor::along_k(shared.x(ring.stage) + (first + 64 * b) * row_bytes, row_bytes);
       hopper::Products<typename Tiling::T, Tiling::kN, kAcross>::add(sum[b], x.plus(32 * step), w,
                                                                      adds);
     }
@@ -318,8 +326,8 @@ struct HopperConsumer {
     for (; tile < tiles; tile += Tiling::kTurns ? 2 * step : step) {
       multiply();
       const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
-      const int row = place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 +
-                      thread % kWarp / 4;
+      const int row =
+          place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 + thread % kWarp / 4;
 #pragma unroll
       for (int b = 0; b < Tiling::kRowBlocks; ++b) {
         store_sums<typename Tiling::T>(call, sum[b], row + 64 * b, place.column);

@@ -46,9 +46,8 @@ CUtensorMap tensor_map(DType dtype, void* data, std::int64_t rows, std::int64_t 
   const CUresult result = encoder()(
       &map,
       dtype == DType::kF16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
-      data, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      swizzle_of(box_columns), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      data, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(box_columns),
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw Error(ErrorKind::kBackend, "cuda",
                 "cuTensorMapEncodeTiled: error " + std::to_string(static_cast<int>(result)));

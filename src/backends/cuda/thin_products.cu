@@ -14,7 +14,8 @@ constexpr int kColumns = 128;  // of a tile of x
 constexpr int kStages = 4;     // tiles of x on their way or in use
 constexpr int kTileBytes = kRows * kColumns * 2;
 constexpr int kMostRank = 64;
-constexpr int kBlocksAtOnce = 3;  // of a multiprocessor: what its shared memory holds
+constexpr std::int64_t kFewTiles = 8;
+constexpr std::int64_t kBlocksAtOnce = 3;  // of a multiprocessor: what its shared memory holds
 
 // An element of a small operand as a 16-bit number.
 template <class T>
@@ -32,7 +33,7 @@ __device__ T small_element(const Matrix& m, std::int64_t row, std::int64_t colum
 struct ThinCall {
   ThinProducts products;
   int tiles_per_block;
-  float* p_parts;  // [blocks along columns, M, R8]
+  float* p_parts;  // [blocks along columns, M, R8]; null where there is one block, which writes p itself
   float* d_parts;  // [blocks along rows, C, R8]
 };
 
@@ -150,6 +151,15 @@ template <class T>
 __device__ __forceinline__ unsigned pair_at(const T* tile, int index) {
   // SAFETY: index is even and tiles begin at multiples of 16 bytes.
   return *reinterpret_cast<const unsigned*>(tile + index);
+}
+
+// An element of p where it is asked for.
+template <class T>
+__device__ __forceinline__ void store_p(const ThinProducts& a, std::int64_t row, std::int64_t r,
+                                        float sum) {
+  if (r >= a.R) return;
+  if (a.p_f32 != nullptr) a.p_f32[row * a.R + r] = sum;
+  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.R + r] = from_float<T>(sum * a.p_factor);
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
@@ -288,6 +298,11 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
           if (row >= a.M) continue;
           const float pair[2] = {p_sums[group][n][2 * i] + meeting[slot(group, n, 2 * i)],
                                  p_sums[group][n][2 * i + 1] + meeting[slot(group, n, 2 * i + 1)]};
+          if (call.p_parts == nullptr) {
+            store_p<T>(a, row, n * 8 + lane % 4 * 2, pair[0]);
+            store_p<T>(a, row, n * 8 + lane % 4 * 2 + 1, pair[1]);
+            continue;
+          }
           store_pack<2>(call.p_parts + (std::int64_t{blockIdx.y} * a.M + row) * (kR8 * 8) + n * 8 +
                             lane % 4 * 2,
                         pair);
@@ -303,11 +318,10 @@ __global__ void finish_p_kernel(ThinProducts a, int parts, int padded_rank, cons
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t row = i / padded_rank;
   const std::int64_t r = i % padded_rank;
-  if (row >= a.M || r >= a.R) return;
+  if (row >= a.M) return;
   float total = 0;
   for (int part = 0; part < parts; ++part) total += from[part * a.M * padded_rank + i];
-  if (a.p_f32 != nullptr) a.p_f32[row * a.R + r] = total;
-  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.R + r] = from_float<T>(total * a.p_factor);
+  store_p<T>(a, row, r, total);
 }
 
 // d [C,R] from its parts.
@@ -333,16 +347,21 @@ void run_thin(Stream& stream, const ThinProducts& a) {
   constexpr int kPaddedRank = kR8 * 8;
   const std::int64_t row_blocks = ceil_div(a.M, Shared::kBlockRows);
   const std::int64_t tiles = ceil_div(a.C, kColumns);
-  const std::int64_t wanted =
-      std::int64_t{kBlocksAtOnce} * backend_of_stream(stream).properties().multiProcessorCount;
+  const std::int64_t multiprocessors =
+      backend_of_stream(stream).properties().multiProcessorCount;
+  // Few tiles for about every multiprocessor are done before parts of them would be added up.
+  const bool undivided = !kWantsD && tiles <= kFewTiles && 10 * row_blocks >= 9 * multiprocessors;
   const std::int64_t per_block =
-      ceil_div(tiles, std::clamp<std::int64_t>(wanted / row_blocks, 1, tiles));
+      undivided ? tiles
+                : ceil_div(tiles, std::clamp<std::int64_t>(
+                                      kBlocksAtOnce * multiprocessors / row_blocks, 1, tiles));
   const std::int64_t column_blocks = ceil_div(tiles, per_block);
+  const bool has_parts = kWantsP && column_blocks > 1;
 
   const auto parts = [&](bool wanted_here, std::int64_t count, std::int64_t length) {
     return wanted_here ? static_cast<std::size_t>(count * length * kPaddedRank) * sizeof(float) : 0;
   };
-  const Scratch p_parts(stream, parts(kWantsP, column_blocks, a.M));
+  const Scratch p_parts(stream, parts(has_parts, column_blocks, a.M));
   const Scratch d_parts(stream, parts(kWantsD, row_blocks, a.C));
   const auto kernel = &thin_kernel<T, kR8, kWantsP, kWantsD, kGroups>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared::kBytes),
@@ -352,12 +371,12 @@ void run_thin(Stream& stream, const ThinProducts& a) {
             Shared::kBytes,
             ThinCall{.products = a,
                      .tiles_per_block = static_cast<int>(per_block),
-                     .p_parts = p_parts.as<float>(),
+                     .p_parts = has_parts ? p_parts.as<float>() : nullptr,
                      .d_parts = d_parts.as<float>()});
   const auto blocks = [](std::int64_t length) {
     return static_cast<unsigned>(ceil_div(length * kPaddedRank, kThreads));
   };
-  if constexpr (kWantsP) {
+  if (has_parts) {
     launch_on(stream, &finish_p_kernel<T>, blocks(a.M), kThreads, 0, a,
               static_cast<int>(column_blocks), kPaddedRank,
               static_cast<const float*>(p_parts.as<float>()));
