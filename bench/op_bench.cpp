@@ -1,9 +1,10 @@
 // Times the cases of the op lists that name their bytes or FLOP, forward and backward, on every device that
-// computes. The forward result is verified before it is timed. `./dev bench --benchmark_filter=rms_norm`
+// computes. The forward result is verified before it is timed.
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "benchmarks.hpp"
 #include "harness/check_op.hpp"
 #include "harness/inputs.hpp"
 #include "wick/autograd/autograd.hpp"
@@ -95,11 +96,6 @@ void add_benchmarks(const OpSpec& spec) {
 
 }  // namespace wick::testing
 
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  for (const auto& spec : wick::testing::all_specs()) wick::testing::add_benchmarks(spec);
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
+void wick::bench::add_op_benchmarks() {
+  for (const auto& spec : testing::all_specs()) testing::add_benchmarks(spec);
 }

@@ -1,5 +1,5 @@
 // Times tokenizers on one core: English text, one letter a million times, and decoding. The ids are checked once before
-// they are timed. build/release/bench/tokenizer_bench --benchmark_filter=english
+// they are timed.
 
 #include <benchmark/benchmark.h>
 
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks.hpp"
 #include "wick/io/jsonl.hpp"
 #include "wick/text/tokenizer.hpp"
 
@@ -102,7 +103,9 @@ void stream(benchmark::State& state, const std::string& name) {
   count_bytes(state, text);
 }
 
-void add_benchmarks() {
+}  // namespace
+
+void bench::add_tokenizer_benchmarks() {
   static const std::string letters(kLetters, 'a');
   benchmark::RegisterBenchmark("encode_1M_a/doubling", [](benchmark::State& s) {
     encode(s, doubling(), letters, true);
@@ -122,14 +125,4 @@ void add_benchmarks() {
   }
 }
 
-}  // namespace
-
 }  // namespace wick
-
-int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  wick::add_benchmarks();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Keeps README.md true: runs its commands on a small model, and finds its snippets in the programs that a test runs."""
+"""Keeps README.md true: runs its commands on a small model, and finds its snippets, and those of the pages that have any,
+in the programs that a test runs."""
 
 import argparse
 import pathlib
@@ -21,6 +22,7 @@ RUN_ELSEWHERE = {
     "cmake --install build/release --prefix ~/.local": ("tests/install/run.sh", "cmake --install"),
 }
 RECORDS = 24
+PAGES = ("docs/generation.md",)
 
 
 def commands(text):
@@ -55,13 +57,26 @@ def check_elsewhere(command):
         raise SystemExit(f"README.md: {command!r} is no longer run by {path}")
 
 
-def check_snippet(block):
+def check_snippet(page, block):
     if block["path"] is None:
-        raise SystemExit(f"README.md: no test runs this snippet; name its file in a comment:\n{block['text']}")
+        raise SystemExit(f"{page}: no test runs this snippet; name its file in a comment:\n{block['text']}")
     program = (ROOT / block["path"]).read_text()
     there = any(textwrap.indent(block["text"], margin) in program for margin in ("", "  "))
     if not block["text"].strip() or not there:
-        raise SystemExit(f"README.md: {block['path']} does not have this snippet:\n{block['text']}")
+        raise SystemExit(f"{page}: {block['path']} does not have this snippet:\n{block['text']}")
+
+
+def check_pages():
+    """How many snippets the pages have; all of them are true."""
+    count = 0
+    for page in PAGES:
+        blocks = list(BLOCK.finditer((ROOT / page).read_text()))
+        if not blocks:
+            raise SystemExit(f"{page}: has no snippets")
+        for block in blocks:
+            check_snippet(page, block)
+        count += len(blocks)
+    return count
 
 
 def main():
@@ -76,7 +91,7 @@ def main():
         make_folder(folder)
         for block in blocks:
             if block["language"] != "sh":
-                check_snippet(block)
+                check_snippet("README.md", block)
                 continue
             for command in commands(block["text"]):
                 if command.startswith("wick "):
@@ -86,7 +101,7 @@ def main():
                     check_elsewhere(command)
     if ran < 5 or len(blocks) < 6:
         raise SystemExit(f"README.md: only {ran} commands and {len(blocks)} blocks were found")
-    print(f"{ran} commands ran, {len(blocks)} blocks are true")
+    print(f"{ran} commands ran, {len(blocks) + check_pages()} blocks are true")
     return 0
 
 

@@ -207,6 +207,7 @@ void add_bench_command(CLI::App& app, Session& session) {
       app.add_subcommand("bench", "Speed of training and generating with a model, on this machine");
   command->footer(kFooter);
   flags->model.add_to(*command);
+  flags->model.add_compute_dtype_to(*command);
   command->add_option("--batch-size", flags->batch_size, "Rows of a step")->capture_default_str();
   command->add_option("--length", flags->length, "Tokens of a row")->capture_default_str();
   command->add_option("--steps", flags->steps, "Steps to time")->capture_default_str();

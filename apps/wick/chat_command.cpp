@@ -88,6 +88,7 @@ void add_chat_command(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("chat", "Talk with a model on the terminal");
   command->footer(kFooter);
   flags->model.add_to(*command);
+  flags->model.add_compute_dtype_to(*command);
   flags->model.add_tokenizer_to(*command);
   flags->generate.add_to(*command);
   command->callback([flags, &session] { session.exit_code = Chat(*flags).run(); });

@@ -60,6 +60,19 @@ void ModelFlags::add_to(CLI::App& command) {
                      "CPU threads; 0 takes every processor");
 }
 
+void add_compute_dtype(CLI::App& command, std::string& compute_dtype) {
+  command
+      .add_option("--compute-dtype", compute_dtype,
+                  "Dtype of activations: f32, bf16, f16; frozen weights are converted to 16 bits "
+                  "with it. auto is f32 on the CPU, on CUDA the weights' own where all have the "
+                  "same 16 bits")
+      ->capture_default_str();
+}
+
+void ModelFlags::add_compute_dtype_to(CLI::App& command) {
+  add_compute_dtype(command, compute_dtype);
+}
+
 void ModelFlags::add_tokenizer_to(CLI::App& command) {
   command.add_option("--tokenizer", tokenizer,
                      "Folder or tokenizer.json, where it is not beside the model");
@@ -90,7 +103,9 @@ void apply_num_threads(int num_threads) {
 LoadOptions ModelFlags::load_options() const {
   check_model_folder(model);
   apply_num_threads(num_threads);
-  return {.device = parse_device(device), .dtype = parse_dtype(dtype)};
+  return {.device = parse_device(device),
+          .dtype = parse_dtype(dtype),
+          .compute_dtype = parse_dtype(compute_dtype)};
 }
 
 void ModelFlags::attach_adapters(Model& model_to_change) const {

@@ -40,11 +40,14 @@ struct ModelFlags {
   std::string adapters;  ///< "DIR" or "DIR=WEIGHT,DIR=WEIGHT"
   std::string device = "cpu";
   std::string dtype = "auto";
+  std::string compute_dtype = "auto";
   int num_threads = 0;
   std::filesystem::path tokenizer;  ///< empty: that of the model
 
   /// Adds --model, --adapter, --device, --dtype and --num-threads.
   void add_to(CLI::App& command);
+  /// Adds --compute-dtype, for commands that run the model.
+  void add_compute_dtype_to(CLI::App& command);
   /// Adds --tokenizer.
   void add_tokenizer_to(CLI::App& command);
   /// Reads the tokenizer. Throws as Tokenizer::from_file().
@@ -68,6 +71,8 @@ struct GenerateFlags {
   void add_to(CLI::App& command);
 };
 
+/// Adds --compute-dtype with the text that every command has.
+void add_compute_dtype(CLI::App& command, std::string& compute_dtype);
 /// Throws Error kIo when there is no folder of this name: every --model is one.
 void check_model_folder(const std::filesystem::path& model);
 /// The folder that holds a tokenizer: `path` itself, or that of a tokenizer.json.

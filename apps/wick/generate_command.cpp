@@ -130,6 +130,7 @@ void add_generate_command(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("generate", "Continue prompts");
   command->footer(kFooter);
   flags->model.add_to(*command);
+  flags->model.add_compute_dtype_to(*command);
   flags->model.add_tokenizer_to(*command);
   command->add_option("--prompt,-p", flags->prompts,
                       "Text to go on from, - for standard input; may be repeated");

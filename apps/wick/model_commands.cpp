@@ -204,6 +204,7 @@ void add_eval_command(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("eval", "Loss and perplexity on a data file");
   command->footer(kEvalFooter);
   flags->model.add_to(*command);
+  flags->model.add_compute_dtype_to(*command);
   flags->model.add_tokenizer_to(*command);
   command
       ->add_option("--data", flags->data,
@@ -230,6 +231,7 @@ void add_embed_command(CLI::App& app, Session& session) {
       app.add_subcommand("embed", "Sentence embeddings by a BERT-style encoder, as JSON lines");
   command->footer(kEmbedFooter);
   flags->model.add_to(*command);
+  flags->model.add_compute_dtype_to(*command);
   flags->model.add_tokenizer_to(*command);
   command->add_option("--text,-t", flags->texts, "A text; may be repeated");
   command->add_option("--file,-f", flags->file, "File with one text a line");

@@ -60,7 +60,7 @@ void compare_tokenizer(const std::filesystem::path& folder, const ComparisonSink
   sink({subject, "files without a text", count == 0 ? 1.0 : 0.0, 0});
 }
 
-void run_selftest(const std::filesystem::path& fixtures, Device device,
+void run_selftest(const std::filesystem::path& fixtures, const SelftestOptions& options,
                   const ComparisonSink& sink) {
   const auto models = folders_of(fixtures / "models");
   const auto tokenizers = folders_of(fixtures / "tokenizers");
@@ -69,7 +69,7 @@ void run_selftest(const std::filesystem::path& fixtures, Device device,
                 fixtures.string() + " has no folders in models/ or tokenizers/");
   }
   for (const auto& folder : models) {
-    guarded(folder.filename().string(), sink, [&] { compare_model(folder, device, sink); });
+    guarded(folder.filename().string(), sink, [&] { compare_model(folder, options, sink); });
   }
   for (const auto& folder : tokenizers) {
     guarded("tokenizers/" + folder.filename().string(), sink,

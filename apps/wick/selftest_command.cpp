@@ -74,13 +74,17 @@ class SelftestTable {
 struct SelftestFlags {
   std::filesystem::path fixtures;
   std::string device = "cpu";
+  std::string compute_dtype = "f32";
   bool verbose = false;
   bool json = false;
 };
 
 int run_selftest_command(const SelftestFlags& flags) {
   SelftestTable table(flags.json, flags.verbose);
-  run_selftest(flags.fixtures, parse_device(flags.device),
+  const SelftestOptions options{
+      .device = parse_device(flags.device),
+      .compute_dtype = parse_dtype(flags.compute_dtype).value_or(DType::kF32)};
+  run_selftest(flags.fixtures, options,
                [&](const Comparison& comparison) { table.add(comparison); });
   return table.finish();
 }
@@ -103,6 +107,10 @@ void add_selftest_command(CLI::App& app, Session& session) {
   command->add_option("--fixtures", flags->fixtures, "Folder with models/ and tokenizers/")
       ->required();
   command->add_option("--device", flags->device, "Where to compute: cpu")->capture_default_str();
+  command
+      ->add_option("--compute-dtype", flags->compute_dtype,
+                   "Dtype of activations: f32, bf16, f16; in 16 bits with wider limits")
+      ->capture_default_str();
   command->add_flag("--verbose", flags->verbose, "Print every comparison");
   command->add_flag("--json", flags->json, "Print one JSON object a comparison");
   command->callback([flags, &session] { session.exit_code = run_selftest_command(*flags); });

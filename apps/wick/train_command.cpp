@@ -26,12 +26,15 @@ using detail::Json;
 std::shared_ptr<CausalLm> make_model(const TrainFlags& flags) {
   const Device device = parse_device(flags.device);
   apply_num_threads(flags.num_threads);
+  const std::optional<DType> compute_dtype = parse_dtype(flags.compute_dtype);
   if (!flags.init_from_config.empty()) {
     const ModelConfig config = parse_model_config(detail::read_text_file(flags.init_from_config),
                                                   flags.init_from_config.string());
-    return CausalLm::create(config, flags.options.seed, device);
+    return CausalLm::create(config, flags.options.seed, device,
+                            compute_dtype.value_or(DType::kF32));
   }
-  LoadOptions options{.device = device, .dtype = parse_dtype(flags.dtype)};
+  LoadOptions options{
+      .device = device, .dtype = parse_dtype(flags.dtype), .compute_dtype = compute_dtype};
   if (flags.is_full()) options.dtype = DType::kF32;
   return CausalLm::load(flags.model, options);
 }
@@ -171,9 +174,10 @@ class TrainRun {
 
   void describe() {
     const ModelConfig& config = model_->config();
-    log_.say(fmt::format("model: {}, {} layers of {}, {:.2f} M parameters", config.model_type,
-                         config.num_hidden_layers, config.hidden_size,
-                         static_cast<double>(model_->num_parameters()) / 1e6));
+    log_.say(fmt::format("model: {}, {} layers of {}, {:.2f} M parameters, computed in {}",
+                         config.model_type, config.num_hidden_layers, config.hidden_size,
+                         static_cast<double>(model_->num_parameters()) / 1e6,
+                         to_string(model_->compute_dtype())));
     if (adapter_ == nullptr) return;
     log_.say(fmt::format("adapter: {} layers, {:.3f} M parameters ({:.2f} %)",
                          adapter_->layers().size(),

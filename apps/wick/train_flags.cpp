@@ -70,6 +70,7 @@ void TrainFlags::add_model_flags(CLI::App& command) {
       .add_option("--dtype", dtype,
                   "Convert the frozen weights: f32, bf16, f16; auto keeps them as stored")
       ->capture_default_str();
+  add_compute_dtype(command, compute_dtype);
   command.add_option("--num-threads,--threads", num_threads,
                      "CPU threads; 0 takes every processor");
 }
@@ -299,6 +300,7 @@ void TrainFlags::check() const {
   if (!init_from_config.empty() && !is_full()) {
     fail("a new model is trained in full: add --fine-tune-type full");
   }
+  parse_dtype(compute_dtype);
   const DType wanted = parse_dtype(dtype).value_or(DType::kF32);
   if (is_full() && wanted != DType::kF32) {
     fail("--fine-tune-type full trains in f32; --save-dtype chooses what is written");

@@ -42,6 +42,7 @@ struct TrainFlags {
   std::int64_t sample_tokens = 60;
   std::string device = "cpu";
   std::string dtype = "auto";
+  std::string compute_dtype = "auto";
   int num_threads = 0;
   bool json = false;
   TrainerOptions options;

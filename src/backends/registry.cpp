@@ -2,11 +2,20 @@
 #include "backends/null/null_backend.hpp"
 #include "runtime/backend.hpp"
 
+#if WICK_WITH_CUDA
+#include "backends/cuda/cuda_backends.hpp"
+#endif
+
 namespace wick {
 
-std::vector<std::unique_ptr<Backend>> make_backends() {
+std::vector<std::unique_ptr<Backend>> make_backends(std::vector<std::string>& absent) {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(cpu::make_backend());
+#if WICK_WITH_CUDA
+  for (auto& backend : cuda::make_backends(absent)) backends.push_back(std::move(backend));
+#else
+  absent.emplace_back("cuda: this build of Wick was made without it (WICK_CUDA)");
+#endif
   backends.push_back(null::make_backend());
   return backends;
 }

@@ -1,6 +1,9 @@
 #include "base/thread_pool.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <csignal>
 
 namespace wick::detail {
 
@@ -20,12 +23,34 @@ class InsideLoop {
   bool before_;
 };
 
+// While it lives, this thread and those that it starts take no signal but their own faults.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t blocked;
+    ::sigfillset(&blocked);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
+      ::sigdelset(&blocked, fault);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+  }
+  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 // More chunks than threads even out unequal work; many more would only cost.
 constexpr std::int64_t kChunksPerThread = 4;
 
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads) {
+  // Generated code keeps values below the stack pointer, where a handler that runs on the same stack would write. A signal
+  // to the process goes to a thread of the program's own.
+  const SignalsBlocked blocked;
   for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this] { work(); });
 }
 

@@ -51,6 +51,11 @@ std::int64_t usable_context(const ModelConfig& config, std::int64_t context_size
   return context_size == 0 ? config.max_position_embeddings : context_size;
 }
 
+const ModelConfig& config_of(const std::shared_ptr<const CausalLm>& model) {
+  if (model == nullptr) refuse("a session needs a model, got a null pointer");
+  return model->config();
+}
+
 std::int64_t common_prefix(const std::vector<std::int32_t>& a, const std::vector<std::int32_t>& b) {
   const auto ends = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
   return ends.first - a.begin();
@@ -64,7 +69,7 @@ ChatSession::ChatSession(std::shared_ptr<const CausalLm> model, Tokenizer tokeni
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
       options_(std::move(options.generate)),
-      end_tokens_(end_tokens(model_->config(), tokenizer_, template_)),
+      end_tokens_(end_tokens(config_of(model_), tokenizer_, template_)),
       context_size_(usable_context(model_->config(), options.context_size)),
       drop_oldest_turns_(options.drop_oldest_turns) {
   detail::check_options(options_, model_->config());

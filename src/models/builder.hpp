@@ -19,7 +19,7 @@ class ParameterList {
   Tensor bias(const std::string& name, const Shape& shape) {
     return add(name, source_.take(name, shape, ParameterKind::kBias));
   }
-  /// The weight or bias of a norm: used in f32 whatever it is stored as, since activations are.
+  /// The weight or bias of a norm: used in f32 whatever it is stored as and activations are.
   Tensor norm(const std::string& name, std::int64_t size,
               ParameterKind kind = ParameterKind::kNorm);
 

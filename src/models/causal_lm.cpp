@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "models/builder.hpp"
+#include "ops/losses.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/activation.hpp"
 #include "wick/ops/arithmetic.hpp"
 #include "wick/ops/attention.hpp"
 #include "wick/ops/embedding.hpp"
+#include "wick/ops/matmul.hpp"
 #include "wick/ops/move.hpp"
 #include "wick/ops/norm.hpp"
 #include "wick/ops/view.hpp"
@@ -18,9 +20,6 @@
 namespace wick {
 
 namespace {
-
-constexpr std::int64_t kChunkBytes = std::int64_t{32} << 20;
-constexpr std::int64_t kMinChunkRows = 16;
 
 // Positions [T] that follow what a cache holds.
 Tensor positions_after(std::int64_t length, std::int64_t count, Device device) {
@@ -116,6 +115,7 @@ std::shared_ptr<CausalLm> CausalLm::load(const std::filesystem::path& folder,
   model->folder_ = folder;
   model->build(source);
   source.check_all_taken();
+  model->choose_compute_dtype(options.compute_dtype);
   if (options.rope_dtype) {
     Tensor& frequencies = model->rope_.inv_freq;
     frequencies = cast(cast(frequencies, *options.rope_dtype), DType::kF32);
@@ -124,7 +124,7 @@ std::shared_ptr<CausalLm> CausalLm::load(const std::filesystem::path& folder,
 }
 
 std::shared_ptr<CausalLm> CausalLm::create(const ModelConfig& config, std::uint64_t seed,
-                                           Device device) {
+                                           Device device, DType compute_dtype) {
   if (config.family != ModelFamily::kDecoder) {
     throw Error(ErrorKind::kArgument, "create_model",
                 "model_type \"" + config.model_type + "\" is not a decoder");
@@ -132,6 +132,7 @@ std::shared_ptr<CausalLm> CausalLm::create(const ModelConfig& config, std::uint6
   FreshParameters source(config.initializer_range, seed, device);
   auto model = std::make_shared<CausalLm>(Private(), config, device);
   model->build(source);
+  model->choose_compute_dtype(compute_dtype);
   return model;
 }
 
@@ -183,7 +184,7 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
   const std::int64_t seen = pass.cache == nullptr ? 0 : pass.cache->length();
   const Tensor positions =
       pass.positions.defined() ? pass.positions : positions_after(seen, ids.dim(1), device_);
-  Tensor x = cast(embedding(embed_tokens_, ids), DType::kF32);
+  Tensor x = cast(embedding(embed_tokens_, ids), compute_dtype_);
   for (const Layer& layer : layers_) {
     if (layer.index < pass.checkpointed_layers && grad_enabled()) {
       // By value: it runs again in backward(), long after this call. The layers live as long as the model.
@@ -200,7 +201,20 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
 }
 
 Tensor CausalLm::logits(const Tensor& hidden, const PassContext& context) const {
-  return lm_head_->forward(hidden, context);
+  if (!is_half(hidden.dtype())) return lm_head_->forward(hidden, context);
+  if (lm_head_->has_adapters() && !lm_head_->is_merged()) {
+    return cast(lm_head_->forward(hidden, context), DType::kF32);
+  }
+  const Tensor weight = lm_head_->weight_for(hidden.dtype());
+  const MatmulOptions options{.transpose_b = true};
+  const bool differentiates = grad_enabled() && (hidden.requires_grad() || weight.requires_grad());
+  if (differentiates) return matmul(cast(hidden, DType::kF32), weight, options);
+  // The same product without a copy of its operands in f32.
+  std::vector<std::int64_t> shape = hidden.shape().to_vector();
+  shape.back() = config_.vocab_size;
+  Tensor scores = Tensor::empty(Shape(shape), DType::kF32, device_);
+  matmul_(scores, hidden.detach(), weight.detach(), options, 0);
+  return scores;
 }
 
 Tensor CausalLm::loss(const Tensor& hidden, const Tensor& targets,
@@ -210,7 +224,7 @@ Tensor CausalLm::loss(const Tensor& hidden, const Tensor& targets,
   const Tensor x = reshape(hidden, {rows, config_.hidden_size});
   const Tensor flat = reshape(targets, {rows});
   if (!lm_head_->has_adapters() || lm_head_->is_merged()) {
-    return linear_cross_entropy(x, lm_head_->weight(), flat, options, chunk_rows);
+    return linear_cross_entropy(x, lm_head_->weight_for(x.dtype()), flat, options, chunk_rows);
   }
   return adapted_head_loss(x, flat, options, chunk_rows, context);
 }
@@ -220,9 +234,7 @@ Tensor CausalLm::adapted_head_loss(const Tensor& x, const Tensor& targets,
                                    const CrossEntropyOptions& options, std::int64_t chunk_rows,
                                    const PassContext& context) const {
   const std::int64_t rows = x.dim(0);
-  if (chunk_rows == 0) {
-    chunk_rows = std::max(kMinChunkRows, kChunkBytes / (4 * config_.vocab_size));
-  }
+  if (chunk_rows == 0) chunk_rows = detail::default_chunk_rows(config_.vocab_size, device_);
   CrossEntropyOptions sum = options;
   sum.reduction = LossReduction::kSum;
   Tensor total = Tensor::zeros({}, DType::kF32, device_);
@@ -245,7 +257,7 @@ Tensor CausalLm::adapted_head_loss(const Tensor& x, const Tensor& targets,
 
 KvCache CausalLm::make_cache(std::int64_t batch, std::int64_t capacity) const {
   return KvCache(config_.num_hidden_layers, batch, capacity, config_.num_key_value_heads,
-                 config_.head_dim, DType::kF32, device_);
+                 config_.head_dim, compute_dtype_, device_);
 }
 
 }  // namespace wick

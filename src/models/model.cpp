@@ -15,11 +15,33 @@ namespace {
   throw Error(ErrorKind::kArgument, op, rule);
 }
 
+// The dtype that all matrices share, when it has 16 bits.
+std::optional<DType> common_half_dtype(const NamedTensors& parameters) {
+  std::optional<DType> common;
+  for (const auto& [name, tensor] : parameters) {
+    if (tensor.rank() < 2) continue;
+    if (tensor.dtype() == DType::kF32 || tensor.dtype() != common.value_or(tensor.dtype())) {
+      return std::nullopt;
+    }
+    common = tensor.dtype();
+  }
+  return common;
+}
+
 }  // namespace
 
 Tensor ParameterList::norm(const std::string& name, std::int64_t size, ParameterKind kind) {
   const Tensor stored = add(name, source_.take(name, {size}, kind));
   return cast(stored, DType::kF32);
+}
+
+void Model::choose_compute_dtype(std::optional<DType> wanted) {
+  if (wanted && !is_floating(*wanted)) {
+    throw Error(ErrorKind::kDtype, "load_model",
+                "compute_dtype must be f32, f16 or bf16, got " + std::string(to_string(*wanted)));
+  }
+  if (!wanted && device_.type == DeviceType::kCuda) wanted = common_half_dtype(parameters_);
+  compute_dtype_ = wanted.value_or(DType::kF32);
 }
 
 Linear& Model::add_linear(const std::string& path, Tensor weight, Tensor bias) {
@@ -71,6 +93,7 @@ void Model::set_trainable(bool trainable) {
 }
 
 void Model::add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter) {
+  if (adapter == nullptr) fail("add_adapter", "\"" + name + "\" is a null pointer");
   if (adapters_.contains(name)) {
     fail("add_adapter", "there is an adapter named \"" + name + "\" already");
   }

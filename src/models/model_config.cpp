@@ -127,6 +127,9 @@ void read_rope_scaling(const JsonFields& fields, const JsonFields& top, ModelCon
     fields.require("original_max_position_embeddings");
     rope.low_freq_factor = number("low_freq_factor", 1);
     rope.high_freq_factor = number("high_freq_factor", 4);
+    if (!(rope.high_freq_factor > rope.low_freq_factor)) {
+      fields.fail("high_freq_factor", "must be above low_freq_factor");
+    }
   } else {
     rope.scaling = RopeScaling::kYarn;
     rope.beta_fast = number("beta_fast", 32);

@@ -43,7 +43,11 @@ StoredParameters::StoredParameters(Weights weights, LoadOptions options, std::st
     : weights_(std::move(weights)),
       options_(options),
       prefix_(std::move(prefix)),
-      ignored_(std::move(ignored)) {}
+      ignored_(std::move(ignored)) {
+  if (!options_.dtype && options_.compute_dtype && is_half(*options_.compute_dtype)) {
+    options_.dtype = options_.compute_dtype;
+  }
+}
 
 std::string StoredParameters::stored_name(const std::string& name) const {
   std::string full = prefix_ + name;

@@ -152,6 +152,7 @@ std::shared_ptr<TextEncoder> TextEncoder::load(const std::filesystem::path& fold
   model->normalizes_ = read_modules(folder);
   model->build(source);
   source.check_all_taken();
+  model->choose_compute_dtype(options.compute_dtype);
   return model;
 }
 
@@ -190,6 +191,7 @@ Tensor TextEncoder::hidden(const Tensor& ids, const Tensor& mask,
   // Words and type first, then positions: the order of the reference, which rounds the same way.
   Tensor x = layer_norm(add(add(words, type), positions), embedding_norm_weight_,
                         embedding_norm_bias_, {.eps = config_.norm_eps});
+  x = cast(x, compute_dtype_);
   for (const Layer& layer : layers_) x = run_layer(layer, x, mask, context);
   return x;
 }

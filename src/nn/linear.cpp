@@ -23,10 +23,10 @@ Tensor with_bias(const Tensor& y, const Tensor& bias) {
   return bias.defined() ? add(y, cast(bias, y.dtype())) : y;
 }
 
-// s (x Aᵀ) Bᵀ
+// s (x Aᵀ) Bᵀ in the adapter's f32.
 Tensor low_rank(const Tensor& x, const LoraLayer& layer) {
   const Tensor xa = matmul(x, layer.a, {.transpose_b = true});
-  return cast(matmul(xa, layer.b, {.transpose_b = true, .alpha = layer.scale}), x.dtype());
+  return matmul(xa, layer.b, {.transpose_b = true, .alpha = layer.scale});
 }
 
 }  // namespace
@@ -42,21 +42,39 @@ Linear::Linear(std::string path, std::uint64_t index, Tensor weight, Tensor bias
 
 Linear::~Linear() = default;
 
+Tensor Linear::weight_for(DType activations) const {
+  return is_half(activations) ? cast(weight_, activations) : weight_;
+}
+
 Tensor Linear::plain(const Tensor& x) const {
   const bool trained = weight_.requires_grad() || (bias_.defined() && bias_.requires_grad());
   // A frozen product with a bias in one kernel: the adapter of rank 0.
-  if (bias_.defined() && !trained) return lora_linear(x, weight_, bias_, no_a_, no_b_);
-  return with_bias(matmul(x, weight_, {.transpose_b = true}), bias_);
+  if (bias_.defined() && !trained) return fused(x, no_a_, no_b_, {});
+  return with_bias(matmul(x, weight_for(x.dtype()), {.transpose_b = true}), bias_);
 }
 
-// With dropout, all that the adapter changes sees the dropped input while the plain layer sees the whole one.
+// lora_linear() takes a bias of the weight's dtype alone.
+Tensor Linear::fused(const Tensor& x, const Tensor& a, const Tensor& b,
+                     const LoraOptions& options) const {
+  const Tensor weight = weight_for(x.dtype());
+  if (!bias_.defined()) return lora_linear(x, weight, bias_, a, b, options);
+  if (is_half(x.dtype()) || bias_.dtype() == weight.dtype()) {
+    return lora_linear(x, weight, cast(bias_, weight.dtype()), a, b, options);
+  }
+  return with_bias(lora_linear(x, weight, Tensor(), a, b, options), bias_);
+}
+
+// With dropout, all that the adapter changes sees the dropped input while the plain layer sees the whole one. The gain
+// multiplies in f32: in 16 bits what training changes in it would be lost to the rounding of numbers near 1.
 Tensor Linear::dora(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const {
   if (pass.training && layer.dropout > 0) {
     return add(plain(x), contribution(x, Tensor(), pass, layer));
   }
   const LoraOptions options{.scale = layer.scale};
-  const Tensor y = lora_linear(x, weight_, Tensor(), layer.a, layer.b, options);
-  return with_bias(mul(y, cast(gains_->of(layer, weight_), y.dtype())), bias_);
+  const Tensor weight = weight_for(x.dtype());
+  const Tensor y = lora_linear(x, weight, Tensor(), layer.a, layer.b, options);
+  const Tensor scaled = mul(cast(y, DType::kF32), gains_->of(layer, weight_));
+  return cast(with_bias(scaled, bias_), x.dtype());
 }
 
 Tensor Linear::adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const {
@@ -66,7 +84,7 @@ Tensor Linear::adapted(const Tensor& x, const PassContext& pass, const LoraLayer
     options.dropout = layer.dropout;
     options.key = pass.key_of(index_);
   }
-  return lora_linear(x, weight_, bias_, layer.a, layer.b, options);
+  return fused(x, layer.a, layer.b, options);
 }
 
 // What an adapter adds to the plain layer. `base` is x Wᵀ; it is not read when the adapter drops parts of x.
@@ -74,15 +92,16 @@ Tensor Linear::contribution(const Tensor& x, const Tensor& base, const PassConte
                             const LoraLayer& layer) const {
   const bool drops = pass.training && layer.dropout > 0;
   const Tensor input = drops ? dropout(x, layer.dropout, pass.key_of(index_)) : x;
-  Tensor delta = low_rank(input, layer);
-  if (!layer.magnitude.defined()) return delta;
-  const Tensor before = drops ? matmul(input, weight_, {.transpose_b = true}) : base;
-  const Tensor gain = cast(gains_->of(layer, weight_), before.dtype());
-  return sub(mul(add(before, delta), gain), before);
+  const Tensor delta = low_rank(input, layer);
+  if (!layer.magnitude.defined()) return cast(delta, x.dtype());
+  const Tensor product = drops ? matmul(input, weight_for(x.dtype()), {.transpose_b = true}) : base;
+  const Tensor before = cast(product, DType::kF32);
+  const Tensor gain = gains_->of(layer, weight_);
+  return cast(sub(mul(add(before, delta), gain), before), x.dtype());
 }
 
 Tensor Linear::mixed(const Tensor& x, const PassContext& pass) const {
-  const Tensor base = matmul(x, weight_, {.transpose_b = true});
+  const Tensor base = matmul(x, weight_for(x.dtype()), {.transpose_b = true});
   Tensor y = with_bias(base, bias_);
   for (const WeightedLora& adapter : adapters_) {
     y = add(y, scale(contribution(x, base, pass, *adapter.layer), adapter.weight));

@@ -12,12 +12,8 @@ namespace wick {
 
 namespace {
 
-// Enough rows for a product to run at full speed, few enough that the logits stay small.
-std::int64_t chosen_chunk(std::int64_t chunk_rows, std::int64_t N, std::int64_t V) {
-  constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
-  constexpr std::int64_t kFewest = 16;
-  const std::int64_t wanted =
-      chunk_rows > 0 ? chunk_rows : std::max(kFewest, kLogitsBytes / (4 * V));
+std::int64_t chosen_chunk(std::int64_t chunk_rows, std::int64_t N, std::int64_t V, Device device) {
+  const std::int64_t wanted = chunk_rows > 0 ? chunk_rows : detail::default_chunk_rows(V, device);
   return std::max<std::int64_t>(std::min(wanted, N), 1);
 }
 
@@ -38,7 +34,8 @@ void check_operands(const detail::Check& check, const Tensor& x, const Tensor& w
              chunk_rows);
 }
 
-// Takes rows in chunks: logits, loss, and while the logits exist the gradients of the summed loss.
+// Takes rows in chunks: logits, loss, and while the logits exist the gradients of the summed loss. Logits are f32; their
+// gradient is rounded to x's dtype, so that the products of the gradients have operands of one dtype.
 class ChunkedLoss {
  public:
   ChunkedLoss(const Tensor& x, const Tensor& weight, const CrossEntropyOptions& options,
@@ -48,7 +45,7 @@ class ChunkedLoss {
         constants_(options),
         token_weights_(options.token_weights.defined() ? detail::dense(options.token_weights)
                                                        : Tensor()),
-        chunk_(chosen_chunk(chunk_rows, x.dim(0), weight.dim(0))),
+        chunk_(chosen_chunk(chunk_rows, x.dim(0), weight.dim(0), x.device())),
         sums_(x.device()) {
     if (detail::needs_gradient({x})) dx_ = Tensor::empty(x.shape(), x.dtype(), x.device());
     if (detail::needs_gradient({weight})) {
@@ -60,10 +57,17 @@ class ChunkedLoss {
     const std::int64_t N = x_.dim(0);
     const Tensor logits = Tensor::empty({chunk_, weight_.dim(0)}, DType::kF32, x_.device());
     const Tensor lse = Tensor::empty({chunk_}, DType::kF32, x_.device());
+    const bool in_place = x_.dtype() == DType::kF32;
+    const bool differentiates = dx_.defined() || dweight_.defined();
+    Tensor dlogits = logits;
+    if (differentiates && !in_place) {
+      dlogits = Tensor::empty(logits.shape(), x_.dtype(), x_.device());
+    }
     // At least once: the sums of no rows at all are zeros.
     for (std::int64_t begin = 0; begin == 0 || begin < N; begin += chunk_) {
       const std::int64_t end = std::min(begin + chunk_, N);
-      run_chunk(begin, end, targets, rows_of(logits, 0, end - begin), rows_of(lse, 0, end - begin));
+      const auto part = [&](const Tensor& whole) { return rows_of(whole, 0, end - begin); };
+      run_chunk(begin, end, targets, part(logits), part(dlogits), part(lse));
     }
   }
 
@@ -73,7 +77,7 @@ class ChunkedLoss {
 
  private:
   void run_chunk(std::int64_t begin, std::int64_t end, const Tensor& all_targets,
-                 const Tensor& logits, const Tensor& lse) {
+                 const Tensor& logits, const Tensor& dlogits, const Tensor& lse) {
     const Tensor x = rows_of(x_, begin, end);
     const Tensor targets = rows_of(all_targets, begin, end);
     const Tensor weights =
@@ -88,11 +92,11 @@ class ChunkedLoss {
                                     .targets = detail::view(targets),
                                     .weights = detail::view(weights),
                                     .lse = detail::view(lse),
-                                    .dlogits = detail::view(logits),
+                                    .dlogits = detail::view(dlogits),
                                     .ignore_index = constants_.ignore_index,
                                     .label_smoothing = constants_.label_smoothing});
-    if (dx_.defined()) accumulate(rows_of(dx_, begin, end), logits, weight_, {}, 0);
-    if (dweight_.defined()) accumulate(dweight_, logits, x, {.transpose_a = true}, 1);
+    if (dx_.defined()) accumulate(rows_of(dx_, begin, end), dlogits, weight_, {}, 0);
+    if (dweight_.defined()) accumulate(dweight_, dlogits, x, {.transpose_a = true}, 1);
   }
 
   static void accumulate(const Tensor& c, const Tensor& a, const Tensor& b,

@@ -1,5 +1,7 @@
 #include "ops/losses.hpp"
 
+#include <algorithm>
+
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/launch.hpp"
 
@@ -15,6 +17,15 @@ void check_loss(const Check& check, std::int64_t N, const Tensor& targets,
   check.that(options.token_weights.dtype() == DType::kF32, ErrorKind::kDtype,
              "token_weights must be f32");
   check.shape("token_weights", options.token_weights, {N}, "to match the rows");
+}
+
+// Enough rows for a product to run at full speed, few enough that the logits stay small.
+std::int64_t default_chunk_rows(std::int64_t V, Device device) {
+  constexpr std::int64_t kMebi = std::int64_t{1} << 20;
+  constexpr std::int64_t kFewest = 16;
+  const bool is_gpu = device.type == DeviceType::kCuda || device.type == DeviceType::kMps;
+  const std::int64_t bytes = (is_gpu ? 256 : 32) * kMebi;
+  return std::max(kFewest, bytes / (static_cast<std::int64_t>(size_of(DType::kF32)) * V));
 }
 
 LossSums::LossSums(Device device)

@@ -10,6 +10,10 @@ namespace wick::detail {
 void check_loss(const Check& check, std::int64_t N, const Tensor& targets,
                 const CrossEntropyOptions& options);
 
+/// Rows of f32 logits over V classes that exist at a time when nobody says how many: on a GPU more, since a product of
+/// few rows leaves most of it idle.
+std::int64_t default_chunk_rows(std::int64_t V, Device device);
+
 /// Running sums of a loss on the device.
 struct LossSums {
   explicit LossSums(Device device);

@@ -62,6 +62,7 @@ Block CachingAllocator::allocate(std::size_t bytes, Stream& stream) {
     put_guard(block);
   } else {
     detail::unpoison_memory(block.data, bytes);
+    if (guard_) system_.fill(block.data, kFreshPattern, bytes, stream);
   }
   return block;
 }

@@ -23,6 +23,9 @@ class RawAllocator {
   virtual void release(void* data, std::size_t bytes) noexcept = 0;
   /// True when the host may touch the memory: only then can guard bands be written and checked.
   virtual bool host_accessible() const noexcept = 0;
+  /// Sets `bytes` bytes of memory that the host cannot touch, in the order of `stream`.
+  virtual void fill(void* /*data*/, std::byte /*value*/, std::size_t /*bytes*/,
+                    Stream& /*stream*/) noexcept {}
 };
 
 /// A block as it was handed out.

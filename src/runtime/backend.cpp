@@ -9,35 +9,50 @@ namespace wick {
 
 namespace {
 
+struct Registry {
+  std::vector<std::unique_ptr<Backend>> backends;
+  std::vector<std::string> absent;
+};
+
 // Made at first use and never destroyed: tensors in static storage may outlive main().
-const std::vector<std::unique_ptr<Backend>>& registry() {
-  static const auto* const backends = [] {
-    auto made = std::make_unique<std::vector<std::unique_ptr<Backend>>>(make_backends());
-    check_forced_variants(*made);
+const Registry& registry() {
+  static const auto* const instance = [] {
+    auto made = std::make_unique<Registry>();
+    made->backends = make_backends(made->absent);
+    check_forced_variants(made->backends);
     return made.release();
   }();
-  return *backends;
+  return *instance;
 }
 
 }  // namespace
 
-std::span<const std::unique_ptr<Backend>> all_backends() { return registry(); }
+std::span<const std::unique_ptr<Backend>> all_backends() { return registry().backends; }
+
+std::vector<std::string> absent_devices() { return registry().absent; }
+
+std::string device_description(Device device) { return backend_of(device).description(); }
 
 Backend& backend_of(Device device) {
-  for (const auto& backend : registry()) {
+  for (const auto& backend : all_backends()) {
     if (backend->device() == device) return *backend;
   }
   std::string present;
-  for (const auto& backend : registry()) {
+  for (const auto& backend : all_backends()) {
     present += (present.empty() ? "" : ", ") + to_string(backend->device());
   }
+  std::string hint;
+  for (const std::string& reason : absent_devices()) {
+    hint += (hint.empty() ? "not usable here: " : "; ") + reason;
+  }
   throw Error(ErrorKind::kDevice, "device",
-              fmt::format("{} is not present; present are {}", to_string(device), present));
+              fmt::format("{} is not present; present are {}", to_string(device), present), {},
+              std::move(hint));
 }
 
 std::vector<Device> devices() {
   std::vector<Device> result;
-  for (const auto& backend : registry()) result.push_back(backend->device());
+  for (const auto& backend : all_backends()) result.push_back(backend->device());
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,8 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual Device device() const noexcept = 0;
+  /// What it is, for people: "NVIDIA H100, 79.1 GiB, …"; empty where there is nothing to add to the name.
+  virtual std::string description() const { return {}; }
   virtual const KernelTable& kernels() const noexcept = 0;
   virtual CachingAllocator& allocator() noexcept = 0;
   /// The stream used where no StreamGuard is; safe to use from any thread.
@@ -47,8 +50,9 @@ void check_forced_variants(std::span<const std::unique_ptr<Backend>> backends);
 /// Every backend, the CPU first.
 std::span<const std::unique_ptr<Backend>> all_backends();
 
-/// Makes one backend per usable device. Declared here and defined by the folder of the backends: the
-/// one place where this layer is completed from above, at link time.
-std::vector<std::unique_ptr<Backend>> make_backends();
+/// Makes one backend per usable device; `absent` receives what was looked for and cannot be used, with the
+/// reason. Declared here and defined by the folder of the backends: the one place where this layer is
+/// completed from above, at link time.
+std::vector<std::unique_ptr<Backend>> make_backends(std::vector<std::string>& absent);
 
 }  // namespace wick

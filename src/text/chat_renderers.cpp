@@ -88,6 +88,23 @@ std::size_t check_turns(const Messages& messages, bool allows_system, const Chat
   return first;
 }
 
+// Turns without a system message; `after_turn` follows what the assistant says.
+void render_inst(const Messages& messages, std::string_view after_turn, ChatWriter& writer) {
+  check_turns(messages, false, writer);
+  writer.markup("<s>");
+  for (const ChatMessage& message : messages) {
+    if (is_assistant(message)) {
+      writer.content(message.content, true);
+      writer.turn_end("</s>");
+      writer.markup(after_turn);
+    } else {
+      writer.markup("[INST] ");
+      writer.content(message.content, false);
+      writer.markup(" [/INST]");
+    }
+  }
+}
+
 }  // namespace
 
 void ChatWriter::fail(std::size_t message, const std::string& problem) const {
@@ -183,19 +200,11 @@ void render_llama3_1(const Messages& messages, bool prompt, ChatWriter& writer) 
 }
 
 void render_mistral_v1(const Messages& messages, bool, ChatWriter& writer) {
-  check_turns(messages, false, writer);
-  writer.markup("<s>");
-  for (const ChatMessage& message : messages) {
-    if (is_assistant(message)) {
-      writer.content(message.content, true);
-      writer.turn_end("</s>");
-      writer.markup(" ");
-    } else {
-      writer.markup("[INST] ");
-      writer.content(message.content, false);
-      writer.markup(" [/INST]");
-    }
-  }
+  render_inst(messages, " ", writer);
+}
+
+void render_mistral_v2_early(const Messages& messages, bool, ChatWriter& writer) {
+  render_inst(messages, "", writer);
 }
 
 void render_mistral(const Messages& messages, bool, ChatWriter& writer) {

@@ -40,6 +40,8 @@ void render_qwen3(const std::vector<ChatMessage>& messages, bool prompt, ChatWri
 void render_llama3(const std::vector<ChatMessage>& messages, bool prompt, ChatWriter& writer);
 void render_llama3_1(const std::vector<ChatMessage>& messages, bool prompt, ChatWriter& writer);
 void render_mistral_v1(const std::vector<ChatMessage>& messages, bool prompt, ChatWriter& writer);
+void render_mistral_v2_early(const std::vector<ChatMessage>& messages, bool prompt,
+                             ChatWriter& writer);
 void render_mistral(const std::vector<ChatMessage>& messages, bool prompt, ChatWriter& writer);
 void render_mistral_v3(const std::vector<ChatMessage>& messages, bool prompt, ChatWriter& writer);
 

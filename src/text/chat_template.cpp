@@ -27,27 +27,6 @@ constexpr std::string_view kImEnd = "<|im_end|>";
 constexpr std::string_view kEot = "<|eot_id|>";
 constexpr std::string_view kEos = "</s>";
 
-// As mistral-v1, without the space after a turn's end.
-void render_mistral_v2_early(const std::vector<ChatMessage>& messages, bool,
-                             detail::ChatWriter& writer) {
-  writer.markup("<s>");
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const std::string_view wanted = i % 2 == 0 ? "user" : "assistant";
-    if (messages[i].role != wanted) {
-      writer.fail(i, "role " + detail::quote(messages[i].role) + " where " + std::string(wanted) +
-                         " must follow (this style has no system message)");
-    }
-    if (wanted == "assistant") {
-      writer.content(messages[i].content, true);
-      writer.turn_end(kEos);
-    } else {
-      writer.markup("[INST] ");
-      writer.content(messages[i].content, false);
-      writer.markup(" [/INST]");
-    }
-  }
-}
-
 constexpr std::array<Style, 10> kStyles{{
     {"chatml", detail::render_chatml, kImEnd},
     {"qwen2", detail::render_qwen2, kImEnd},
@@ -56,7 +35,7 @@ constexpr std::array<Style, 10> kStyles{{
     {"llama3", detail::render_llama3, kEot},
     {"llama3.1", detail::render_llama3_1, kEot},
     {"mistral-v1", detail::render_mistral_v1, kEos},
-    {"mistral-v2-early", render_mistral_v2_early, kEos},
+    {"mistral-v2-early", detail::render_mistral_v2_early, kEos},
     {"mistral", detail::render_mistral, kEos},
     {"mistral-v3", detail::render_mistral_v3, kEos},
 }};

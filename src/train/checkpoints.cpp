@@ -144,6 +144,13 @@ void write_checkpoint(const fs::path& path, const TrainerState& state, const Jso
   folder.commit();
 }
 
+void replace_state(const fs::path& path, const TrainerState& state) {
+  Json json = read_state_file(path);
+  json.update(to_json(state));
+  json["digest"] = state_digest(json);
+  write_file_atomically(path / kStateFile, to_text(json));
+}
+
 TrainerState read_checkpoint(const fs::path& path, const Json& settings) {
   const Json json = read_state_file(path);
   const JsonFields fields(json, (path / kStateFile).string());

@@ -30,6 +30,9 @@ void write_checkpoint(const std::filesystem::path& path, const TrainerState& sta
                       const Json& settings,
                       const std::function<void(const std::filesystem::path&)>& write_tensors);
 
+/// Replaces the state in a checkpoint; its other files stay. Throws Error kIo, kParse.
+void replace_state(const std::filesystem::path& path, const TrainerState& state);
+
 /// Reads the state of a checkpoint after it has verified every file. Throws Error kIo, kParse for a file that is missing
 /// or damaged, kArgument naming each setting that differs from those of the run that wants to go on.
 TrainerState read_checkpoint(const std::filesystem::path& path, const Json& settings);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ops/losses.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick {
@@ -11,12 +12,13 @@ namespace wick {
 namespace {
 
 constexpr std::int64_t kFloatBytes = 4;
-constexpr std::int64_t kDefaultChunkBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kMinChunkRows = 16;
 
-// Floats per token. What is kept is alive until backward() has passed it; the rest comes and goes.
+std::int64_t size_in_bytes(DType dtype) { return static_cast<std::int64_t>(size_of(dtype)); }
+
+// Bytes per token. What is kept is alive until backward() has passed it; the rest comes and goes.
 struct TokenCosts {
-  std::int64_t hidden = 0;    // D
+  std::int64_t hidden = 0;    // of a vector of the residual stream
   std::int64_t layer = 0;     // what a layer keeps
   std::int64_t adapters = 0;  // what the adapters of all layers keep besides
   std::int64_t layer_backward =
@@ -32,49 +34,73 @@ std::int64_t layer_of(const std::string& path, std::int64_t count) {
   return count;
 }
 
-// Of an adapter on x [T,K] → [T,N]: x Aᵀ; with DoRA the output before the gain, and with dropout the dropped input.
-std::int64_t kept_by(const LoraLayer& adapter) {
-  std::int64_t floats = adapter.a.dim(0);
-  if (!adapter.magnitude.defined()) return floats;
-  floats += adapter.b.dim(0);
-  if (adapter.dropout > 0) floats += adapter.a.dim(1);
-  return floats;
+// Of an adapter on x [T,K] → [T,N]: x Aᵀ in f32; with DoRA the output before the gain in f32, and with dropout the dropped
+// input.
+std::int64_t kept_by(const LoraLayer& adapter, DType compute) {
+  std::int64_t bytes = kFloatBytes * adapter.a.dim(0);
+  if (!adapter.magnitude.defined()) return bytes;
+  bytes += kFloatBytes * adapter.b.dim(0);
+  if (adapter.dropout > 0) bytes += size_in_bytes(compute) * adapter.a.dim(1);
+  return bytes;
 }
 
 TokenCosts token_costs(const CausalLm& model, bool is_full) {
   const ModelConfig& config = model.config();
+  const std::int64_t size = size_in_bytes(model.compute_dtype());
   const std::int64_t d = config.hidden_size;
   const std::int64_t q = config.num_attention_heads * config.head_dim;
   const std::int64_t kv = config.num_key_value_heads * config.head_dim;
   const std::int64_t f = config.intermediate_size;
-  TokenCosts costs{.hidden = d};
-  // Inputs and outputs of the two norms; q, k, v, the output and the row sums of attention; gate, up and their product.
-  costs.layer = 4 * d + 2 * q + 2 * kv + config.num_attention_heads + 3 * f;
-  if (config.qk_norm) costs.layer += q + kv;  // each norm keeps its input
+  TokenCosts costs{.hidden = size * d};
+  // Inputs and outputs of the two norms; q, k, v and the output of attention and its row sums in f32; gate, up and their
+  // product.
+  costs.layer = size * (4 * d + 2 * q + 2 * kv + 3 * f) + kFloatBytes * config.num_attention_heads;
+  if (config.qk_norm) costs.layer += size * (q + kv);  // each norm keeps its input
   // Gradients of gate and up, and of the residual stream.
-  costs.layer_backward = 2 * f + d;
+  costs.layer_backward = size * (2 * f + d);
   if (is_full) return costs;
   costs.first_trained = config.num_hidden_layers;
   for (const auto& [name, adapter] : model.adapters()) {
     for (const auto& [path, layer] : adapter->layers()) {
       const Linear* linear = model.find_linear(path);
       if (linear == nullptr || !linear->has_adapters()) continue;
-      costs.adapters += kept_by(*layer);
+      costs.adapters += kept_by(*layer, model.compute_dtype());
       costs.first_trained = std::min(costs.first_trained, layer_of(path, config.num_hidden_layers));
     }
   }
   return costs;
 }
 
-std::int64_t chunk_rows(const ModelConfig& config, const ComputeOptions& compute) {
-  if (compute.loss_chunk_rows > 0) return compute.loss_chunk_rows;
-  return std::max(kMinChunkRows, kDefaultChunkBytes / (kFloatBytes * config.vocab_size));
+// Bytes of the weights that are copied into the dtype of the activations, which the copies' layer keeps.
+struct ConvertedWeights {
+  std::int64_t layer = 0;
+  std::int64_t head = 0;
+};
+
+ConvertedWeights converted_weights(const CausalLm& model) {
+  ConvertedWeights bytes;
+  const std::int64_t layers = model.config().num_hidden_layers;
+  const DType compute = model.compute_dtype();
+  if (!is_half(compute)) return bytes;
+  for (const auto& linear : model.linears()) {
+    if (linear->weight().dtype() == compute) continue;
+    const bool is_head = layer_of(linear->path(), layers) == layers;
+    (is_head ? bytes.head : bytes.layer) += size_in_bytes(compute) * linear->weight().numel();
+  }
+  bytes.layer /= layers;
+  return bytes;
 }
 
-// Floats that activations and the logits need together at the worst moment: when all layers are kept, and the loss or the
+std::int64_t chunk_rows(const CausalLm& model, const ComputeOptions& compute) {
+  if (compute.loss_chunk_rows > 0) return compute.loss_chunk_rows;
+  return detail::default_chunk_rows(model.config().vocab_size, model.device());
+}
+
+// Bytes that activations and the logits need together at the worst moment: when all layers are kept, and the loss or the
 // last layer's gradient is computed, or when the last of those that keep only their input runs again.
-std::int64_t peak_floats(const TokenCosts& costs, const ModelConfig& config,
-                         std::int64_t checkpointed, std::int64_t tokens, std::int64_t logits) {
+std::int64_t peak_bytes(const TokenCosts& costs, const ConvertedWeights& weights,
+                        const ModelConfig& config, std::int64_t checkpointed, std::int64_t tokens,
+                        std::int64_t logits) {
   const std::int64_t d = costs.hidden;
   const std::int64_t trained = config.num_hidden_layers - costs.first_trained;
   const std::int64_t again =
@@ -85,9 +111,11 @@ std::int64_t peak_floats(const TokenCosts& costs, const ModelConfig& config,
   // The last layer's output is what the final norm keeps.
   const std::int64_t kept = again * d + whole * layer + d;
   // The final norm's output and its gradient, beside the logits.
-  const std::int64_t loss = (kept + 2 * d) * tokens + logits;
-  const std::int64_t backward = (kept + costs.layer_backward) * tokens;
-  const std::int64_t recompute = (again * d + layer + costs.layer_backward + d) * tokens;
+  const std::int64_t loss = (kept + 2 * d) * tokens + logits + whole * weights.layer + weights.head;
+  const std::int64_t backward =
+      (kept + costs.layer_backward) * tokens + whole * weights.layer + weights.head;
+  const std::int64_t recompute =
+      (again * d + layer + costs.layer_backward + d) * tokens + weights.layer;
   return std::max({loss, backward, again > 0 ? recompute : 0});
 }
 
@@ -106,30 +134,35 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, cons
   const ModelConfig& config = model.config();
   const bool is_full = trained == model.num_parameters();
   const std::int64_t tokens = step.batch_size * step.length;
-  const std::int64_t rows = std::min(tokens, chunk_rows(config, compute));
+  const std::int64_t rows = std::min(tokens, chunk_rows(model, compute));
   const Linear* head = model.find_linear("lm_head");
   // An adapter on the head keeps a chunk's logits until their gradient is there.
   const std::int64_t copies = head != nullptr && head->has_adapters() && !is_full ? 2 : 1;
-  const std::int64_t logits = copies * rows * config.vocab_size;
-  std::int64_t floats =
-      peak_floats(token_costs(model, is_full), config, compute.checkpointed_layers, tokens, logits);
-  std::int64_t gradients = trained;
+  // Activations of 16 bits have their gradient beside the f32 logits; those of f32 have it in the same memory.
+  const DType compute_dtype = model.compute_dtype();
+  const std::int64_t half_bytes = is_half(compute_dtype) ? size_in_bytes(compute_dtype) : 0;
+  const std::int64_t logit_bytes = copies == 2 ? 2 * kFloatBytes : kFloatBytes + half_bytes;
+  const std::int64_t logits = logit_bytes * rows * config.vocab_size;
+  std::int64_t bytes = peak_bytes(token_costs(model, is_full), converted_weights(model), config,
+                                  compute.checkpointed_layers, tokens, logits);
+  std::int64_t gradients = kFloatBytes * trained;
   if (is_full) {
     // The head's gradient exists twice for a moment, and with tied weights the embedding's is another.
     const std::int64_t table = config.vocab_size * config.hidden_size;
-    floats += 2 * table;
+    bytes += (2 * kFloatBytes + half_bytes) * table;
     // In a single pass gradients come as activations go; with accumulation the earlier ones are there already.
-    const std::int64_t last = trained + (config.tie_word_embeddings ? table : 0);
-    if (step.micro_batches == 1) gradients = std::max<std::int64_t>(last - floats, 0);
+    const std::int64_t last =
+        gradients + (config.tie_word_embeddings ? kFloatBytes * table : std::int64_t{0});
+    if (step.micro_batches == 1) gradients = std::max<std::int64_t>(last - bytes, 0);
   }
   MemoryForecast forecast{.compute = compute};
   forecast.compute.checkpointed_layers =
       std::clamp<std::int64_t>(compute.checkpointed_layers, 0, config.num_hidden_layers);
   forecast.weights = model.num_bytes();
-  forecast.adapter = (is_full ? gradients : trained + gradients) * kFloatBytes;
+  forecast.adapter = gradients + (is_full ? 0 : kFloatBytes * trained);
   forecast.optimizer = 2 * trained * kFloatBytes;
-  forecast.logits = logits * kFloatBytes;
-  forecast.activations = (floats - logits) * kFloatBytes;
+  forecast.logits = logits;
+  forecast.activations = bytes - logits;
   return forecast;
 }
 
@@ -143,8 +176,7 @@ MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const Ste
     if (forecast().total() <= budget) return forecast();
   }
   choice.checkpointed_layers = layers;
-  const std::int64_t rows =
-      std::min(step.batch_size * step.length, chunk_rows(model.config(), compute));
+  const std::int64_t rows = std::min(step.batch_size * step.length, chunk_rows(model, compute));
   for (choice.loss_chunk_rows = rows / 2; choice.loss_chunk_rows >= kMinChunkRows;
        choice.loss_chunk_rows /= 2) {
     if (forecast().total() <= budget) return forecast();

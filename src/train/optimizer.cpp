@@ -101,17 +101,29 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
   }
   const GradientsOfOneStep gradients(parameters_);
   const double share = 1 / static_cast<double>(report.num_targets);
+  // The gradient of the mean is small where many tokens count, and f16 has no small numbers: activations of 16 bits get
+  // that of the sum, and the f32 gradients of the parameters are divided.
+  const bool divides_late = is_half(model_.compute_dtype());
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (stop && stop()) return std::nullopt;
     if (batches[i].num_targets == 0) continue;
     const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
-    const Tensor loss = scale(batch_loss(model_, batches[i], context, compute_), share);
+    const Tensor sum = batch_loss(model_, batches[i], context, compute_);
+    const Tensor loss = divides_late ? sum : scale(sum, share);
     // Without any trained tensor in it there is nothing to run back; update() names the first.
     if (loss.requires_grad()) backward(loss);
-    report.loss += static_cast<double>(loss.item<float>());
+    report.loss += static_cast<double>(loss.item<float>()) * (divides_late ? share : 1);
   }
+  if (divides_late) scale_gradients(share);
   update(report);
   return report;
+}
+
+void Optimizer::scale_gradients(double factor) const {
+  const NoGradGuard no_gradient;
+  for (const auto& [name, tensor] : parameters_) {
+    if (tensor.grad().defined()) tensor.set_grad(scale(tensor.grad(), factor));
+  }
 }
 
 void Optimizer::update(StepReport& report) {
@@ -164,8 +176,9 @@ void Optimizer::check_finite(const StepReport& report) const {
       break;
     }
   }
-  fail("step " + std::to_string(report.step) + ": " + what + "; nothing was updated",
-       "lower the learning rate or look at the data of this step");
+  std::string hint = "lower the learning rate or look at the data of this step";
+  if (model_.compute_dtype() == DType::kF16) hint += ", or compute in bf16: f16 ends at 65504";
+  fail("step " + std::to_string(report.step) + ": " + what + "; nothing was updated", hint);
 }
 
 NamedTensors Optimizer::state() const {

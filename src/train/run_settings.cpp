@@ -89,6 +89,7 @@ Json run_settings(const TrainerOptions& options, std::int64_t total_steps, const
       {"load_best_model_at_end", options.load_best_model_at_end},
       {"early_stopping_patience", options.early_stopping_patience},
       {"seed", options.seed},
+      {"compute_dtype", to_string(model.compute_dtype())},
       {"training_data", fmt::format("{:016x}", train.fingerprint())},
       {"evaluation_data", fmt::format("{:016x}", eval.fingerprint())},
       {"base_model", model_digest(model, adapter != nullptr)},

@@ -9,7 +9,9 @@
 
 #include "base/atomic_file.hpp"
 #include "train/checkpoints.hpp"
+#include "train/evaluate_loss.hpp"
 #include "train/run_settings.hpp"
+#include "train/trainer_options.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/move.hpp"
@@ -24,64 +26,6 @@ constexpr std::string_view kAdapterFile = "adapter_model.safetensors";
 
 [[noreturn]] void refuse(const std::string& rule, std::string hint = {}) {
   throw Error(ErrorKind::kArgument, "train", rule, {}, std::move(hint));
-}
-
-void check_options(const TrainerOptions& options, bool has_eval) {
-  const auto need = [](bool holds, const std::string& rule) {
-    if (!holds) refuse(rule);
-  };
-  need(options.max_steps > 0 ||
-           (options.num_train_epochs > 0 && std::isfinite(options.num_train_epochs)),
-       "num_train_epochs or max_steps must be positive");
-  need(options.gradient_accumulation_steps >= 1, "gradient_accumulation_steps must be at least 1");
-  need(options.learning_rate >= 0 && std::isfinite(options.learning_rate),
-       "learning_rate must be finite and not negative");
-  need(options.warmup_steps >= 0 && options.warmup_ratio >= 0 && options.warmup_ratio <= 1,
-       "warmup_steps must not be negative, and warmup_ratio in [0, 1]");
-  need(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1, "min_lr_ratio must be in [0, 1]");
-  need(std::min({options.eval_steps, options.save_steps, options.save_total_limit,
-                 options.early_stopping_patience, options.memory_budget}) >= 0,
-       "eval_steps, save_steps, save_total_limit, early_stopping_patience and memory_budget must "
-       "not be negative");
-  need(has_eval || (options.eval_steps == 0 && options.early_stopping_patience == 0 &&
-                    !options.load_best_model_at_end),
-       "eval_steps, early_stopping_patience and load_best_model_at_end need evaluation data");
-  need(!options.load_best_model_at_end || !options.output_dir.empty(),
-       "load_best_model_at_end needs an output_dir, where the best checkpoint is kept");
-}
-
-std::int64_t steps_of(const EpochPlan& plan, std::int64_t accumulation) {
-  return (plan.size() + accumulation - 1) / accumulation;
-}
-
-// Epochs may differ in length: packing fits another order of samples into another number of rows.
-std::int64_t count_steps(const Dataset& train, const TrainerOptions& options) {
-  // Refuses what is wrong with data and batches before the run begins.
-  const EpochPlan first(train, options.batches, 0);
-  if (options.max_steps > 0) return options.max_steps;
-  std::int64_t total = 0;
-  double left = options.num_train_epochs;
-  for (std::int64_t epoch = 0; left > 0; ++epoch, left -= 1) {
-    const EpochPlan plan(train, options.batches, epoch);
-    const auto steps = static_cast<double>(steps_of(plan, options.gradient_accumulation_steps));
-    // 2.1 epochs of 10 steps are 21: what is left of 2.1 after two is a little more than 0.1.
-    constexpr double kRounding = 1e-9;
-    total += static_cast<std::int64_t>(std::ceil(std::min(left, 1.0) * steps - kRounding));
-  }
-  return std::max<std::int64_t>(total, 1);
-}
-
-Schedule make_schedule(const TrainerOptions& options, std::int64_t total) {
-  std::int64_t warmup = options.warmup_steps;
-  if (warmup == 0) {
-    warmup =
-        static_cast<std::int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(total)));
-  }
-  return {.type = options.lr_scheduler_type,
-          .learning_rate = options.learning_rate,
-          .warmup_steps = warmup,
-          .total_steps = total,
-          .min_lr_ratio = options.min_lr_ratio};
 }
 
 // The tensors of a file, which must be those of `targets`: same names, shapes and dtype.
@@ -137,8 +81,10 @@ struct Trainer::Impl {
   void save_trained(const std::filesystem::path& folder) const;
   void save_checkpoint(const TrainerEvents& events);
   void save_result();
-  EvalReport evaluate() const;
-  EvalReport note_evaluation(const TrainerEvents& events);
+  std::optional<EvalReport> evaluate(const std::function<bool()>& should_stop) const;
+  bool make_evaluation(const TrainerEvents& events, TrainResult& result);
+  void note_evaluation(EvalReport& report, const TrainerEvents& events);
+  void take_steps(const TrainerEvents& events, TrainResult& result);
   std::optional<StepReport> take_step(const EpochPlan& plan, const TrainerEvents& events);
   void advance(const StepReport& report, std::int64_t end, const EpochPlan& plan);
   bool out_of_patience() const;
@@ -166,7 +112,8 @@ Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> a
   run.train = std::move(train);
   run.eval = std::move(eval);
   run.options = std::move(options);
-  check_options(run.options, run.eval.size() > 0);
+  if (run.model == nullptr) refuse("a run needs a model, got a null pointer");
+  detail::check_options(run.options, run.eval.size() > 0);
   const bool is_full = run.options.fine_tune_type == FineTuneType::kFull;
   if (is_full != (run.adapter == nullptr)) {
     refuse(is_full ? "full fine-tuning trains the weights, not an adapter"
@@ -176,8 +123,8 @@ Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> a
     refuse("no token of the training data is a target");
   }
   run.options.batches.seed = run.options.seed;
-  run.total = count_steps(run.train, run.options);
-  run.schedule = make_schedule(run.options, run.total);
+  run.total = detail::count_steps(run.train, run.options);
+  run.schedule = detail::make_schedule(run.options, run.total);
   // Before anything is allocated for training.
   run.forecast = run.make_forecast();
   run.options.compute = run.forecast.compute;
@@ -197,7 +144,7 @@ Trainer::~Trainer() = default;
 std::int64_t Trainer::total_steps() const { return impl_->total; }
 std::int64_t Trainer::steps() const { return impl_->state.global_step; }
 const MemoryForecast& Trainer::forecast() const { return impl_->forecast; }
-EvalReport Trainer::evaluate() const { return impl_->evaluate(); }
+EvalReport Trainer::evaluate() const { return *impl_->evaluate({}); }
 
 std::optional<std::filesystem::path> Trainer::latest_checkpoint(
     const std::filesystem::path& folder) {
@@ -298,15 +245,26 @@ void Trainer::Impl::save_result() {
   }
 }
 
-EvalReport Trainer::Impl::evaluate() const {
+// Nothing when the user asked to stop meanwhile.
+std::optional<EvalReport> Trainer::Impl::evaluate(const std::function<bool()>& should_stop) const {
   if (eval.size() == 0) refuse("there is no evaluation data");
-  EvalReport report = evaluate_loss(*model, eval, options.batches, options.compute.loss_chunk_rows);
-  report.step = state.global_step;
+  auto report = detail::evaluate_until(*model, eval, options.batches,
+                                       options.compute.loss_chunk_rows, should_stop);
+  if (report) report->step = state.global_step;
   return report;
 }
 
-EvalReport Trainer::Impl::note_evaluation(const TrainerEvents& events) {
-  EvalReport report = evaluate();
+// The evaluation of this step; false when the user asked to stop meanwhile: it remains to be made.
+bool Trainer::Impl::make_evaluation(const TrainerEvents& events, TrainResult& result) {
+  auto report = evaluate(events.should_stop);
+  if (!report) return false;
+  state.is_evaluation_due = false;
+  note_evaluation(*report, events);
+  result.last_eval = report;
+  return true;
+}
+
+void Trainer::Impl::note_evaluation(EvalReport& report, const TrainerEvents& events) {
   // A loss that is not finite is never the best.
   report.is_best =
       std::isfinite(report.loss) && (!state.best_loss || report.loss < *state.best_loss);
@@ -323,7 +281,6 @@ EvalReport Trainer::Impl::note_evaluation(const TrainerEvents& events) {
     save_checkpoint(events);
     best_checkpoint = last_checkpoint;
   }
-  return report;
 }
 
 bool Trainer::Impl::out_of_patience() const {
@@ -368,30 +325,37 @@ void Trainer::Impl::advance(const StepReport& report, std::int64_t end, const Ep
   }
 }
 
+// Nothing stops it but its end, patience, and the user.
+void Trainer::Impl::take_steps(const TrainerEvents& events, TrainResult& result) {
+  const auto stop = [&] { result.end = TrainResult::End::kStopped; };
+  if (state.is_evaluation_due) {
+    if (!make_evaluation(events, result)) return stop();
+    // The checkpoint that was resumed has this step's tensors, but not what was found.
+    const auto path = detail::checkpoint_path(options.output_dir, state.global_step);
+    if (writes() && last_checkpoint == path) detail::replace_state(path, state);
+  }
+  std::optional<EpochPlan> plan;
+  std::int64_t planned = -1;
+  while (state.global_step < total && !out_of_patience()) {
+    if (planned != state.epoch) {
+      planned = state.epoch;
+      plan.emplace(train, options.batches, planned);
+    }
+    if (!take_step(*plan, events)) return stop();
+    const bool is_last = state.global_step == total;
+    state.is_evaluation_due = eval.size() > 0 && (is_last || is_due(options.eval_steps));
+    if (state.is_evaluation_due && !make_evaluation(events, result)) return stop();
+    if (is_due(options.save_steps)) save_checkpoint(events);
+  }
+  if (out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
+}
+
 TrainResult Trainer::run(const TrainerEvents& events) {
   Impl& run = *impl_;
   run.prepare_output();
   if (events.on_start) events.on_start(run.total);
   TrainResult result;
-  if (run.out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
-  std::optional<EpochPlan> plan;
-  std::int64_t planned = -1;
-  while (run.state.global_step < run.total && result.end == TrainResult::End::kFinished) {
-    if (planned != run.state.epoch) {
-      planned = run.state.epoch;
-      plan.emplace(run.train, run.options.batches, planned);
-    }
-    if (!run.take_step(*plan, events)) {
-      result.end = TrainResult::End::kStopped;
-      break;
-    }
-    const bool is_last = run.state.global_step == run.total;
-    if (run.eval.size() > 0 && (is_last || run.is_due(run.options.eval_steps))) {
-      result.last_eval = run.note_evaluation(events);
-      if (run.out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
-    }
-    if (run.is_due(run.options.save_steps)) run.save_checkpoint(events);
-  }
+  run.take_steps(events, result);
   run.save_checkpoint(events);
   if (result.end != TrainResult::End::kStopped) run.save_result();
   result.steps = run.state.global_step;

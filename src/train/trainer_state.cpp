@@ -23,7 +23,8 @@ Json to_json(const TrainerState& state) {
             {"loss", state.last_loss},
             {"best_metric", nullptr},
             {"best_global_step", state.best_step},
-            {"evaluations_without_better", state.evaluations_without_better}};
+            {"evaluations_without_better", state.evaluations_without_better},
+            {"evaluation_due", state.is_evaluation_due}};
   if (state.best_loss) json["best_metric"] = *state.best_loss;
   return json;
 }
@@ -36,7 +37,8 @@ TrainerState parse_trainer_state(const JsonFields& fields) {
                      .targets_seen = count(fields, "num_targets_seen"),
                      .last_loss = fields.number("loss"),
                      .best_step = count(fields, "best_global_step"),
-                     .evaluations_without_better = count(fields, "evaluations_without_better")};
+                     .evaluations_without_better = count(fields, "evaluations_without_better"),
+                     .is_evaluation_due = fields.boolean("evaluation_due", false)};
   if (fields.find("best_metric") != nullptr) state.best_loss = fields.number("best_metric");
   return state;
 }

@@ -19,6 +19,7 @@ struct TrainerState {
   std::optional<double> best_loss;
   std::int64_t best_step = 0;
   std::int64_t evaluations_without_better = 0;
+  bool is_evaluation_due = false;  ///< of this step: the user broke it off
 };
 
 /// The state as trainer_state.json holds it.

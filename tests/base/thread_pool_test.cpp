@@ -1,10 +1,14 @@
 #include "base/thread_pool.hpp"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -133,6 +137,71 @@ TEST(ThreadPool, OtherThreadsWorkToo) {
   });
   EXPECT_EQ(threads.size(), 3U);
   EXPECT_TRUE(threads.contains(std::this_thread::get_id()));
+}
+
+bool blocks(const sigset_t& mask, int signal) { return ::sigismember(&mask, signal) == 1; }
+
+sigset_t own_mask() {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return mask;
+}
+
+// Runs `body` once on each thread of a pool of three.
+void on_each_thread(ThreadPool& pool, const std::function<void()>& body) {
+  std::atomic<int> begun{0};
+  pool.parallel_for(3, 1, [&](std::int64_t, std::int64_t) {
+    ++begun;
+    while (begun < 3) std::this_thread::yield();
+    body();
+  });
+}
+
+TEST(ThreadPool, WorkersBlockSignalsButNotTheirOwnFaults) {
+  const sigset_t before = own_mask();
+  ThreadPool pool(3);
+  const std::thread::id caller = std::this_thread::get_id();
+  std::mutex mutex;
+  std::vector<sigset_t> masks;
+  on_each_thread(pool, [&] {
+    const std::lock_guard lock(mutex);
+    if (std::this_thread::get_id() != caller) masks.push_back(own_mask());
+  });
+  ASSERT_EQ(masks.size(), 2U);
+  for (const sigset_t& mask : masks) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGPROF, SIGUSR1, SIGCHLD}) {
+      EXPECT_TRUE(blocks(mask, signal)) << signal;
+    }
+    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+      EXPECT_FALSE(blocks(mask, signal)) << signal;
+    }
+  }
+  const sigset_t after = own_mask();
+  for (int signal = 1; signal < NSIG; ++signal) {
+    EXPECT_EQ(blocks(after, signal), blocks(before, signal)) << signal;
+  }
+}
+
+std::atomic<int> handled{0};
+std::atomic<int> handled_elsewhere{0};
+thread_local bool is_caller = false;
+
+void count_signal(int) { ++(is_caller ? handled : handled_elsewhere); }
+
+TEST(ThreadPool, AProcessesSignalsAreHandledByTheCaller) {
+  struct sigaction counting{};
+  struct sigaction before{};
+  counting.sa_handler = count_signal;
+  ASSERT_EQ(::sigaction(SIGUSR1, &counting, &before), 0);
+  is_caller = true;
+  ThreadPool pool(3);
+  for (int repeat = 0; repeat < 100; ++repeat) {
+    on_each_thread(pool, [] { ::kill(::getpid(), SIGUSR1); });
+  }
+  ASSERT_EQ(::sigaction(SIGUSR1, &before, nullptr), 0);
+  EXPECT_GT(handled, 0);
+  EXPECT_EQ(handled_elsewhere, 0);
+  is_caller = false;
 }
 
 TEST(ThreadPool, ANestedLoopRunsOnItsCallerAlone) {

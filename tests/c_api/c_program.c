@@ -271,3 +271,18 @@ const char* c_refuses_arguments(const char* folder) {
   wick_model_free(model);
   return NULL;
 }
+
+static int show(const char* text, void* user) {
+  return fputs(text, user) >= 0; /* 0 would end it */
+}
+
+void c_of_the_generation_page(void) {
+  wick_model* model = NULL;
+  wick_generate_options options = wick_generate_defaults();
+  options.temperature = 0.8;
+  if (wick_model_load("DIR", &model) != WICK_OK ||
+      wick_generate(model, "Once upon a time", &options, show, stdout) != WICK_OK) {
+    fprintf(stderr, "%s\n", wick_last_error());
+  }
+  wick_model_free(model);
+}

@@ -16,6 +16,8 @@ const char* c_frees_in_any_order(const char* folder);
 const char* c_refuses_null(const char* folder);
 /* Names that are not there or not free, and values out of range. */
 const char* c_refuses_arguments(const char* folder);
+/* The snippets of docs/generation.md. */
+void c_of_the_generation_page(void);
 
 #ifdef __cplusplus
 }

@@ -144,6 +144,25 @@ class EvalTest(ProgramTest):
         self.assertAlmostEqual(*losses, delta=1e-5)
 
 
+    def test_activations_of_16_bits(self):
+        def loss(dtype):
+            result = self.wick("eval", "--model", tiny_model(), "--data", seeds() / "data", "--json", "--compute-dtype",
+                               dtype)
+            return self.json_lines(result)[0]["loss"]
+
+        exact = loss("auto")
+        self.assertEqual(loss("f32"), exact)
+        for dtype, delta in (("bf16", 0.02), ("f16", 0.002)):
+            self.assertNotEqual(loss(dtype), exact)
+            self.assertAlmostEqual(loss(dtype), exact, delta=delta)
+            text = self.wick("generate", "--model", tiny_model(), "-p", "x", "-n", 3, "--compute-dtype", dtype)
+            self.assertTrue(text.stdout)
+
+    def test_an_unknown_compute_dtype_is_refused(self):
+        self.refused(2, "eval", "--model", tiny_model(), "--data", seeds() / "data", "--compute-dtype", "i32",
+                     says="auto, f32, bf16, f16")
+
+
 class EmbedTest(ProgramTest):
     def test_json_lines(self):
         model = self.folder / "bert"
@@ -308,6 +327,11 @@ class SelftestTest(ProgramTest):
         struct.pack_into(form, content, at, value * 4 / 3 + 0.1)
         path.write_bytes(content)
         return folder
+
+    def test_activations_of_16_bits_hold_within_their_limits(self):
+        for dtype in ("bf16", "f16"):
+            result = self.wick("selftest", "--fixtures", FIXTURES, "--compute-dtype", dtype)
+            self.assertIn("0 do not hold", result.stdout)
 
     def test_one_wrong_number_is_seen(self):
         for name, place, quantity in (("logits", ".", "logits"), ("loss", ".", "loss"),

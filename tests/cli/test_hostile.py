@@ -181,6 +181,19 @@ class BrokenDataTest(ProgramTest):
                 text = (line * 2000).encode() + bad.encode("latin-1") + (line * 100).encode()
                 self.train(self.data(text), 4, ["data.jsonl", "2001"])
 
+    def test_one_bad_line_in_a_million(self):
+        def little_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
+
+        path = self.folder / "data.jsonl"
+        with open(path, "w") as file:
+            file.writelines(f'{{"text":"wick {i}"}}\n' for i in range(1, 987_654))
+            file.write('{"text":"wick"\n')
+            file.writelines(f'{{"text":"wick {i}"}}\n' for i in range(987_655, 1_000_001))
+        self.refused(4, "train", "--model", tiny_model(), "--data", path, "--output-dir", self.folder / "out",
+                     "--max-seq-length", 32, preexec_fn=little_memory, says=["data.jsonl:987654: ", "byte", "}"])
+        self.assertEqual(list((self.folder / "out").iterdir()), [])
+
     def test_nothing_to_learn_from(self):
         self.train(self.data(""), 4, "data.jsonl")
         self.train(self.data("", "data.txt"), 4, "data.txt")

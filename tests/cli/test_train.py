@@ -176,6 +176,27 @@ class TrainTest(ProgramTest):
         self.train("--max-steps", 2, "--packing", "--gradient_accumulation_steps", 2, "--gradient-checkpointing",
                    "--use-rslora", "--use-dora", "--init-lora-weights", "gaussian", "--memory-budget", "1GiB")
 
+    def test_activations_in_bf16(self):
+        losses = []
+        for dtype in ("f32", "bf16"):
+            lines = self.json_lines(self.train("--max-steps", 3, "--json", "--compute-dtype", dtype, "--logging-steps", 1,
+                                               "--overwrite-output-dir"))
+            losses.append([line["loss"] for line in lines if "loss" in line])
+        self.assertNotEqual(*losses)
+        for half, whole in zip(*losses):
+            self.assertAlmostEqual(half, whole, delta=0.01 * whole)
+        before = self.out("adapter_model.safetensors").read_bytes()
+        self.refused(2, "train", "--model", tiny_model(), "--data", seeds() / "data", "--output-dir", self.out(),
+                     "--max-seq-length", 32, "--r", 2, "--max-steps", 3, "--resume", says="compute_dtype was")
+        self.assertEqual(self.out("adapter_model.safetensors").read_bytes(), before)
+        self.assertIn("computed in bf16", self.train("--max-steps", 3, "--compute-dtype", "bf16", "--resume").stderr)
+
+    def test_full_fine_tuning_in_bf16_keeps_f32_weights(self):
+        self.wick("train", "--model", tiny_model(), "--fine-tune-type", "full", "--data", seeds() / "data",
+                  "--output-dir", self.out(), "--max-seq-length", 32, "--max-steps", 1, "--compute-dtype", "bf16")
+        kinds = {dtype for dtype, _, _ in read_safetensors(self.out("model.safetensors")).values()}
+        self.assertEqual(kinds, {"F32"})
+
     def test_a_fixture_trains_without_its_own_tokenizer(self):
         self.refused(3, "train", "--model", FIXTURES / "models" / "qwen2-tied", "--data", seeds() / "data",
                      "--output-dir", self.out(), says="tokenizer.json")
@@ -204,6 +225,7 @@ class RefusedFlagsTest(ProgramTest):
             ("--save-dtype", model + ("--save-dtype", "bf16")),
             ("f32", model + ("--fine-tune-type", "full", "--dtype", "bf16")),
             ("dtype", model + ("--dtype", "int4")),
+            ("dtype", model + ("--compute-dtype", "int4")),
             ("--num-layers", model + ("--num-layers", "1", "--layers-to-transform", "0")),
             ("--logging-steps", model + ("--logging-steps", "0")),
             ("--batch-size", model + ("--batch-size", "0")),

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "generate/expect_error.hpp"
 #include "generate/support.hpp"
+#include "harness/expect_error.hpp"
 
 namespace wick {
 
@@ -284,6 +284,8 @@ TEST(ChatSession, RefusesWhatCannotWork) {
   };
   expect_error(ErrorKind::kArgument, {"chat: context_size must be at least 0, got -1"},
                make({.context_size = -1}));
+  expect_error(ErrorKind::kArgument, {"chat: a session needs a model, got a null pointer"},
+               [] { ChatSession session(nullptr, tokenizer(), chatml()); });
   expect_error(ErrorKind::kArgument, {"context_size is 513, the model has 512 positions"},
                make({.context_size = 513}));
   expect_error(ErrorKind::kArgument, {"max_new_tokens must be at least 1"},

@@ -7,10 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "generate/expect_error.hpp"
 #include "generate/support.hpp"
+#include "harness/expect_error.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/io/safetensors.hpp"
+#include "wick/ops/view.hpp"
 
 namespace wick {
 
@@ -68,6 +69,42 @@ TEST(GenerateIds, GreedyIdsAreThoseOfTheReference) {
     const GenerateOptions options{.max_new_tokens = expected.end() - prompt_end,
                                   .ignore_eos = true};
     EXPECT_EQ(generate_ids(*load(name), prompts, options)[0], Ids(prompt_end, expected.end()));
+  }
+}
+
+// How much worse than the best the f32 model finds `id` after `prefix`, as a share of its largest logit.
+double regret(const CausalLm& model, const Ids& prefix, std::int32_t id) {
+  const NoGradGuard no_gradient;
+  const auto length = static_cast<std::int64_t>(prefix.size());
+  const Tensor hidden = model.hidden(Tensor::from_values(prefix, {1, length}));
+  const Tensor last = contiguous(slice(hidden, 1, length - 1, length));
+  const std::vector<float> logits = model.logits(last).to_vector<float>();
+  const auto [least, best] = std::minmax_element(logits.begin(), logits.end());
+  const float largest = std::max(*best, -*least);
+  return static_cast<double>((*best - logits[static_cast<std::size_t>(id)]) / largest);
+}
+
+// Activations of 16 bits choose the same ids as f32 until two are nearly as good, and choose the same again.
+TEST(GenerateIds, GreedyInSixteenBitsLeavesThatOfF32AtNearTiesAlone) {
+  for (const auto& [dtype, limit] : {std::pair{DType::kBF16, 0.04}, {DType::kF16, 0.005}}) {
+    for (const std::string& name : kDecoders) {
+      SCOPED_TRACE(name + " in " + std::string(to_string(dtype)));
+      const std::vector<Ids> prompts = some_prompts();
+      const GenerateOptions options{.max_new_tokens = 12, .ignore_eos = true};
+      const auto reference = CausalLm::load(fixture_model(name), {.dtype = DType::kF32});
+      const std::vector<Ids> expected = generate_ids(*reference, prompts, options);
+      const auto model = CausalLm::load(fixture_model(name), {.compute_dtype = dtype});
+      const std::vector<Ids> got = generate_ids(*model, prompts, options);
+      EXPECT_EQ(generate_ids(*model, prompts, options), got);
+      for (std::size_t i = 0; i < prompts.size(); ++i) {
+        ASSERT_EQ(got[i].size(), expected[i].size());
+        const auto differs = std::mismatch(got[i].begin(), got[i].end(), expected[i].begin()).first;
+        if (differs == got[i].end()) continue;
+        Ids prefix = prompts[i];
+        prefix.insert(prefix.end(), got[i].begin(), differs);
+        EXPECT_LT(regret(*reference, prefix, *differs), limit) << i;
+      }
+    }
   }
 }
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "generate/expect_error.hpp"
 #include "generate/support.hpp"
+#include "harness/expect_error.hpp"
 
 namespace wick {
 

@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include "generate/expect_error.hpp"
 #include "generate/uniform.hpp"
+#include "harness/expect_error.hpp"
 #include "reference/philox_ref.hpp"
 #include "wick/base/error.hpp"
 

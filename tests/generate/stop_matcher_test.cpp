@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::detail {

@@ -7,7 +7,7 @@
 
 #include "base/mapped_file.hpp"
 #include "base/temporary_name.hpp"
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 
 namespace wick::test {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/quote.hpp"
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 
 namespace wick::test {

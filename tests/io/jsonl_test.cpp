@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 
 namespace wick::test {

@@ -3,7 +3,7 @@
 
 #include <fstream>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 #include "wick/base/float16.hpp"
 #include "wick/io/safetensors.hpp"

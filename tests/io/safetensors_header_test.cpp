@@ -4,7 +4,7 @@
 #include <random>
 #include <span>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 #include "io/safetensors_dtypes.hpp"
 #include "io/safetensors_header.hpp"

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <functional>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 #include "wick/base/float16.hpp"
 #include "wick/io/safetensors.hpp"

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "io/io_support.hpp"
 #include "wick/io/safetensors.hpp"
 

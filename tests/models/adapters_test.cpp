@@ -13,19 +13,9 @@
 #include "wick/ops/random.hpp"
 #include "wick/runtime/memory.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::ids_tensor;
-using test::logits_of;
-using test::max_error;
-using test::some_ids;
-using test::TempFolder;
 
 struct Subject {
   std::string model;
@@ -230,6 +220,8 @@ TEST_F(ManyAdapters, MergedOnesStay) {
 }
 
 TEST_F(ManyAdapters, RefusesWhatItCannotUse) {
+  EXPECT_EQ(error_of([&] { model_->add_adapter("none", nullptr); }),
+            "argument: add_adapter: \"none\" is a null pointer");
   EXPECT_TRUE(has(error_of([&] { model_->add_adapter("lora", model_->adapters().at("dora")); }),
                   "there is an adapter named \"lora\" already"));
   EXPECT_TRUE(has(error_of([&] {
@@ -309,4 +301,4 @@ TEST(Adapters, TheOutputHeadTakesOneToo) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -10,18 +10,9 @@
 #include "models/model_support.hpp"
 #include "wick/ops/arithmetic.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::ids_tensor;
-using test::logits_of;
-using test::max_error;
-using test::some_ids;
 
 const std::vector<std::string> kDecoders{"llama-sharded-bf16", "llama3-rope-scaled",
                                          "mistral-sliding", "qwen2-tied", "qwen3-qknorm"};
@@ -235,4 +226,4 @@ TEST(CausalLm, BiasesStartAtZero) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

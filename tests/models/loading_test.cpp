@@ -9,21 +9,9 @@
 #include "models/model_support.hpp"
 #include "wick/models/text_encoder.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::copy_model;
-using test::edit_json;
-using test::edit_tensors;
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::logits_of;
-using test::max_error;
-using test::TempFolder;
-using test::tensor_named;
 
 const std::string kQ1 = "model.layers.1.self_attn.q_proj.weight";
 
@@ -99,7 +87,7 @@ TEST_F(Loading, ShardsMakeOneModel) {
   NamedTensors all;
   for (const auto& entry : std::filesystem::directory_iterator(folder())) {
     if (entry.path().extension() != ".safetensors") continue;
-    for (auto& tensor : test::read_all(entry.path())) all.push_back(std::move(tensor));
+    for (auto& tensor : read_all(entry.path())) all.push_back(std::move(tensor));
   }
   copy_model(fixture("llama-sharded-bf16"), folder_ / "single");
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "single")) {
@@ -107,7 +95,7 @@ TEST_F(Loading, ShardsMakeOneModel) {
   }
   save_safetensors(folder_ / "single/model.safetensors", all);
   const auto single = CausalLm::load(folder_ / "single");
-  const Tensor ids = test::ids_tensor(test::some_ids(9));
+  const Tensor ids = ids_tensor(some_ids(9));
   EXPECT_EQ(floats(logits_of(*sharded, ids)), floats(logits_of(*single, ids)));
   std::filesystem::remove(folder() / "model-00002-of-00004.safetensors");
   EXPECT_TRUE(has(load_error(), "model-00002-of-00004.safetensors")) << load_error();
@@ -120,7 +108,7 @@ TEST_F(Loading, ATiedHeadMayBeStoredOrNot) {
     tensors.emplace_back("lm_head.weight", tensor_named(tensors, "model.embed_tokens.weight"));
   });
   const auto stored = CausalLm::load(folder());
-  const Tensor ids = test::ids_tensor(test::some_ids(9));
+  const Tensor ids = ids_tensor(some_ids(9));
   EXPECT_EQ(floats(logits_of(*plain, ids)), floats(logits_of(*stored, ids)));
   EXPECT_EQ(stored->num_bytes(), plain->num_bytes());
   EXPECT_TRUE(plain->find_linear("lm_head")->weight().shares_storage_with(
@@ -153,7 +141,7 @@ TEST_F(Loading, WeightsStayAsTheyAreStored) {
 }
 
 TEST_F(Loading, ConvertsWhatIsAskedFor) {
-  const Tensor ids = test::ids_tensor(test::some_ids(12));
+  const Tensor ids = ids_tensor(some_ids(12));
   const auto exact = CausalLm::load(fixture("llama-sharded-bf16"));
   const auto wide = CausalLm::load(fixture("llama-sharded-bf16"), {.dtype = DType::kF32});
   for (const auto& [name, tensor] : wide->parameters()) EXPECT_EQ(tensor.dtype(), DType::kF32);
@@ -172,16 +160,16 @@ TEST_F(Loading, ConvertsWhatIsAskedFor) {
 // The format does not ask for aligned data: a header of an odd length shifts all of it.
 TEST_F(Loading, WeightsAtOddAddressesAreCopiedOnce) {
   copy("qwen2-tied");
-  const auto expected = logits_of(*CausalLm::load(folder()), test::ids_tensor(test::some_ids(9)));
+  const auto expected = logits_of(*CausalLm::load(folder()), ids_tensor(some_ids(9)));
   std::string bytes = detail::read_text_file(weights());
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof(length));
   bytes.insert(8 + length, " ");
   ++length;
   std::memcpy(bytes.data(), &length, sizeof(length));
-  test::write_text(weights(), bytes);
+  write_text(weights(), bytes);
   const auto model = CausalLm::load(folder());
-  EXPECT_EQ(floats(logits_of(*model, test::ids_tensor(test::some_ids(9)))), floats(expected));
+  EXPECT_EQ(floats(logits_of(*model, ids_tensor(some_ids(9)))), floats(expected));
 }
 
 TEST_F(Loading, TheOtherFamilyIsRefused) {
@@ -202,4 +190,4 @@ TEST_F(Loading, OnlyF32WeightsAreTrained) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -11,14 +11,11 @@
 
 #include "models/model_support.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
 using detail::Json;
-using test::error_of;
-using test::floats;
-using test::has;
 using Ids = std::vector<std::int64_t>;
 using Windows = std::vector<std::int64_t>;
 
@@ -154,21 +151,20 @@ TEST(ModelConfig, TokenIdsAreNumbersOrLists) {
 }
 
 TEST(ModelConfig, GenerationConfigWins) {
-  const test::TempFolder folder;
+  const TempFolder folder;
   const Json json = [] {
     Json config = base("llama");
     config.update({{"eos_token_id", 2}, {"bos_token_id", 1}, {"pad_token_id", 0}});
     return config;
   }();
-  test::write_text(folder / "config.json", json.dump());
+  write_text(folder / "config.json", json.dump());
   EXPECT_EQ(load_model_config(folder.path()).eos_token_ids, Ids{2});
-  test::write_text(folder / "generation_config.json",
-                   R"({"eos_token_id": [2, 7], "pad_token_id": 5})");
+  write_text(folder / "generation_config.json", R"({"eos_token_id": [2, 7], "pad_token_id": 5})");
   const ModelConfig config = load_model_config(folder.path());
   EXPECT_EQ(config.eos_token_ids, (Ids{2, 7}));
   EXPECT_EQ(config.pad_token_id, 5);
   EXPECT_EQ(config.bos_token_id, 1);
-  test::write_text(folder / "generation_config.json", R"({"eos_token_id": "x"})");
+  write_text(folder / "generation_config.json", R"({"eos_token_id": "x"})");
   EXPECT_TRUE(has(error_of([&] { load_model_config(folder.path()); }, folder.path()),
                   "parse: generation_config.json: eos_token_id: "));
 }
@@ -272,6 +268,13 @@ TEST(ModelConfig, ABrokenValueIsNamed) {
   EXPECT_TRUE(
       has(parse_error("llama", {{"rope_parameters", {{"rope_type", "llama3"}, {"factor", 8}}}}),
           "rope_parameters: low_freq_factor: is missing"));
+  EXPECT_TRUE(has(parse_error("llama", {{"rope_parameters",
+                                         {{"rope_type", "llama3"},
+                                          {"factor", 8},
+                                          {"low_freq_factor", 4},
+                                          {"high_freq_factor", 4},
+                                          {"original_max_position_embeddings", 64}}}}),
+                  "rope_parameters: high_freq_factor: must be above low_freq_factor"));
   EXPECT_TRUE(
       has(parse_error("llama", {{"architectures", "Llama"}}), "architectures: must be a list"));
   EXPECT_TRUE(
@@ -279,14 +282,14 @@ TEST(ModelConfig, ABrokenValueIsNamed) {
   EXPECT_TRUE(
       has(error_of([] { parse_model_config("{}"); }), "config.json: model_type: is missing"));
   EXPECT_TRUE(has(error_of([] { parse_model_config("{\"a\": 1,}"); }), "parse: config.json: byte"));
-  const test::TempFolder folder;
+  const TempFolder folder;
   EXPECT_TRUE(has(error_of([&] { load_model_config(folder.path()); }, folder.path()), "io: "));
 }
 
 TEST(ModelConfig, EveryFixtureComesBackFromItsOwnText) {
   for (const std::string name : {"llama-sharded-bf16", "llama3-rope-scaled", "mistral-sliding",
                                  "qwen2-tied", "qwen3-qknorm", "bert-mean"}) {
-    const ModelConfig config = load_model_config(test::fixture(name));
+    const ModelConfig config = load_model_config(fixture(name));
     const ModelConfig again = parse_model_config(to_json(config));
     EXPECT_EQ(again.model_type, config.model_type) << name;
     EXPECT_EQ(again.architecture, config.architecture);
@@ -331,4 +334,4 @@ TEST(ModelConfig, ScaledRopeIsWrittenForBothVersions) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -7,22 +7,11 @@
 #include "models/model_support.hpp"
 #include "wick/ops/random.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
 using detail::Json;
-using test::copy_model;
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::ids_tensor;
-using test::logits_of;
-using test::max_error;
-using test::some_ids;
-using test::TempFolder;
-using test::write_text;
 
 Json config_in(const std::filesystem::path& folder) {
   return detail::read_json_file(folder / "config.json");
@@ -145,7 +134,7 @@ TEST_F(SaveModel, TokenizerFilesTravelAlong) {
 
 TEST_F(SaveModel, TheConfigurationKeepsItsOtherKeys) {
   copy_model(fixture("qwen2-tied"), folder_ / "in");
-  test::edit_json(folder_ / "in/config.json", [](Json& json) {
+  edit_json(folder_ / "in/config.json", [](Json& json) {
     json["house_key"] = {1, "two"};
     json.erase("dtype");
   });
@@ -229,4 +218,4 @@ TEST_F(SaveModel, ANewModelIsSavedWithItsDescription) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -11,22 +11,9 @@
 #include "wick/ops/arithmetic.hpp"
 #include "wick/ops/random.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::copy_model;
-using test::edit_json;
-using test::edit_tensors;
-using test::error_of;
-using test::fixture;
-using test::floats;
-using test::has;
-using test::ids_tensor;
-using test::max_error;
-using test::some_ids;
-using test::TempFolder;
-using test::write_text;
 
 constexpr const char* kModules = R"([
   {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -208,4 +195,4 @@ TEST_F(TextEncoderTest, TakesAdaptersAndSavesThemMerged) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

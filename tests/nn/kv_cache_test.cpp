@@ -7,13 +7,9 @@
 
 #include "nn/nn_support.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::error_of;
-using test::floats;
-using test::has;
 
 constexpr std::int64_t kLayers = 2;
 constexpr std::int64_t kHeads = 1;
@@ -116,4 +112,4 @@ TEST(KvCache, LosesNoGradientInSilence) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

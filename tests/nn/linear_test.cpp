@@ -14,14 +14,9 @@
 #include "wick/ops/random.hpp"
 #include "wick/ops/reduce.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
-
-using test::error_of;
-using test::floats;
-using test::has;
-using test::max_error;
 
 constexpr std::int64_t kRows = 3;
 constexpr std::int64_t kIn = 5;
@@ -321,4 +316,4 @@ TEST(Linear, KeepsItsAdaptersWhileTheyAreMerged) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

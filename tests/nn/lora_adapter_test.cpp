@@ -11,19 +11,10 @@
 #include "nn/nn_support.hpp"
 #include "wick/ops/random.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::edit_json;
-using test::edit_tensors;
-using test::error_of;
-using test::floats;
-using test::has;
-using test::max_error;
-using test::TempFolder;
-using test::tensor_named;
-using test::write_text;
 using Names = std::vector<std::string>;
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
@@ -265,7 +256,7 @@ TEST_F(LoraAdapterTest, TakesTheMagnitudeUnderBothNames) {
 
 TEST_F(LoraAdapterTest, NamesFileAndTensorThatDoNotFit) {
   const auto path = saved() / "adapter_model.safetensors";
-  const NamedTensors good = test::read_all(path);
+  const NamedTensors good = read_all(path);
   const auto error = [&](const std::function<void(NamedTensors&)>& edit) {
     NamedTensors tensors = good;
     edit(tensors);
@@ -357,4 +348,4 @@ TEST_F(LoraAdapterTest, CannotBeSavedWhereAFileIs) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

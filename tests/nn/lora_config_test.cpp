@@ -11,13 +11,11 @@
 #include "base/json.hpp"
 #include "nn/nn_support.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
 using detail::Json;
-using test::error_of;
-using test::has;
 using Names = std::vector<std::string>;
 
 LoraConfig parse(const Json& changes) {
@@ -250,4 +248,4 @@ TEST(LoraConfig, RefusesToWriteWhatJsonCannotHold) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

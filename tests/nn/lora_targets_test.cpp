@@ -7,12 +7,10 @@
 #include "nn/nn_support.hpp"
 #include "wick/nn/lora_config.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::error_of;
-using test::has;
 using Names = std::vector<std::string>;
 
 // The linear layers of a decoder with two layers.
@@ -218,4 +216,4 @@ TEST(LoraTargets, AMissNamesTheLayersThereAre) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -15,34 +12,13 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "harness/error_of.hpp"
+#include "harness/temp_folder.hpp"
 #include "wick/autograd/autograd.hpp"
-#include "wick/base/error.hpp"
 #include "wick/io/safetensors.hpp"
 #include "wick/ops/move.hpp"
 
 namespace wick::test {
-
-/// A folder for the files of one test, removed at its end.
-class TempFolder {
- public:
-  TempFolder() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = std::string("wick-") + std::to_string(::getpid()) + "-" +
-                       test->test_suite_name() + "-" + test->name();
-    std::replace(name.begin(), name.end(), '/', '-');
-    path_ = std::filesystem::path(testing::TempDir()) / name;
-    std::filesystem::create_directories(path_);
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline void write_text(const std::filesystem::path& path, std::string_view content) {
   std::ofstream(path, std::ios::binary) << content;
@@ -82,21 +58,6 @@ inline Tensor& tensor_named(NamedTensors& tensors, std::string_view name) {
                                   [&](const auto& entry) { return entry.first == name; });
   if (found == tensors.end()) throw std::out_of_range(std::string(name));
   return found->second;
-}
-
-/// Runs `call`, which must throw an Error, and returns its kind and text: "parse: config.json: …", without `folder`.
-inline std::string error_of(const auto& call, const std::filesystem::path& folder = "/nowhere") {
-  try {
-    call();
-  } catch (const Error& error) {
-    std::string text = std::string(to_string(error.kind())) + ": " + error.what();
-    const std::string prefix = folder.string() + "/";
-    for (auto at = text.find(prefix); at != std::string::npos; at = text.find(prefix)) {
-      text.erase(at, prefix.size());
-    }
-    return text;
-  }
-  return "no error";
 }
 
 inline bool has(std::string_view text, std::string_view part) {

@@ -1,7 +1,7 @@
 // Tokens that are found in a text before anything else happens to it.
 #include <gtest/gtest.h>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/tokenizer_support.hpp"
 
 namespace wick::test {

@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/character_map.hpp"
 #include "text/components.hpp"
 #include "text/tokenizer_support.hpp"

@@ -1,7 +1,7 @@
 // Pre-tokenizers against what the Hugging Face library does.
 #include <gtest/gtest.h>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/components.hpp"
 #include "text/tokenizer_support.hpp"
 

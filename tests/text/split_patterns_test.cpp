@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/regex.hpp"
 #include "text/split_patterns.hpp"
 #include "text/unicode.hpp"

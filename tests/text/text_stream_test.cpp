@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/tokenizer_support.hpp"
 #include "text/unicode.hpp"
 

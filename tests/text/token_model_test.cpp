@@ -4,7 +4,7 @@
 #include <random>
 #include <thread>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/tokenizer_support.hpp"
 
 namespace wick::test {

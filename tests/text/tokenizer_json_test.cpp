@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "generate/expect_error.hpp"
+#include "harness/expect_error.hpp"
 #include "text/tokenizer_support.hpp"
 
 namespace wick::test {

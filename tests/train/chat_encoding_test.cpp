@@ -13,11 +13,10 @@
 #include "wick/base/error.hpp"
 #include "wick/text/chat_template.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::qwen2;
 using Ids = std::vector<std::int32_t>;
 using Conversation = std::vector<ChatMessage>;
 
@@ -62,7 +61,7 @@ std::vector<ChatPiece> render(const std::string& name, const Conversation& conve
 
 TEST(ChatEncoding, IdsAreThoseOfTheWholeText) {
   int compared = 0;
-  for (const auto& [tokenizer_name, tokenizer] : test::tokenizers()) {
+  for (const auto& [tokenizer_name, tokenizer] : tokenizers()) {
     const detail::ChatEncoder encoder(tokenizer);
     for (const std::string& name : ChatTemplate::names()) {
       for (const Conversation& conversation : conversations()) {
@@ -120,7 +119,7 @@ void check_turns(const Tokenizer& tokenizer, const std::vector<ChatPiece>& piece
 }
 
 TEST(ChatEncoding, TurnsCoverTheAssistantsWordsAndNothingElse) {
-  for (const Tokenizer& tokenizer : {qwen2(), test::llama3_with_headers()}) {
+  for (const Tokenizer& tokenizer : {qwen2(), llama3_with_headers()}) {
     for (const std::string& name : ChatTemplate::names()) {
       for (const Conversation& conversation : conversations()) {
         const auto pieces = render(name, conversation);
@@ -172,4 +171,4 @@ TEST(ChatEncoding, ASpecialTokenAcrossPiecesIsNone) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -13,17 +13,10 @@
 #include "wick/text/chat_template.hpp"
 #include "wick/train/dataset.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::error_of;
-using test::ids_of;
-using test::joined;
-using test::marks_of;
-using test::qwen2;
-using test::replaced;
-using test::TempFolder;
 using Ids = std::vector<std::int32_t>;
 
 constexpr EncodeOptions kWithSpecials{.add_special_tokens = false, .parse_special_tokens = true};
@@ -117,7 +110,7 @@ TEST(ChatSamples, LongConversationsKeepTheFirstAnswerWhole) {
 }
 
 TEST(ChatSamples, TheBeginOfTextTokenSurvivesShortening) {
-  const Tokenizer tokenizer = test::fixture_tokenizer("llama2-sp");
+  const Tokenizer tokenizer = fixture_tokenizer("llama2-sp");
   const Ids begin_of_text = tokenizer.prefix_ids();
   ASSERT_EQ(begin_of_text.size(), 1u);
   const TempFolder folder;
@@ -136,7 +129,7 @@ TEST(PromptSamples, ACompletionGoesOnFromThePrompt) {
   const auto file = folder.write("data.jsonl",
                                  "{\"prompt\": \"one two\", \"completion\": \" three\"}\n"
                                  "{\"prompt\": \"answ\", \"completion\": \"er\"}\n");
-  for (const auto& [name, tokenizer] : test::tokenizers()) {
+  for (const auto& [name, tokenizer] : tokenizers()) {
     SCOPED_TRACE(name);
     const Dataset dataset = Dataset::from_file(file, tokenizer, {});
     const Ids& prefix = tokenizer.prefix_ids();
@@ -216,7 +209,7 @@ TEST(ChatSamples, MessagesNeedATemplate) {
 TEST(ChatSamples, ATemplateMustFitTheTokenizer) {
   const TempFolder folder;
   const auto file = folder.write("chat.jsonl", line(kTwoTurns));
-  const Tokenizer tokenizer = test::fixture_tokenizer("llama2-sp");
+  const Tokenizer tokenizer = fixture_tokenizer("llama2-sp");
   EXPECT_EQ(error_of([&] { Dataset::from_file(file, tokenizer, chatml()); }),
             "argument: data set: the chat template chatml ends a turn with <|im_end|>, which the "
             "tokenizer does not have: an answer would never end; name the template that the model "
@@ -225,4 +218,4 @@ TEST(ChatSamples, ATemplateMustFitTheTokenizer) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

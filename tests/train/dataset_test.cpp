@@ -12,15 +12,10 @@
 #include "train/data_support.hpp"
 #include "wick/runtime/settings.hpp"
 
-namespace wick {
+namespace wick::test {
 
 namespace {
 
-using test::error_of;
-using test::ids_of;
-using test::joined;
-using test::marks_of;
-using test::TempFolder;
 using Ids = std::vector<std::int32_t>;
 using Marks = std::vector<std::uint8_t>;
 
@@ -28,7 +23,7 @@ constexpr EncodeOptions kBare{.add_special_tokens = false, .parse_special_tokens
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 const Tokenizer& gpt2() {
-  static const Tokenizer tokenizer = test::fixture_tokenizer("gpt2");
+  static const Tokenizer tokenizer = fixture_tokenizer("gpt2");
   return tokenizer;
 }
 
@@ -364,4 +359,4 @@ TEST(DataFiles, OneFileOrNone) {
 
 }  // namespace
 
-}  // namespace wick
+}  // namespace wick::test

@@ -29,6 +29,8 @@ struct Case {
   std::int64_t accumulation = 1;
   bool tied = false;
   ComputeOptions compute = {};
+  DType dtype = DType::kF32;  // of activations
+  bool f32_weights = false;   // under activations of 16 bits
 };
 
 ModelConfig config_of(const Case& test) {
@@ -48,8 +50,17 @@ struct Parts {
   Dataset data;
 };
 
+// New models have f32 weights; those of a file are converted to the dtype of activations.
+std::shared_ptr<CausalLm> model_of(const Case& test) {
+  auto model = CausalLm::create(config_of(test), 1, kCpuDevice, test.dtype);
+  if (test.dtype == DType::kF32 || test.f32_weights) return model;
+  const TempFolder folder;
+  model->write_files(folder.path());
+  return CausalLm::load(folder.path(), {.compute_dtype = test.dtype});
+}
+
 Parts parts_of(const Case& test) {
-  Parts parts{.model = CausalLm::create(config_of(test), 1)};
+  Parts parts{.model = model_of(test)};
   parts.options.max_steps = 1;
   parts.options.batches = {
       .batch_size = test.batch_size, .max_seq_length = test.length, .packing = test.packing};
@@ -129,6 +140,31 @@ INSTANTIATE_TEST_SUITE_P(
              .kind = "full",
              .tied = true},
         Case{.name = "tokens_2k", .hidden = 32, .batch_size = 1, .length = 2048},
+        Case{.name = "bf16", .dtype = DType::kBF16},
+        Case{.name = "bf16_f32_weights", .dtype = DType::kBF16, .f32_weights = true},
+        Case{.name = "bf16_dora_dropout", .kind = "dora", .dropout = 0.1, .dtype = DType::kBF16},
+        Case{.name = "bf16_head", .vocabulary = 9000, .kind = "head", .dtype = DType::kBF16},
+        Case{.name = "bf16_layers_again",
+             .layers = 5,
+             .compute = {.checkpointed_layers = 99},
+             .dtype = DType::kBF16},
+        Case{.name = "bf16_large_vocabulary",
+             .vocabulary = 152064,
+             .hidden = 16,
+             .dtype = DType::kBF16},
+        Case{.name = "f16_full", .kind = "full", .dtype = DType::kF16, .f32_weights = true},
+        Case{.name = "bf16_full_again",
+             .kind = "full",
+             .compute = {.checkpointed_layers = 99},
+             .dtype = DType::kBF16,
+             .f32_weights = true},
+        Case{.name = "bf16_large_vocabulary_full",
+             .vocabulary = 152064,
+             .hidden = 16,
+             .kind = "full",
+             .tied = true,
+             .dtype = DType::kBF16,
+             .f32_weights = true},
         Case{.name = "tokens_8k_packed",
              .hidden = 16,
              .layers = 2,

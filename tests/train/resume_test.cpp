@@ -26,6 +26,7 @@ struct Recipe {
   std::uint32_t data_seed = 1;
   std::int64_t held_out = 7;
   std::uint64_t model_seed = 7;
+  DType compute_dtype = DType::kF32;
 
   Recipe() {
     options.max_steps = 13;
@@ -46,7 +47,8 @@ struct Session {
   Session(const Recipe& recipe, const fs::path& output_dir) {
     TrainerOptions options = recipe.options;
     options.output_dir = output_dir;
-    parts.model = CausalLm::create(tiny_config(), recipe.model_seed);
+    parts.model =
+        CausalLm::create(tiny_config(), recipe.model_seed, kCpuDevice, recipe.compute_dtype);
     if (options.fine_tune_type == FineTuneType::kLora) {
       parts.adapter = LoraAdapter::create(recipe.lora, parts.model->lora_host(), 11);
       parts.model->add_adapter("default", parts.adapter);
@@ -129,6 +131,72 @@ TEST(Resume, FullFineTuning) {
   recipe.options.max_steps = 0;
   recipe.options.num_train_epochs = 1.6;
   expect_every_checkpoint_leads_to_the_end(recipe);
+}
+
+TEST(Resume, ActivationsOf16Bits) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    Recipe recipe;
+    recipe.compute_dtype = dtype;
+    recipe.lora.lora_dropout = 0.2;
+    recipe.lora.use_dora = dtype == DType::kF16;
+    recipe.options.gradient_accumulation_steps = 2;
+    expect_every_checkpoint_leads_to_the_end(recipe);
+  }
+}
+
+TEST(Resume, FullFineTuningWithActivationsOf16Bits) {
+  Recipe recipe;
+  recipe.compute_dtype = DType::kBF16;
+  recipe.options.fine_tune_type = FineTuneType::kFull;
+  expect_every_checkpoint_leads_to_the_end(recipe);
+}
+
+// Stops a run where it asks for the n-th time, in steps and in evaluations, and resumes it.
+void expect_that_stopping_changes_nothing(const Recipe& recipe) {
+  const TempFolder folder;
+  const fs::path whole = folder.path() / "whole";
+  int asked = 0;
+  const TrainResult expected = Session(recipe, whole).trainer->run({.should_stop = [&] {
+    ++asked;
+    return false;
+  }});
+  const auto wanted = folder_bytes(whole);
+  for (int stop_at = asked; stop_at > 0; --stop_at) {
+    SCOPED_TRACE(stop_at);
+    const fs::path broken = folder.path() / ("broken-" + std::to_string(stop_at));
+    int count = 0;
+    const TrainResult stopped =
+        Session(recipe, broken).trainer->run({.should_stop = [&] { return ++count == stop_at; }});
+    ASSERT_EQ(stopped.end, TrainResult::End::kStopped);
+    EXPECT_EQ(count, stop_at);  // it stopped at once
+    EXPECT_FALSE(fs::exists(broken / "adapter_model.safetensors"));
+    const Session run(recipe, broken);
+    const auto checkpoint = Trainer::latest_checkpoint(broken);
+    EXPECT_EQ(checkpoint.has_value(), stopped.steps > 0);
+    if (checkpoint) run.trainer->resume(*checkpoint);
+    const TrainResult result = run.trainer->run();
+    EXPECT_EQ(result.end, expected.end);
+    EXPECT_EQ(result.best_eval->step, expected.best_eval->step);
+    EXPECT_EQ(result.best_eval->loss, expected.best_eval->loss);
+    const auto files = folder_bytes(broken);
+    for (const auto& [name, bytes] : wanted) {
+      EXPECT_TRUE(files.contains(name) && files.at(name) == bytes) << name << " differs";
+    }
+    fs::remove_all(broken);
+  }
+}
+
+TEST(Resume, StoppingAnywhereChangesNothing) {
+  Recipe recipe;
+  recipe.options.max_steps = 6;
+  recipe.options.eval_steps = 2;
+  recipe.options.save_steps = 4;
+  expect_that_stopping_changes_nothing(recipe);
+  recipe.options.load_best_model_at_end = true;
+  recipe.options.early_stopping_patience = 1;
+  recipe.options.learning_rate = 0.15;
+  recipe.options.lr_scheduler_type = ScheduleType::kConstant;
+  expect_that_stopping_changes_nothing(recipe);
 }
 
 TEST(Resume, BestOfARunThatStopsEarly) {
@@ -251,6 +319,8 @@ TEST(Resume, OtherSettingsAreRefusedByName) {
             "packing was false and is true, seed was 42 and is 1");
   EXPECT_EQ(refused([](Recipe& r) { r.lora.lora_alpha = 4, r.lora.lora_dropout = 0.5; }),
             "lora_alpha was 8 and is 4, lora_dropout was 0.0 and is 0.5");
+  EXPECT_EQ(refused([](Recipe& r) { r.compute_dtype = DType::kBF16; }),
+            "compute_dtype was \"f32\" and is \"bf16\"");
   EXPECT_EQ(refused([](Recipe& r) { r.data_seed = 2; }), "the training data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.held_out = 8; }), "the evaluation data differs");
   EXPECT_EQ(refused([](Recipe& r) { r.model_seed = 8; }), "the base model differs");

@@ -261,6 +261,29 @@ TEST(Trainer, StoppingSavesACheckpointAndNoResult) {
   EXPECT_FALSE(fs::exists(folder.path() / "adapter_model.safetensors"));
 }
 
+TEST(Trainer, AnEvaluationThatIsStoppedCountsForNothing) {
+  const TempFolder folder;
+  TrainerOptions options = tiny_options(folder.path());
+  options.eval_steps = 2;
+  Trainer trainer = lora_trainer(options, 24, 30);
+  int asked = 0;
+  // Two steps of one micro-batch, then in the middle of the evaluation.
+  const Followed followed = follow(trainer, [&] { return ++asked == 5; });
+  EXPECT_EQ(followed.result.end, TrainResult::End::kStopped);
+  EXPECT_EQ(followed.result.steps, 2);
+  EXPECT_TRUE(followed.evaluations.empty());
+  EXPECT_FALSE(followed.result.last_eval.has_value());
+  EXPECT_FALSE(followed.result.best_eval.has_value());
+  EXPECT_EQ(followed.saved, std::vector<std::string>{"checkpoint-2"});
+  // It is the first thing that is done when the run goes on.
+  trainer.resume(folder / "checkpoint-2");
+  const Followed rest = follow(trainer);
+  EXPECT_EQ(rest.result.end, TrainResult::End::kFinished);
+  ASSERT_EQ(rest.evaluations.size(), 3U);
+  EXPECT_EQ(rest.evaluations[0].step, 2);
+  EXPECT_EQ(rest.steps.front().step, 3);
+}
+
 TEST(Trainer, StoppingBeforeTheFirstStepWritesNothing) {
   const TempFolder folder;
   Trainer trainer = lora_trainer(tiny_options(folder.path()));
@@ -298,6 +321,14 @@ TEST(Trainer, NamesTheLastGoodCheckpointWhenNumbersBreak) {
                        "look at the data of this step; the last good checkpoint is " +
                        folder.path().filename().string() + "/checkpoint-2");
   EXPECT_EQ(checkpoints_in(folder.path()), std::vector<std::string>{"checkpoint-2"});
+}
+
+TEST(Trainer, NeedsAModel) {
+  const TinyRun run = tiny_lora();
+  EXPECT_EQ(error_of([&] {
+              Trainer(nullptr, run.adapter, tiny_dataset(20), {}, tiny_options("/nowhere"));
+            }),
+            "argument: train: a run needs a model, got a null pointer");
 }
 
 TEST(Trainer, BadOptionsAreRefused) {

@@ -40,7 +40,7 @@ using ReplyCallback = std::function<bool(std::string_view text)>;
 /// Not safe to use from several threads at once.
 class ChatSession {
  public:
-  /// Throws Error kArgument for options out of range, and when the tokenizer has none of the tokens that end a turn of
+  /// Throws Error kArgument for a null model, options out of range, and when the tokenizer has none of the tokens that end a turn of
   /// the template.
   ChatSession(std::shared_ptr<const CausalLm> model, Tokenizer tokenizer,
               ChatTemplate chat_template, ChatOptions options = {});

@@ -41,6 +41,11 @@ constexpr bool is_floating(DType dtype) noexcept {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
+/// True for the floating dtypes of 16 bits: f16 and bf16.
+constexpr bool is_half(DType dtype) noexcept {
+  return dtype == DType::kF16 || dtype == DType::kBF16;
+}
+
 /// Maps a C++ element type to its DType. A header-only trait, because templates of Tensor need it.
 template <class T>
 struct DTypeOf;

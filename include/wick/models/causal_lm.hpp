@@ -36,19 +36,22 @@ class CausalLm : public Model {
   /// and kShape naming the file and the tensor that is missing, extra or misshapen.
   static std::shared_ptr<CausalLm> load(const std::filesystem::path& folder,
                                         const LoadOptions& options = {});
-  /// A new model in f32: weights normal with config.initializer_range from `seed`, norms one, biases zero. Throws Error
-  /// kArgument when the description is not of a decoder.
+  /// A new model with weights in f32: normal with config.initializer_range from `seed`, norms one, biases zero.
+  /// `compute_dtype` is what activations are. Throws Error kArgument when the description is not of a decoder, kDtype
+  /// when compute_dtype is not floating.
   static std::shared_ptr<CausalLm> create(const ModelConfig& config, std::uint64_t seed,
-                                          Device device = kCpuDevice);
+                                          Device device = kCpuDevice,
+                                          DType compute_dtype = DType::kF32);
   /// For load() and create().
   CausalLm(Private, ModelConfig config, Device device);
   ~CausalLm() override;
 
-  /// The last hidden state after the final norm. ids [B,T] i32 or i64; result [B,T,D] f32.
-  /// Throws Error kShape, kArgument (an id outside the vocabulary; more positions than the cache holds), kUnsupported
+  /// The last hidden state after the final norm. ids [B,T] i32 or i64; result [B,T,D] of
+  /// compute_dtype(). Throws Error kShape, kArgument (an id outside the vocabulary; more positions than the cache holds), kUnsupported
   /// when a cache is given and a gradient would have to pass it.
   Tensor hidden(const Tensor& ids, const CausalPass& pass = {}) const;
-  /// Scores of the next token. hidden […,D]; result […,V] f32.
+  /// Scores of the next token. hidden […,D]; result […,V] f32; rounded to compute_dtype() first when an adapter is active
+  /// on the output head.
   Tensor logits(const Tensor& hidden, const PassContext& context = {}) const;
   /// Cross-entropy of the next token without holding all logits. hidden [B,T,D]; targets [B,T] hold for each position the
   /// id that follows it, or options.ignore_index; result []. chunk_rows as in linear_cross_entropy().

@@ -19,8 +19,12 @@ namespace wick {
 /// How weights come into memory.
 struct LoadOptions {
   Device device = kCpuDevice;
-  /// convert the weights; by default they stay as they are stored, and on the CPU they are the file's mapped pages
+  /// convert the weights; by default they become compute_dtype where that is given as f16 or bf16, and else stay as they
+  /// are stored; unconverted on the CPU they are the file's mapped pages
   std::optional<DType> dtype = {};
+  /// what activations are; by default f32 on the CPU, and on CUDA the dtype of the weights when all matrices are f16 or
+  /// all are bf16, else f32
+  std::optional<DType> compute_dtype = {};
   /// round the rotary frequencies through this dtype, as PyTorch's model.to(bfloat16) does; by default they are f32, as
   /// after from_pretrained()
   std::optional<DType> rope_dtype = {};
@@ -45,6 +49,8 @@ class Model {
   const std::filesystem::path& folder() const noexcept { return folder_; }
   /// Where the weights are.
   Device device() const noexcept { return device_; }
+  /// What activations are, between layers and in the key and value cache: f32, f16 or bf16.
+  DType compute_dtype() const noexcept { return compute_dtype_; }
   /// The weights by their names in the checkpoint; tied ones once.
   const NamedTensors& parameters() const noexcept { return parameters_; }
   /// Number of elements of all weights.
@@ -62,8 +68,8 @@ class Model {
   /// kDtype otherwise.
   void set_trainable(bool trainable);
 
-  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a name in use and for a
-  /// layer that the model lacks, kShape for one of another size.
+  /// Adds an adapter under a name; it takes part once it is active. Throws Error kArgument for a null pointer, a name in
+  /// use and a layer that the model lacks, kShape for one of another size.
   void add_adapter(const std::string& name, std::shared_ptr<LoraAdapter> adapter);
   /// LoraAdapter::create() and add_adapter().
   std::shared_ptr<LoraAdapter> create_adapter(const std::string& name, const LoraConfig& config,
@@ -98,12 +104,15 @@ class Model {
  protected:
   Model(ModelConfig config, Device device) : config_(std::move(config)), device_(device) {}
 
+  /// Decides what activations are, once the parameters are there. Throws Error kDtype unless that is floating.
+  void choose_compute_dtype(std::optional<DType> wanted);
   /// Registers a layer; the reference stays valid.
   Linear& add_linear(const std::string& path, Tensor weight, Tensor bias);
 
   ModelConfig config_;
   std::filesystem::path folder_;
   Device device_;
+  DType compute_dtype_ = DType::kF32;
   NamedTensors parameters_;
   std::string output_head_;
 

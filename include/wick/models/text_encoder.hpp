@@ -27,8 +27,8 @@ class TextEncoder : public Model {
   TextEncoder(Private, ModelConfig config, Device device);
   ~TextEncoder() override;
 
-  /// The last hidden state. ids [B,T] i32 or i64; mask [B,T] bool, false for padding, or undefined; result [B,T,D] f32.
-  /// Throws Error kShape, kArgument (an id outside the vocabulary, T above max_position_embeddings).
+  /// The last hidden state. ids [B,T] i32 or i64; mask [B,T] bool, false for padding, or undefined; result [B,T,D]
+  /// of compute_dtype(). Throws Error kShape, kArgument (an id outside the vocabulary, T above max_position_embeddings).
   Tensor hidden(const Tensor& ids, const Tensor& mask = {}, const PassContext& context = {}) const;
   /// Mean of the hidden states that mask keeps, scaled to length 1 unless the folder has a modules.json without a Normalize
   /// module.

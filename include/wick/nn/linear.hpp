@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "wick/ops/lora.hpp"
 #include "wick/ops/random.hpp"
 #include "wick/tensor/tensor.hpp"
 
@@ -51,6 +52,8 @@ class Linear {
   const Tensor& weight() const noexcept { return weight_; }
   /// [N] or undefined.
   const Tensor& bias() const noexcept { return bias_; }
+  /// weight() as products with activations of this dtype take it: in their dtype when they have 16 bits.
+  Tensor weight_for(DType activations) const;
   /// Size of the input's last axis: K.
   std::int64_t in_features() const { return weight_.dim(1); }
   /// Size of the result's last axis: N.
@@ -82,6 +85,7 @@ class Linear {
 
  private:
   Tensor plain(const Tensor& x) const;
+  Tensor fused(const Tensor& x, const Tensor& a, const Tensor& b, const LoraOptions& options) const;
   Tensor adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
   Tensor dora(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;
   Tensor mixed(const Tensor& x, const PassContext& pass) const;

@@ -37,9 +37,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
 /// gradient is made while its logits exist.
 ///
 /// Shapes: x [N,D]; weight W [V,D]; targets [N]; out []. chunk_rows rows at a time, 0 means as many as make
-///   32 MiB of logits (at least 16).
+///   32 MiB of logits, on a GPU 256 MiB (at least 16).
 /// Dtypes: x f32, f16 or bf16; weight x's dtype, or any floating one when x is f32; targets i32 or i64; out
-///   f32. Logits are f32.
+///   f32. Logits are f32; their gradient is rounded to x's dtype.
 /// Errors: as cross_entropy(), and kArgument for a negative chunk_rows.
 /// Gradient: x, weight (when it requires one; then it accumulates in f32).
 /// Source: as cross_entropy(); Hsu et al. 2024 (chunks), https://arxiv.org/abs/2410.10989

@@ -31,4 +31,11 @@ std::string forced_variant(std::string_view kernel);
 /// Devices of this process, the CPU first.
 std::vector<Device> devices();
 
+/// What this build looked for and cannot use, with the reason: "cuda: no CUDA-capable device is detected".
+std::vector<std::string> absent_devices();
+
+/// What `device` is, for people: "NVIDIA H100 80GB HBM3, 79.2 GiB, …"; may be empty. Throws Error kDevice
+/// when the device is absent.
+std::string device_description(Device device);
+
 }  // namespace wick

@@ -16,8 +16,8 @@ struct MemoryForecast {
       0;  ///< trained tensors and gradients; with full fine-tuning gradients alone
   std::int64_t optimizer = 0;    ///< AdamW's two moments
   std::int64_t activations = 0;  ///< kept for backward(), and what backward() itself needs
-  std::int64_t logits = 0;       ///< of one chunk
-  ComputeOptions compute;        ///< what it was computed for
+  std::int64_t logits = 0;  ///< of one chunk, and their gradient where it has memory of its own
+  ComputeOptions compute;   ///< what it was computed for
 
   /// All of it.
   std::int64_t total() const noexcept {

@@ -24,7 +24,8 @@ struct OptimizerOptions {
 /// How a pass is computed; the result is the same.
 struct ComputeOptions {
   std::int64_t checkpointed_layers = 0;  ///< layers that run again in backward()
-  std::int64_t loss_chunk_rows = 0;      ///< rows of logits that exist at a time; 0: about 32 MiB
+  std::int64_t loss_chunk_rows =
+      0;  ///< rows of logits that exist at a time; 0: about 32 MiB, on a GPU 256
 };
 
 /// What one step did.
@@ -68,6 +69,7 @@ class Optimizer {
   void set_state(const NamedTensors& state, std::int64_t steps);
 
  private:
+  void scale_gradients(double factor) const;
   void update(StepReport& report);
   void check_finite(const StepReport& report) const;
 

@@ -68,7 +68,8 @@ struct TrainerEvents {
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EvalReport&)> on_evaluate;
   std::function<void(const std::filesystem::path&)> on_save;
-  /// asked between micro-batches; true saves a checkpoint and ends the run
+  /// asked between micro-batches; true saves a checkpoint and ends the run. An evaluation that it breaks off counts for
+  /// nothing; resuming begins with it
   std::function<bool()> should_stop;
 };
 

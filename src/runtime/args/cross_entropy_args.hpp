@@ -31,8 +31,8 @@ struct CrossEntropyArgs {
 };
 
 /// dlogits[n,:] = dloss · factor · w · (softmax(z) − (1 − ε) onehot(t) − ε / V), zeros for ignored rows.
-/// dloss [] f32, may be absent (1); factor [] f32, may be absent (1). dlogits is dense and may be the
-/// very same memory as dense logits.
+/// dloss [] f32, may be absent (1); factor [] f32, may be absent (1). dlogits is dense, of
+/// logits' dtype or of any floating one when logits are f32; of one dtype it may be the very same memory as dense logits.
 struct CrossEntropyBackwardArgs {
   TensorView dloss, factor, logits, targets, weights, lse, dlogits;
   std::int64_t ignore_index = -100;

@@ -20,7 +20,7 @@
 #include "backends/cpu/element_blocks.hpp"
 #include "backends/cpu/loop_nest.hpp"
 #include "backends/cpu/simd-inl.hpp"
-#include "backends/cpu/truncate.hpp"
+#include "base/truncate.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/elementwise_args.hpp"
 

@@ -42,8 +42,8 @@ double cross_entropy_row(const T* z, std::int64_t V, std::int64_t target, double
 }
 
 // dz = c (exp(z − lse) − (1 − ε) onehot(t) − ε / V) for one row; dz may be z.
-template <class T>
-void cross_entropy_backward_row(const T* z, T* dz, std::int64_t V, std::int64_t target, float lse,
+template <class T, class Out>
+void cross_entropy_backward_row(const T* z, Out* dz, std::int64_t V, std::int64_t target, float lse,
                                 double epsilon, float c) {
   // A row without any probability has a softmax of zeros.
   const float shift = lse == -kInfinity ? kInfinity : lse;
@@ -59,7 +59,7 @@ void cross_entropy_backward_row(const T* z, T* dz, std::int64_t V, std::int64_t 
   for_each_vector(V, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
     store_some(gradient(load_some(z + i, n), hn::Zero(F32())), dz + i, n);
   });
-  dz[target] = static_cast<T>(hn::GetLane(at_target));
+  dz[target] = static_cast<Out>(hn::GetLane(at_target));
 }
 
 // logits [N,V] with rows a.logits.stride(0) apart, targets [N] with −1 for ignored rows, row_loss
@@ -85,26 +85,36 @@ void cross_entropy_rows(Stream& stream, const CrossEntropyArgs& a, const std::in
 
 // logits as above, dlogits [N,V] dense. factor is that of all rows, without their weights. A task
 // owns whole rows and reads and writes each of them once.
-void cross_entropy_backward_rows(Stream& stream, const CrossEntropyBackwardArgs& a,
-                                 const std::int64_t* targets, double factor) {
+template <class T, class Out>
+void cross_entropy_backward_rows_of(Stream& stream, const CrossEntropyBackwardArgs& a,
+                                    const std::int64_t* targets, double factor) {
   const std::int64_t V = a.logits.dim(1);
   const double epsilon = static_cast<double>(a.label_smoothing);
   const float* const lse = data_as<const float>(a.lse);
   const float* const weights = a.weights ? data_as<const float>(a.weights) : nullptr;
-  switch_floating(a.logits.dtype, [&]<class T>(std::type_identity<T>) {
-    const T* const logits = data_as<const T>(a.logits);
-    T* const dlogits = data_as<T>(a.dlogits);
-    parallel_for(stream, a.logits.dim(0), row_grain(V), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t n = begin; n < end; ++n) {
-        if (targets[n] < 0) {
-          std::fill_n(dlogits + n * V, V, T(0.0F));
-          continue;
-        }
-        const double weight = weights == nullptr ? 1.0 : static_cast<double>(weights[n]);
-        cross_entropy_backward_row(logits + n * a.logits.stride(0), dlogits + n * V, V, targets[n],
-                                   lse[n], epsilon, static_cast<float>(factor * weight));
+  const T* const logits = data_as<const T>(a.logits);
+  Out* const dlogits = data_as<Out>(a.dlogits);
+  parallel_for(stream, a.logits.dim(0), row_grain(V), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      if (targets[n] < 0) {
+        std::fill_n(dlogits + n * V, V, Out(0.0F));
+        continue;
       }
-    });
+      const double weight = weights == nullptr ? 1.0 : static_cast<double>(weights[n]);
+      cross_entropy_backward_row(logits + n * a.logits.stride(0), dlogits + n * V, V, targets[n],
+                                 lse[n], epsilon, static_cast<float>(factor * weight));
+    }
+  });
+}
+
+void cross_entropy_backward_rows(Stream& stream, const CrossEntropyBackwardArgs& a,
+                                 const std::int64_t* targets, double factor) {
+  switch_floating(a.dlogits.dtype, [&]<class Out>(std::type_identity<Out>) {
+    if (a.logits.dtype == a.dlogits.dtype) {
+      cross_entropy_backward_rows_of<Out, Out>(stream, a, targets, factor);
+    } else {
+      cross_entropy_backward_rows_of<float, Out>(stream, a, targets, factor);
+    }
   });
 }
 

@@ -32,7 +32,7 @@ using U32Vec = hn::Vec<U32>;
 void philox_words(PhiloxKey key, std::uint64_t first, std::int64_t counters, std::uint32_t* words) {
   for (std::int64_t i = 0; i < counters; ++i) {
     const auto four = philox4x32(philox_counter(first + static_cast<std::uint64_t>(i)), key);
-    for (std::size_t lane = 0; lane < 4; ++lane) *words++ = four[lane];
+    for (int lane = 0; lane < 4; ++lane) *words++ = four[lane];
   }
 }
 
@@ -67,7 +67,7 @@ HWY_INLINE void philox_vector(PhiloxKey key, U32Vec c0, U32Vec c1, std::uint32_t
     c1 = low1;
     c2 = hn::Xor(hn::Xor(high0, c3), hn::Set(d, key[1]));
     c3 = low0;
-    key = {key[0] + kPhiloxWeyl[0], key[1] + kPhiloxWeyl[1]};
+    key = {{key[0] + kPhiloxWeyl[0], key[1] + kPhiloxWeyl[1]}};
   }
   hn::StoreInterleaved4(c0, c1, c2, c3, d, words);
 }

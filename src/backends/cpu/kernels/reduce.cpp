@@ -17,7 +17,7 @@
 #include "backends/cpu/loop_nest.hpp"
 #include "backends/cpu/scratch.hpp"
 #include "backends/cpu/simd-inl.hpp"
-#include "backends/cpu/truncate.hpp"
+#include "base/truncate.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/reduce_args.hpp"
 

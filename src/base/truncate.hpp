@@ -2,7 +2,7 @@
 
 #include <limits>
 
-namespace wick::cpu {
+namespace wick {
 
 /// The integer that is left of a floating number without its fraction. One that does not fit
 /// becomes the nearest that does, NaN becomes 0.
@@ -16,4 +16,4 @@ constexpr To truncate(From value) {
   return static_cast<To>(value);
 }
 
-}  // namespace wick::cpu
+}  // namespace wick

@@ -1,0 +1,351 @@
+#include <optional>
+
+#include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/dense_products.hpp"
+#include "backends/cuda/elementwise.cuh"
+#include "backends/cuda/random.cuh"
+#include "backends/cuda/strided.cuh"
+#include "backends/cuda/thin_products.hpp"
+#include "runtime/args/elementwise_args.hpp"
+#include "runtime/args/lora_linear_args.hpp"
+#include "runtime/args/random_args.hpp"
+#include "runtime/args/reduce_args.hpp"
+#include "runtime/variants.hpp"
+
+namespace wick::cuda {
+
+namespace {
+
+// The adapter's products run in x's dtype, so that the tensor cores take them: its f32 parameters, and x aᵀ,
+// are rounded to it on the way in, and sums are f32.
+
+Matrix rows(void* data, DType dtype, std::int64_t columns) {
+  return {.data = data, .dtype = dtype, .row_stride = columns};
+}
+Matrix rows(const TensorView& x) { return rows(x.data, x.dtype, x.dim(1)); }
+Matrix transposed(Matrix m) {
+  std::swap(m.row_stride, m.column_stride);
+  return m;
+}
+
+std::size_t bytes_of(std::int64_t count, DType dtype) {
+  return static_cast<std::size_t>(count) * size_of(dtype);
+}
+
+// A small matrix [rows, columns] in the dtype asked for: itself, or a copy while this lives.
+class As {
+ public:
+  As(Stream& stream, const Matrix& given, DType dtype, std::int64_t count) : matrix_(given) {
+    if (given.data == nullptr || given.dtype == dtype) return;
+    copy_.emplace(stream, bytes_of(count, dtype));
+    convert(stream, given.data, given.dtype, copy_->data(), dtype, count);
+    matrix_.data = copy_->data();
+    matrix_.dtype = dtype;
+  }
+  const Matrix& matrix() const noexcept { return matrix_; }
+
+ private:
+  Matrix matrix_;
+  std::optional<Scratch> copy_;
+};
+
+// drop(x) for a matrix: x itself without dropout, else a copy while this lives.
+class Dropped {
+ public:
+  Dropped(Stream& stream, const TensorView& x, double p, const RandomKeyArgs& key)
+      : matrix_(rows(x)) {
+    if (p == 0) return;
+    copy_.emplace(stream, bytes_of(x.numel(), x.dtype));
+    TensorView out = x;
+    out.data = copy_->data();
+    const KernelStatus status = dropout(stream, {.x = x, .out = out, .key = key, .p = p});
+    detail::check(status.is_ok(), "dropout was refused");
+    matrix_.data = copy_->data();
+  }
+  const Matrix& matrix() const noexcept { return matrix_; }
+
+ private:
+  Matrix matrix_;
+  std::optional<Scratch> copy_;
+};
+
+// out[i] += drop'(update[i]), where drop' uses the same numbers as drop did.
+template <class T>
+__global__ void add_dropped_kernel(DropoutRule rule, std::int64_t n, const float* update, T* out) {
+  constexpr int kWords = 4;
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x * kWords;
+  std::int64_t i = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kWords;
+  for (; i < n; i += step) {
+    const PhiloxCounter words = words_of(rule.key, i);
+#pragma unroll
+    for (int k = 0; k < kWords; ++k) {
+      if (i + k >= n) return;
+      out[i + k] = from_float<T>(to_float(out[i + k]) + rule.apply(words[k], update[i + k]));
+    }
+  }
+}
+
+// The first failure of several launches; the later ones are not made.
+class Steps {
+ public:
+  Steps& then(const auto& enqueue) {
+    if (status_.is_ok()) status_ = enqueue();
+    return *this;
+  }
+  KernelStatus status() const { return status_; }
+
+ private:
+  KernelStatus status_ = KernelStatus::ok();
+};
+
+struct Sizes {
+  std::int64_t M, N, K, R;
+};
+
+// ---- The adapter's side -------------------------------------------------------------------------
+
+// As multiply_thin(), by products of whole matrices.
+KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
+  const Matrix x = rows(p.x, p.dtype, p.C);
+  const As t(stream, p.t, p.dtype, p.C * p.R);
+  const As g(stream, p.g, p.dtype, p.M * p.R);
+  Steps steps;
+  if (p.t.data != nullptr) {
+    const bool in_f32 = p.p_f32 != nullptr;
+    steps.then([&] {
+      return multiply(stream, {.M = p.M,
+                               .N = p.R,
+                               .K = p.C,
+                               .a = x,
+                               .b = t.matrix(),
+                               .c = in_f32 ? p.p_f32 : p.p,
+                               .c_dtype = in_f32 ? DType::kF32 : p.dtype,
+                               .c_row_stride = p.R});
+    });
+  }
+  if (p.g.data != nullptr) {
+    const bool along_rank = p.d.column_stride == 1;
+    const Matrix xt = transposed(x);
+    const Matrix gt = transposed(g.matrix());
+    steps.then([&] {
+      return multiply(stream, {.M = along_rank ? p.C : p.R,
+                               .N = along_rank ? p.R : p.C,
+                               .K = p.M,
+                               .a = along_rank ? xt : gt,
+                               .b = along_rank ? g.matrix() : x,
+                               .c = p.d.data,
+                               .c_dtype = p.d.dtype,
+                               .c_row_stride = along_rank ? p.R : p.C,
+                               .alpha = p.scale});
+    });
+  }
+  return steps.status();
+}
+
+constexpr Variant<ThinProducts> kThinProducts[] = {{"thin", multiply_thin}, {"plain", plain_thin}};
+
+// p = x t and d = scale · xᵀ g, as in ThinProducts.
+KernelStatus adapter_products(Stream& stream, const ThinProducts& products) {
+  return run_variants<ThinProducts>("lora_linear", kThinProducts, stream, products);
+}
+
+// As add_thin(), by a product of whole matrices.
+KernelStatus plain_update(Stream& stream, const ThinUpdate& u) {
+  const As p(stream, u.p, u.dtype, u.M * u.R);
+  const As s(stream, u.s, u.dtype, u.R * u.N);
+  return multiply(stream, {.M = u.M,
+                           .N = u.N,
+                           .K = u.R,
+                           .a = p.matrix(),
+                           .b = s.matrix(),
+                           .c = u.y,
+                           .c_dtype = u.dtype,
+                           .c_row_stride = u.N,
+                           .alpha = u.scale,
+                           .beta = 1});
+}
+
+constexpr Variant<ThinUpdate> kThinUpdates[] = {{"thin", add_thin}, {"plain", plain_update}};
+
+// y += scale · p s.
+KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
+  return run_variants<ThinUpdate>("lora_linear", kThinUpdates, stream, update);
+}
+
+// ---- Gradients ----------------------------------------------------------------------------------
+
+// dx [M,K] = dy w + scale · drop'(g a).
+KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
+                            const Matrix& g) {
+  const Product base{.M = s.M,
+                     .N = s.K,
+                     .K = s.N,
+                     .a = rows(args.dy),
+                     .b = rows(args.w),
+                     .c = args.dx.data,
+                     .c_dtype = args.dx.dtype,
+                     .c_row_stride = s.K};
+  const KernelStatus status = multiply(stream, base);
+  if (!status.is_ok() || s.R == 0 || args.scale == 0) return status;
+  if (args.dropout_p == 0) {
+    return adapter_update(stream, {.M = s.M,
+                                   .N = s.K,
+                                   .R = s.R,
+                                   .y = args.dx.data,
+                                   .dtype = args.dx.dtype,
+                                   .p = g,
+                                   .s = rows(args.a),
+                                   .scale = args.scale});
+  }
+  const Scratch whole(stream, bytes_of(s.M * s.K, DType::kF32));
+  const As a(stream, rows(args.a), g.dtype, s.R * s.K);
+  const KernelStatus update = multiply(stream, {.M = s.M,
+                                                .N = s.K,
+                                                .K = s.R,
+                                                .a = g,
+                                                .b = a.matrix(),
+                                                .c = whole.data(),
+                                                .c_dtype = DType::kF32,
+                                                .c_row_stride = s.K,
+                                                .alpha = args.scale});
+  if (!update.is_ok()) return update;
+  switch_floating(args.dx.dtype, [&]<class T>(std::type_identity<T>) {
+    launch_on(stream, &add_dropped_kernel<T>, grid_of(stream, s.M * s.K, 1024, 16), 256, 0,
+              dropout_rule(args.dropout_p, args.key), s.M * s.K,
+              static_cast<const float*>(whole.as<float>()), data_of<T>(args.dx));
+  });
+  return KernelStatus::ok();
+}
+
+// xa [M,R] in f32 where the forward pass has not kept it.
+KernelStatus make_xa(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
+                     const Matrix& x, float* xa) {
+  return adapter_products(stream, {.M = s.M,
+                                   .C = s.K,
+                                   .R = s.R,
+                                   .x = x.data,
+                                   .dtype = x.dtype,
+                                   .t = transposed(rows(args.a)),
+                                   .p_f32 = xa});
+}
+
+// dbias [N] = Σ dy over rows.
+KernelStatus bias_gradient(Stream& stream, const LoraLinearBackwardArgs& args) {
+  TensorView columns = args.dy;
+  columns.shape = Shape{args.dy.dim(1), args.dy.dim(0)};
+  columns.strides = {1, args.dy.dim(1)};
+  if (args.dbias.dtype == args.dy.dtype) {
+    return sum(stream, {.x = columns, .out = args.dbias, .num_reduced = 1});
+  }
+  const Scratch total(stream, bytes_of(args.dy.dim(1), args.dy.dtype));
+  TensorView out = args.dbias;
+  out.data = total.data();
+  out.dtype = args.dy.dtype;
+  KernelStatus status = sum(stream, {.x = columns, .out = out, .num_reduced = 1});
+  if (status.is_ok()) {
+    convert(stream, out.data, out.dtype, args.dbias.data, args.dbias.dtype, out.numel());
+  }
+  return status;
+}
+
+}  // namespace
+
+// x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
+KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
+  const DType dtype = args.x.dtype;
+  const bool adapts = s.R > 0 && args.scale != 0;
+  // cuBLASLt adds a bias of the result's dtype.
+  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
+  const As bias(stream, given_bias, dtype, s.N);
+  Steps steps;
+  steps.then([&] {
+    return multiply(stream, {.M = s.M,
+                             .N = s.N,
+                             .K = s.K,
+                             .a = rows(args.x),
+                             .b = transposed(rows(args.w)),
+                             .c = args.out.data,
+                             .c_dtype = dtype,
+                             .c_row_stride = s.N,
+                             .bias = bias.matrix().data});
+  });
+  if (s.R == 0 || s.M == 0 || (!args.xa && !adapts)) return steps.status();
+  const Scratch own_xa(stream, args.xa ? 0 : bytes_of(s.M * s.R, DType::kF32));
+  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
+  {
+    const Dropped x(stream, args.x, args.dropout_p, args.key);
+    steps.then([&] {
+      return adapter_products(stream, {.M = s.M,
+                                       .C = s.K,
+                                       .R = s.R,
+                                       .x = x.matrix().data,
+                                       .dtype = dtype,
+                                       .t = transposed(rows(args.a)),
+                                       .p_f32 = xa});
+    });
+  }
+  if (!adapts) return steps.status();
+  steps.then([&] {
+    return adapter_update(stream, {.M = s.M,
+                                   .N = s.N,
+                                   .R = s.R,
+                                   .y = args.out.data,
+                                   .dtype = dtype,
+                                   .p = rows(xa, DType::kF32, s.R),
+                                   .s = transposed(rows(args.b)),
+                                   .scale = args.scale});
+  });
+  return steps.status();
+}
+
+// dy [M,N], x [M,K], w [N,K], a [R,K], b [N,R], xa [M,R] → dx [M,K], da [R,K], db [N,R], dbias [N].
+KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
+  const Sizes s{args.dy.dim(0), args.dy.dim(1), args.a.dim(1), args.a.dim(0)};
+  const DType dtype = args.dy.dtype;
+  const bool adapts = s.R > 0 && s.M > 0 && args.scale != 0;
+  const bool needs_g = adapts && (args.dx || args.da);
+  const bool needs_db = adapts && args.db;
+  const Dropped x(stream, args.x, adapts && (args.da || !args.xa) ? args.dropout_p : 0, args.key);
+  const Scratch own_xa(stream, needs_db && !args.xa ? bytes_of(s.M * s.R, DType::kF32) : 0);
+  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
+  const Scratch g_memory(stream, needs_g ? bytes_of(s.M * s.R, dtype) : 0);
+  const Matrix g = rows(g_memory.data(), dtype, s.R);
+  Steps steps;
+  if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
+  if (needs_g || needs_db) {  // one pass over dy
+    ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
+    if (needs_g) {
+      side.t = rows(args.b);
+      side.p = g.data;
+    }
+    if (needs_db) {
+      side.g = rows(xa, DType::kF32, s.R);
+      side.d = rows(args.db);
+      side.scale = args.scale;
+    }
+    steps.then([&] { return adapter_products(stream, side); });
+  }
+  if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
+  if (args.da && needs_g) {
+    steps.then([&] {
+      return adapter_products(stream, {.M = s.M,
+                                       .C = s.K,
+                                       .R = s.R,
+                                       .x = x.matrix().data,
+                                       .dtype = dtype,
+                                       .g = g,
+                                       .d = transposed(rows(args.da)),
+                                       .scale = args.scale});
+    });
+  }
+  if (!adapts) {
+    for (const TensorView& gradient : {args.da, args.db}) {
+      if (gradient) steps.then([&] { return fill(stream, {.out = gradient, .value = 0}); });
+    }
+  }
+  if (args.dbias) steps.then([&] { return bias_gradient(stream, args); });
+  return steps.status();
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,203 @@
+#include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/rows.cuh"
+#include "runtime/args/rope_args.hpp"
+
+namespace wick::cuda {
+
+namespace {
+
+constexpr int kThreads = 128;
+constexpr std::size_t kMostTableBytes = 32 * 1024;
+constexpr int kMostTokens = 32;  // of a block
+
+// x [B,T,H,Dh] with stride(3) = 1; positions [B,T]; out dense.
+template <class T>
+struct Rope {
+  const T* x;
+  std::int64_t x_batch, x_token, x_head;
+  const std::int32_t* short_positions;  // one of the two is null
+  const std::int64_t* long_positions;
+  std::int64_t position_batch, position_token;
+  const float* inv_freq;
+  T* out;
+  std::int64_t tokens;  // B · T
+  std::int64_t T_;
+  int H, Dh, P;
+  int tokens_per_block;
+  float factor;
+  float sign;
+};
+
+struct Rotation {
+  float cosine;
+  float sine;
+};
+
+// The angle is rounded to f32: models were trained with such angles, and at position 8000 that rounding moves a
+// cosine by up to 2e-4. It is reduced in double, so that the results are off by f32 rounding alone.
+__device__ __forceinline__ Rotation rotation(double position, float frequency) {
+  constexpr double kTurnsPerRadian = 0.15915494309189533577;
+  const float angle = static_cast<float>(position * static_cast<double>(frequency));
+  const double turns = static_cast<double>(angle) * kTurnsPerRadian;
+  Rotation result;
+  sincospif(static_cast<float>(2.0 * (turns - rint(turns))), &result.sine, &result.cosine);
+  return result;
+}
+
+// values = table[0..N), shared memory.
+template <int N>
+__device__ __forceinline__ void load_table(const float* table, float (&values)[N]) {
+  constexpr int kStep = N < 4 ? N : 4;
+#pragma unroll
+  for (int i = 0; i < N; i += kStep) {
+    float some[kStep];
+    load_pack(table + i, some);
+#pragma unroll
+    for (int j = 0; j < kStep; ++j) values[i + j] = some[j];
+  }
+}
+
+// Rotates the packs of pairs (x[i], x[i + P]).
+template <int kVec, class T>
+__device__ __forceinline__ void rotate(const T* x, int P, const float* cosines, const float* sines,
+                                       T* out) {
+  const Raw<kVec, T> first = load_raw<kVec>(x);
+  const Raw<kVec, T> second = load_raw<kVec>(x + P);
+  float cosine[kVec];
+  float sine[kVec];
+  load_table(cosines, cosine);
+  load_table(sines, sine);
+  float a[kVec];
+  float b[kVec];
+#pragma unroll
+  for (int i = 0; i < kVec; ++i) {
+    a[i] = fmaf(-second.get(i), sine[i], first.get(i) * cosine[i]);
+    b[i] = fmaf(first.get(i), sine[i], second.get(i) * cosine[i]);
+  }
+  store_values<kVec>(out, a);
+  store_values<kVec>(out + P, b);
+}
+
+// A block has a few tokens: the rotations of each are computed once, into shared memory, for all its heads.
+template <int kVec, class T>
+__global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
+  extern __shared__ float4 shared[];
+  // SAFETY: the tables hold floats; float4 only aligns them for accesses of 16 bytes.
+  float* const cosines = reinterpret_cast<float*>(shared);
+  float* const sines = cosines + a.tokens_per_block * a.P;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * a.tokens_per_block;
+  const int tokens =
+      static_cast<int>(min(static_cast<std::int64_t>(a.tokens_per_block), a.tokens - first));
+  __shared__ double positions[kMostTokens];
+  __shared__ const T* rows[kMostTokens];
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < tokens) {
+    const std::int64_t b = (first + thread) / a.T_;
+    const std::int64_t t = (first + thread) % a.T_;
+    const std::int64_t at = b * a.position_batch + t * a.position_token;
+    positions[thread] = static_cast<double>(a.short_positions != nullptr ? a.short_positions[at]
+                                                                         : a.long_positions[at]);
+    rows[thread] = a.x + b * a.x_batch + t * a.x_token;
+  }
+  __syncthreads();
+  for (int i = thread; i < tokens * a.P; i += kThreads) {
+    const Rotation r = rotation(positions[i / a.P], a.inv_freq[i % a.P]);
+    cosines[i] = a.factor * r.cosine;
+    sines[i] = a.factor * a.sign * r.sine;
+  }
+  __syncthreads();
+  const int pairs = a.P / kVec;  // packs of them
+  const int per_head = pairs + (a.Dh - 2 * a.P) / kVec;
+#pragma unroll 2
+  for (int i = thread; i < tokens * a.H * per_head; i += kThreads) {
+    const int head_of_all = i / per_head;
+    const int pack = i % per_head;
+    const int in_block = head_of_all / a.H;
+    const int head = head_of_all % a.H;
+    const T* const x = rows[in_block] + head * a.x_head;
+    T* const out = a.out + ((first + in_block) * a.H + head) * a.Dh;
+    if (pack < pairs) {
+      const int entry = in_block * a.P + pack * kVec;
+      rotate<kVec>(x + pack * kVec, a.P, cosines + entry, sines + entry, out + pack * kVec);
+    } else {  // behind the rotated part
+      const int column = 2 * a.P + (pack - pairs) * kVec;
+      float values[kVec];
+      unpack(load_raw<kVec>(x + column), values);
+      store_values<kVec>(out + column, values);
+    }
+  }
+}
+
+// Enough tokens for a few packs per thread, but blocks for every multiprocessor.
+int tokens_per_block(Stream& stream, std::int64_t tokens, std::int64_t packs_per_token,
+                     std::int64_t P) {
+  constexpr std::int64_t kPacksPerBlock = 4 * kThreads;
+  const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
+  const std::int64_t in_table =
+      static_cast<std::int64_t>(kMostTableBytes / sizeof(Rotation)) / std::max<std::int64_t>(P, 1);
+  const std::int64_t wanted =
+      std::min({ceil_div(kPacksPerBlock, packs_per_token), std::int64_t{kMostTokens},
+                ceil_div(tokens, 2 * multiprocessors), in_table});
+  return static_cast<int>(std::max<std::int64_t>(wanted, 1));
+}
+
+template <class T>
+void launch_rope(Stream& stream, Rope<T> a, bool wide) {
+  const auto run = [&]<int kVec>(Int<kVec>) {
+    a.tokens_per_block = tokens_per_block(stream, a.tokens, a.H * ((a.Dh - a.P) / kVec), a.P);
+    const std::size_t table = static_cast<std::size_t>(a.tokens_per_block) *
+                              static_cast<std::size_t>(a.P) * sizeof(Rotation);
+    const dim3 grid(static_cast<unsigned>(ceil_div(a.tokens, a.tokens_per_block)));
+    launch_on(stream, rope_tokens<kVec, T>, grid, dim3(kThreads), table, a);
+  };
+  if (wide) {
+    run(Int<kPackSize<T>>{});
+  } else {
+    run(Int<1>{});
+  }
+}
+
+template <class T>
+Rope<T> rope_of(const RopeArgs& args) {
+  const bool is_short = args.positions.dtype == DType::kI32;
+  return {.x = data_of<const T>(args.x),
+          .x_batch = args.x.stride(0),
+          .x_token = args.x.stride(1),
+          .x_head = args.x.stride(2),
+          .short_positions = is_short ? data_of<const std::int32_t>(args.positions) : nullptr,
+          .long_positions = is_short ? nullptr : data_of<const std::int64_t>(args.positions),
+          .position_batch = args.positions.stride(0),
+          .position_token = args.positions.stride(1),
+          .inv_freq = data_of<const float>(args.inv_freq),
+          .out = data_of<T>(args.out),
+          .tokens = args.x.dim(0) * args.x.dim(1),
+          .T_ = args.x.dim(1),
+          .H = static_cast<int>(args.x.dim(2)),
+          .Dh = static_cast<int>(args.x.dim(3)),
+          .P = static_cast<int>(args.inv_freq.dim(0)),
+          .tokens_per_block = 1,
+          .factor = args.attention_factor,
+          .sign = args.inverse ? -1.0F : 1.0F};
+}
+
+}  // namespace
+
+KernelStatus rope(Stream& stream, const RopeArgs& args) {
+  if (args.x.numel() == 0) return KernelStatus::ok();
+  if (static_cast<std::size_t>(args.inv_freq.dim(0)) * sizeof(Rotation) > kMostTableBytes) {
+    return KernelStatus::unsupported("more than 4096 pairs to rotate in a head");
+  }
+  switch_floating(args.x.dtype, [&]<class T>(std::type_identity<T>) {
+    const Rope<T> a = rope_of<T>(args);
+    constexpr int kWide = kPackSize<T>;
+    bool wide =
+        is_aligned(a.x, 16) && is_aligned(a.out, 16) && a.P % kWide == 0 && a.Dh % kWide == 0;
+    for (int axis = 0; axis < 3; ++axis) {
+      wide = wide && (args.x.dim(axis) == 1 || args.x.stride(axis) % kWide == 0);
+    }
+    launch_rope(stream, a, wide);
+  });
+  return KernelStatus::ok();
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "backends/cuda/cuda_backend.hpp"
+#include "backends/cuda/cuda_check.hpp"
+#include "backends/cuda/cuda_stream.hpp"
+#include "backends/cuda/device_math.cuh"
+#include "layout/tensor_view.hpp"
+#include "runtime/kernel_status.hpp"
+
+// The host side of a kernel: dtypes to types, addresses, sizes of grids, the launch itself.
+
+namespace wick::cuda {
+
+/// Calls f(std::type_identity<T>{}) with CUDA's element type of a floating dtype.
+template <class F>
+decltype(auto) switch_floating(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::kF32:
+      return std::forward<F>(f)(std::type_identity<float>{});
+    case DType::kF16:
+      return std::forward<F>(f)(std::type_identity<half>{});
+    case DType::kBF16:
+      return std::forward<F>(f)(std::type_identity<bfloat16>{});
+    default:
+      detail::throw_internal("a CUDA kernel was given a dtype that is not floating");
+  }
+}
+
+/// As above for every dtype; bool is a byte of 0 or 1.
+template <class F>
+decltype(auto) switch_dtype(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::kI32:
+      return std::forward<F>(f)(std::type_identity<std::int32_t>{});
+    case DType::kI64:
+      return std::forward<F>(f)(std::type_identity<std::int64_t>{});
+    case DType::kU8:
+      return std::forward<F>(f)(std::type_identity<std::uint8_t>{});
+    case DType::kBool:
+      return std::forward<F>(f)(std::type_identity<bool>{});
+    default:
+      return switch_floating(dtype, std::forward<F>(f));
+  }
+}
+
+/// As above for indices: i32 and i64.
+template <class F>
+decltype(auto) switch_index(DType dtype, F&& f) {
+  if (dtype == DType::kI32) return std::forward<F>(f)(std::type_identity<std::int32_t>{});
+  detail::check(dtype == DType::kI64,
+                "a CUDA kernel was given indices that are neither i32 nor i64");
+  return std::forward<F>(f)(std::type_identity<std::int64_t>{});
+}
+
+/// The address of a view's first element; null for a view that was not given. The dtype must be T's, which
+/// the caller has just switched on.
+template <class T>
+T* data_of(const TensorView& view) {
+  return view ? static_cast<T*>(view.data) : nullptr;
+}
+
+/// True when `data` is a multiple of `bytes`.
+inline bool is_aligned(const void* data, std::size_t bytes) {
+  // SAFETY: the address is only looked at for its low bits.
+  return reinterpret_cast<std::uintptr_t>(data) % bytes == 0;
+}
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Blocks for `items` items of `per_block` each, when a block loops over them by the size of the grid.
+inline unsigned grid_of(Stream& stream, std::int64_t items, std::int64_t per_block,
+                        int blocks_per_multiprocessor = 8) {
+  const std::int64_t most = std::int64_t{blocks_per_multiprocessor} *
+                            backend_of_stream(stream).properties().multiProcessorCount;
+  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(items, per_block), 1, most));
+}
+
+/// Enqueues kernel<<<grid, block, shared>>>(args...). Throws Error kDevice when the launch is refused.
+template <class... Parameters, class... Args>
+void launch_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+               std::size_t shared_bytes, Args&&... args) {
+  const cudaStream_t queue = activate(stream);
+  kernel<<<grid, block, shared_bytes, queue>>>(std::forward<Args>(args)...);
+  check(cudaGetLastError(), "kernel launch");
+}
+
+}  // namespace wick::cuda
