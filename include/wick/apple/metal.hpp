@@ -68,6 +68,7 @@ class Buffer {
 /// A number that command buffers and the host signal and wait for. Values may only grow.
 class SharedEvent {
  public:
+  /// Takes over an object that newSharedEvent made.
   explicit SharedEvent(Ref<objc::MTLEvent> object) : object_(std::move(object)) {}
   /// The value now.
   std::uint64_t value() const;
@@ -85,6 +86,7 @@ class SharedEvent {
 /// Values of function constants, by index.
 class FunctionConstants {
  public:
+  /// No values.
   FunctionConstants();
   /// Sets `constant bool name [[function_constant(index)]]`.
   FunctionConstants& set(std::uint32_t index, bool value);
@@ -105,6 +107,7 @@ class FunctionConstants {
 /// A kernel of a library, with its function constants.
 class Function {
  public:
+  /// Takes over an object that newFunction… made.
   explicit Function(Ref<objc::MTLFunction> object) : object_(std::move(object)) {}
   /// Its name.
   std::string name() const;
@@ -118,6 +121,7 @@ class Function {
 /// Kernels compiled from source.
 class Library {
  public:
+  /// Takes over an object that newLibrary… made.
   explicit Library(Ref<objc::MTLLibrary> object) : object_(std::move(object)) {}
   /// The names of its kernels.
   std::vector<std::string> function_names() const;
@@ -136,6 +140,7 @@ class Library {
 /// A kernel that is ready to run.
 class ComputePipeline {
  public:
+  /// Takes over an object that newComputePipelineState… made; `name` is its kernel's.
   ComputePipeline(Ref<objc::MTLComputePipelineState> object, std::string name);
   /// The kernel's name, for errors.
   const std::string& name() const noexcept { return name_; }
@@ -164,7 +169,9 @@ class OpenEncoder;
 /// Encodes kernels. It ends with end() or with its destructor; a command buffer has one encoder open at a time.
 class ComputeEncoder {
  public:
+  /// Takes over the encoding; nothing may be encoded with `other` afterwards.
   ComputeEncoder(ComputeEncoder&& other) noexcept;
+  /// Ends its own encoding and takes over that of `other`.
   ComputeEncoder& operator=(ComputeEncoder&& other) noexcept;
   ComputeEncoder(const ComputeEncoder&) = delete;
   ComputeEncoder& operator=(const ComputeEncoder&) = delete;
@@ -200,7 +207,9 @@ class ComputeEncoder {
 /// Encodes copies and fills; as ComputeEncoder.
 class BlitEncoder {
  public:
+  /// Takes over the encoding; nothing may be encoded with `other` afterwards.
   BlitEncoder(BlitEncoder&& other) noexcept;
+  /// Ends its own encoding and takes over that of `other`.
   BlitEncoder& operator=(BlitEncoder&& other) noexcept;
   BlitEncoder(const BlitEncoder&) = delete;
   BlitEncoder& operator=(const BlitEncoder&) = delete;
@@ -269,6 +278,7 @@ class CommandBuffer {
 /// An ordered queue of command buffers.
 class CommandQueue {
  public:
+  /// Takes over an object that newCommandQueue… made.
   explicit CommandQueue(Ref<objc::MTLCommandQueue> object) : object_(std::move(object)) {}
   /// A new command buffer; waits while as many as the queue has room for have not ended. Throws Error kBackend when Metal
   /// has none.

@@ -42,18 +42,18 @@ using ulong = unsigned long;
 #define MSL_VECTORS(T)                                \
   typedef T T##2 __attribute__((ext_vector_type(2))); \
   typedef T T##3 __attribute__((ext_vector_type(3))); \
-  typedef T T##4 __attribute__((ext_vector_type(4)));
-MSL_VECTORS(float)
-MSL_VECTORS(half)
-MSL_VECTORS(bfloat)
-MSL_VECTORS(int)
-MSL_VECTORS(uint)
-MSL_VECTORS(short)
-MSL_VECTORS(ushort)
-MSL_VECTORS(char)
-MSL_VECTORS(uchar)
-MSL_VECTORS(long)
-MSL_VECTORS(ulong)
+  typedef T T##4 __attribute__((ext_vector_type(4)))
+MSL_VECTORS(float);
+MSL_VECTORS(half);
+MSL_VECTORS(bfloat);
+MSL_VECTORS(int);
+MSL_VECTORS(uint);
+MSL_VECTORS(short);
+MSL_VECTORS(ushort);
+MSL_VECTORS(char);
+MSL_VECTORS(uchar);
+MSL_VECTORS(long);
+MSL_VECTORS(ulong);
 #undef MSL_VECTORS
 
 namespace msl {

@@ -14,6 +14,7 @@ using Implementation = void (*)();
 extern "C" {
 // NOLINTBEGIN(readability-identifier-naming): the runtime's names
 #if defined(__APPLE__)
+// SAFETY: never called as declared; find_implementation() hands it to a cast to the method's own prototype.
 void objc_msgSend();
 #else
 Implementation objc_msg_lookup(Object* receiver, Selector* selector);
