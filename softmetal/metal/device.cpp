@@ -158,6 +158,10 @@ void BufferState::check_range(const char* what, std::uint64_t offset, std::uint6
   }
 }
 
+Object* new_private_buffer(DeviceState& device, std::uint64_t length) {
+  return new_buffer(device, length, kPrivate << 4);
+}
+
 DeviceState& system_device() {
   static DeviceState& only = state<DeviceState>(make_owned<DeviceState>(device_class));
   return only;

@@ -56,9 +56,10 @@ class BufferState final : public State {
   std::optional<BlockCopy> deallocator_;
 };
 
+/// A private MTLBuffer, +1; null where the memory is not there.
+Object* new_private_buffer(DeviceState& device, std::uint64_t length);
 /// The one device: +0.
 DeviceState& system_device();
-/// A fault for any other device.
 void register_device();
 
 }  // namespace softmetal

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "softmetal/metal/device.hpp"
 #include "softmetal/metal/encoder.hpp"
@@ -75,6 +76,7 @@ CommandBufferState::CommandBufferState(QueueState& of) : queue(&of) {}
 
 CommandBufferState::~CommandBufferState() {
   if (encoder_ != nullptr) fault_late("a command buffer is released with an open encoder");
+  release_kept();
   if (status_ < Status::kCommitted) queue->end_buffer(false);
   release(error_);
 }
@@ -93,6 +95,9 @@ void CommandBufferState::open(EncoderState& encoder) {
 void CommandBufferState::close(EncoderState& encoder) {
   if (encoder_ == &encoder) encoder_ = nullptr;
 }
+void CommandBufferState::release_kept() {
+  for (Object* object : std::exchange(kept_, {})) release(object);
+}
 void CommandBufferState::append(Work work) { work_.push_back(std::move(work)); }
 
 void CommandBufferState::enqueue() {
@@ -107,6 +112,7 @@ void CommandBufferState::commit() {
   if (encoder_ != nullptr) fault("commit with an open encoder");
   if (status_ == Status::kNotEnqueued) enqueue();
   ++statistics().commits;
+  release_kept();
   queue->note_committed();
   status_ = Status::kCommitted;
   Gpu::instance().wake();

@@ -89,6 +89,8 @@ class CommandBufferState final : public State {
   void close(EncoderState& encoder);
   /// Appends work. What it uses it holds by itself.
   void append(Work work);
+  /// Takes over a reference and lets go of it when the buffer is committed or released.
+  void keep_until_commit(Object* owned) { kept_.push_back(owned); }
   void enqueue();
   void commit();
   void add_handler(BlockCopy handler, bool scheduled);
@@ -104,9 +106,11 @@ class CommandBufferState final : public State {
   void run_next(const Work& work);
   void fail(std::int64_t code, const std::string& text);
   void finish();
+  void release_kept();
 
   std::atomic<Status> status_{Status::kNotEnqueued};
   EncoderState* encoder_ = nullptr;
+  std::vector<Object*> kept_;
   std::vector<Work> work_;
   std::size_t next_ = 0;  // of work_, for the GPU's thread
   std::vector<BlockCopy> scheduled_handlers_;

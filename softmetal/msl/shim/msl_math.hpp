@@ -22,34 +22,34 @@ namespace metal {
     }                                                            \
   }
 #define MSL_FLOAT_UNARY(name, call) MSL_UNARY(name, call(static_cast<float>(x)))
-MSL_FLOAT_UNARY(exp, std::exp)
-MSL_FLOAT_UNARY(exp2, std::exp2)
-MSL_FLOAT_UNARY(log, std::log)
-MSL_FLOAT_UNARY(log2, std::log2)
-MSL_FLOAT_UNARY(log10, std::log10)
-MSL_FLOAT_UNARY(sqrt, std::sqrt)
-MSL_UNARY(rsqrt, 1.0f / std::sqrt(static_cast<float>(x)))
-MSL_FLOAT_UNARY(tanh, std::tanh)
-MSL_FLOAT_UNARY(sinh, std::sinh)
-MSL_FLOAT_UNARY(cosh, std::cosh)
-MSL_FLOAT_UNARY(sin, std::sin)
-MSL_FLOAT_UNARY(cos, std::cos)
-MSL_FLOAT_UNARY(tan, std::tan)
-MSL_FLOAT_UNARY(atan, std::atan)
-MSL_FLOAT_UNARY(fabs, std::fabs)
-MSL_FLOAT_UNARY(floor, std::floor)
-MSL_FLOAT_UNARY(ceil, std::ceil)
-MSL_FLOAT_UNARY(trunc, std::trunc)
-MSL_FLOAT_UNARY(rint, std::nearbyint)
-MSL_FLOAT_UNARY(round, std::round)
-MSL_UNARY(fract, static_cast<float>(x) - std::floor(static_cast<float>(x)))
-MSL_UNARY(sign, static_cast<float>(x) > 0 ? 1.0f : static_cast<float>(x) < 0 ? -1.0f : 0.0f)
-MSL_UNARY(saturate, std::fmin(std::fmax(static_cast<float>(x), 0.0f), 1.0f))
-MSL_UNARY(abs, x < T(0) ? -x : x)
-MSL_UNARY(popcount, __builtin_popcountll(static_cast<std::make_unsigned_t<T>>(x)))
+MSL_FLOAT_UNARY(exp, std::exp);
+MSL_FLOAT_UNARY(exp2, std::exp2);
+MSL_FLOAT_UNARY(log, std::log);
+MSL_FLOAT_UNARY(log2, std::log2);
+MSL_FLOAT_UNARY(log10, std::log10);
+MSL_FLOAT_UNARY(sqrt, std::sqrt);
+MSL_UNARY(rsqrt, 1.0f / std::sqrt(static_cast<float>(x)));
+MSL_FLOAT_UNARY(tanh, std::tanh);
+MSL_FLOAT_UNARY(sinh, std::sinh);
+MSL_FLOAT_UNARY(cosh, std::cosh);
+MSL_FLOAT_UNARY(sin, std::sin);
+MSL_FLOAT_UNARY(cos, std::cos);
+MSL_FLOAT_UNARY(tan, std::tan);
+MSL_FLOAT_UNARY(atan, std::atan);
+MSL_FLOAT_UNARY(fabs, std::fabs);
+MSL_FLOAT_UNARY(floor, std::floor);
+MSL_FLOAT_UNARY(ceil, std::ceil);
+MSL_FLOAT_UNARY(trunc, std::trunc);
+MSL_FLOAT_UNARY(rint, std::nearbyint);
+MSL_FLOAT_UNARY(round, std::round);
+MSL_UNARY(fract, static_cast<float>(x) - std::floor(static_cast<float>(x)));
+MSL_UNARY(sign, static_cast<float>(x) > 0 ? 1.0f : static_cast<float>(x) < 0 ? -1.0f : 0.0f);
+MSL_UNARY(saturate, std::fmin(std::fmax(static_cast<float>(x), 0.0f), 1.0f));
+MSL_UNARY(abs, x < T(0) ? -x : x);
+MSL_UNARY(popcount, __builtin_popcountll(static_cast<std::make_unsigned_t<T>>(x)));
 MSL_UNARY(clz, x == T(0) ? int(sizeof(T) * 8)
                          : __builtin_clzll(static_cast<std::make_unsigned_t<T>>(x)) -
-                               int(64 - sizeof(T) * 8))
+                               int(64 - sizeof(T) * 8));
 #undef MSL_FLOAT_UNARY
 #undef MSL_UNARY
 
@@ -66,16 +66,16 @@ MSL_UNARY(clz, x == T(0) ? int(sizeof(T) * 8)
     }                                                              \
   }
 // A NaN gives way to a number, as fmin and fmax have it.
-MSL_BINARY(max, (msl::kFloating<T> && x != x) || x < y ? y : x)
-MSL_BINARY(min, (msl::kFloating<T> && x != x) || y < x ? y : x)
-MSL_BINARY(fmax, std::fmax(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(fmin, std::fmin(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(pow, std::pow(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(powr, std::pow(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(fmod, std::fmod(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(atan2, std::atan2(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(copysign, std::copysign(static_cast<float>(x), static_cast<float>(y)))
-MSL_BINARY(step, static_cast<float>(y) < static_cast<float>(x) ? 0.0f : 1.0f)
+MSL_BINARY(max, (msl::kFloating<T> && x != x) || x < y ? y : x);
+MSL_BINARY(min, (msl::kFloating<T> && x != x) || y < x ? y : x);
+MSL_BINARY(fmax, std::fmax(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(fmin, std::fmin(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(pow, std::pow(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(powr, std::pow(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(fmod, std::fmod(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(atan2, std::atan2(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(copysign, std::copysign(static_cast<float>(x), static_cast<float>(y)));
+MSL_BINARY(step, static_cast<float>(y) < static_cast<float>(x) ? 0.0f : 1.0f);
 #undef MSL_BINARY
 
 template <class T>
