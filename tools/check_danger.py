@@ -47,9 +47,9 @@ RULES = (
     Rule(
         "reinterpret_cast",
         re.compile(r"\breinterpret_cast\b"),
-        "only kernels, layout/view_cast.hpp and base/mapped_file.cpp reinterpret bytes",
+        "only kernels, message sends, layout/view_cast.hpp and base/mapped_file.cpp reinterpret bytes",
         PRODUCT,
-        (r"src/backends/.*", r"src/layout/view_cast\.hpp", r"src/base/mapped_file\.cpp"),
+        (r"src/backends/.*", r"src/apple/objc/.*", r"src/layout/view_cast\.hpp", r"src/base/mapped_file\.cpp"),
         needs_safety=True,
     ),
     Rule("const_cast", re.compile(r"\bconst_cast\b"), "nothing casts const away", PRODUCT),

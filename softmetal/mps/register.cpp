@@ -1,0 +1,12 @@
+#include "softmetal/mps/register.hpp"
+
+#include "softmetal/mps/kernel.hpp"
+
+namespace softmetal {
+void register_mps() {
+  mps::register_data();
+  mps::register_kernels();
+  mps::register_products();
+  mps::register_rows();
+}
+}  // namespace softmetal
