@@ -122,12 +122,18 @@ std::vector<OpCase> sized_cases() {
         lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r, {.gradient = false}));
   }
   // Rows of 16 bytes, for the kernels on tensor cores: below, at and above their tiles.
-  for (const auto& [M, N, K, r] :
-       {Size{128, 128, 64, 16}, {131, 136, 72, 8}, {257, 264, 200, 5}, {130, 24, 328, 32}, {257, 264, 200, 48}}) {
+  for (const auto& [M, N, K, r] : {Size{128, 128, 64, 16},
+                                   {131, 136, 72, 8},
+                                   {257, 264, 200, 5},
+                                   {130, 24, 328, 32},
+                                   {257, 264, 200, 48}}) {
     list.push_back(lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r));
   }
-  for (const auto& [M, N, K, r] :
-       {Size{600, 1032, 520, 16}, {1030, 520, 968, 20}, {300, 896, 896, 17}, {129, 64, 1160, 1}, {515, 904, 456, 64}}) {
+  for (const auto& [M, N, K, r] : {Size{600, 1032, 520, 16},
+                                   {1030, 520, 968, 20},
+                                   {300, 896, 896, 17},
+                                   {129, 64, 1160, 1},
+                                   {515, 904, 456, 64}}) {
     list.push_back(
         lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r, {.gradient = false}));
   }

@@ -19,7 +19,8 @@ struct LoraOptions {
 /// Shapes: x […,K], rank >= 1; weight W [N,K]; bias [N] or undefined; lora_a A [r,K]; lora_b B [N,r], any
 ///   r >= 0; out […,N].
 /// Dtypes: x f32, f16 or bf16; weight x's dtype, or any floating one when x is f32; bias the weight's; A and
-///   B one dtype, f32 or x's; out x's. Accumulated in f32 and rounded once.
+///   B one dtype, f32 or x's; out x's. Accumulated in f32 and rounded once; GPUs round A, B and x Aᵀ to
+///   a 16-bit x's dtype for their products, and some the base's part before the adapter's is added.
 /// Errors: kShape, kDtype, kDevice; kArgument unless 0 <= dropout < 1, and when the weight requires a
 ///   gradient (it is frozen).
 /// Gradient: x, bias, lora_a, lora_b; never the weight, nor anything of its size.
