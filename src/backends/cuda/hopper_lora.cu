@@ -6,6 +6,7 @@
 #include "backends/cuda/hopper_lora_kernel.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_map.hpp"
+#include "wick/runtime/settings.hpp"
 
 namespace wick::cuda {
 
@@ -125,9 +126,19 @@ Cut choose(const HopperLora& p, int multiprocessors) {
   return std::ranges::min_element(costs, {}, &std::pair<Cut, double>::second)->first;
 }
 
+// The one that a variant's name asks for, hopper_256 and so on; else the cheapest.
+Cut cut_of(Stream& stream, const HopperLora& p) {
+  const std::string forced = forced_variant("lora_linear");
+  if (forced == "hopper_256") return Cut::kWidest;
+  if (forced == "hopper_224") return Cut::kWide;
+  if (forced == "hopper_turns") return Cut::kInTurns;
+  if (forced == "hopper_64") return Cut::kNarrow;
+  return choose(p, backend_of_stream(stream).properties().multiProcessorCount);
+}
+
 template <class T, bool kAcrossK>
 void launch_chosen(Stream& stream, const HopperLora& p) {
-  switch (choose(p, backend_of_stream(stream).properties().multiProcessorCount)) {
+  switch (cut_of(stream, p)) {
     case Cut::kWidest:
       return launch_hopper_lora<Widest<T, kAcrossK>>(stream, p);
     case Cut::kWide:

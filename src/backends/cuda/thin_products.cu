@@ -33,7 +33,8 @@ __device__ T small_element(const Matrix& m, std::int64_t row, std::int64_t colum
 struct ThinCall {
   ThinProducts products;
   int tiles_per_block;
-  float* p_parts;  // [blocks along columns, M, R8]; null where there is one block, which writes p itself
+  float*
+      p_parts;  // [blocks along columns, M, R8]; null where there is one block, which writes p itself
   float* d_parts;  // [blocks along rows, C, R8]
 };
 
@@ -347,8 +348,7 @@ void run_thin(Stream& stream, const ThinProducts& a) {
   constexpr int kPaddedRank = kR8 * 8;
   const std::int64_t row_blocks = ceil_div(a.M, Shared::kBlockRows);
   const std::int64_t tiles = ceil_div(a.C, kColumns);
-  const std::int64_t multiprocessors =
-      backend_of_stream(stream).properties().multiProcessorCount;
+  const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
   // Few tiles for about every multiprocessor are done before parts of them would be added up.
   const bool undivided = !kWantsD && tiles <= kFewTiles && 10 * row_blocks >= 9 * multiprocessors;
   const std::int64_t per_block =

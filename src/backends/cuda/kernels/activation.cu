@@ -64,7 +64,9 @@ struct Elements {
 };
 
 template <class F>
-constexpr int kPacksOf = F::kIn == 1 ? 4 : F::kIn == 2 ? 2 : 1;
+constexpr int kPacksOf = F::kIn == 1   ? 4
+                         : F::kIn == 2 ? 2
+                                       : 1;
 
 template <class F, int kVec, class T>
 using TileOf = Tile<T, kVec, kPacksOf<F>>;

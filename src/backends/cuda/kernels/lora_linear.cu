@@ -186,7 +186,8 @@ KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
 KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                             const Matrix& g) {
   const std::string forced = forced_variant("lora_linear");
-  if (s.R > 0 && args.scale != 0 && args.dropout_p == 0 && (forced.empty() || forced == "hopper")) {
+  if (s.R > 0 && args.scale != 0 && args.dropout_p == 0 &&
+      (forced.empty() || forced.starts_with("hopper"))) {
     KernelStatus whole = multiply_hopper_lora(stream, {.M = s.M,
                                                        .N = s.K,
                                                        .K = s.N,
@@ -400,7 +401,7 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     KernelStatus status = few_rows(stream, args, s, bias);
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
-  if (forced.empty() || forced == "hopper") {
+  if (forced.empty() || forced.starts_with("hopper")) {
     KernelStatus status = hopper(stream, args, s, bias);
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
