@@ -121,21 +121,6 @@ std::vector<OpCase> sized_cases() {
     list.push_back(
         lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r, {.gradient = false}));
   }
-<<<<<<< HEAD
-  // Rows of 16 bytes, for the kernels on tensor cores: below, at and above their tiles.
-  for (const auto& [M, N, K, r] : {Size{128, 128, 64, 16},
-                                   {131, 136, 72, 8},
-                                   {257, 264, 200, 5},
-                                   {130, 24, 328, 32},
-                                   {257, 264, 200, 48}}) {
-    list.push_back(lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r));
-  }
-  for (const auto& [M, N, K, r] : {Size{600, 1032, 520, 16},
-                                   {1030, 520, 968, 20},
-                                   {300, 896, 896, 17},
-                                   {129, 64, 1160, 1},
-                                   {515, 904, 456, 64}}) {
-=======
   // Rows of 16 bytes, for the kernels on tensor cores: at and above their tiles, of out and of dx.
   for (const auto& [M, N, K, r] : {Size{128, 64, 64, 16},
                                    {131, 40, 72, 8},
@@ -147,7 +132,6 @@ std::vector<OpCase> sized_cases() {
   // More steps of K than are in flight at once; more tiles than a GPU works on at once.
   for (const auto& [M, N, K, r] :
        {Size{258, 232, 520, 64}, {8456, 264, 8, 8}, {300, 264, 136, 48}, {129, 64, 1160, 1}}) {
->>>>>>> hopper-gemm
     list.push_back(
         lora_case(fmt::format("{}x{}x{}_r{}", M, N, K, r), {M, K}, N, r, {.gradient = false}));
   }
