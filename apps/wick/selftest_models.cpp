@@ -35,7 +35,7 @@ Limits limits_of(DType dtype) {
   if (!is_half(dtype)) return {};
   const double rounding = dtype == DType::kBF16 ? 1.0 / 256 : 1.0 / 2048;
   return {.states = 8 * rounding,
-          .loss = 2 * rounding,
+          .loss = 3 * rounding,
           .gradient = 24 * rounding,
           .step_loss = 0.15,
           .step_norm = 0.4,
