@@ -382,6 +382,7 @@ TrainResult Trainer::run(const TrainerEvents& events) {
   TrainResult result;
   run.take_steps(events, result);
   run.save_checkpoint(events);
+  run.wait_for_ranks();  // before the first of them leaves
   if (result.end != TrainResult::End::kStopped) run.save_result();
   result.steps = run.state.global_step;
   result.last_loss = run.state.last_loss;
