@@ -366,7 +366,8 @@ void add_train_command(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("train", "Fine-tune a model, or train a new one");
   command->footer(kFooter);
   flags->add_to(*command);
-  command->callback([flags, &session] { session.exit_code = run_train(*flags, session.command_line); });
+  command->callback(
+      [flags, &session] { session.exit_code = run_train(*flags, session.command_line); });
 }
 
 }  // namespace wick::cli

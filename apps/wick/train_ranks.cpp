@@ -30,7 +30,8 @@ using Clock = std::chrono::steady_clock;
 }
 
 bool is_number(const std::string& text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c); });
+  return !text.empty() &&
+         std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c); });
 }
 
 std::vector<std::string> split_list(const std::string& text) {
@@ -97,8 +98,7 @@ class Ranks {
     command_line.insert(command_line.begin(), program);
     for (options.rank = 0; options.rank < options.size; ++options.rank) {
       options.local_rank = options.rank;
-      start_one(program, command_line, options,
-                devices[static_cast<std::size_t>(options.rank)]);
+      start_one(program, command_line, options, devices[static_cast<std::size_t>(options.rank)]);
     }
   }
 
@@ -138,9 +138,9 @@ class Ranks {
     ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&actions);
     if (problem != 0) {
-      throw Error(ErrorKind::kBackend, "ranks",
-                  fmt::format("rank {} cannot be started: {}", options.rank,
-                              std::strerror(problem)));
+      throw Error(
+          ErrorKind::kBackend, "ranks",
+          fmt::format("rank {} cannot be started: {}", options.rank, std::strerror(problem)));
     }
     rank.is_running = true;
     ranks_.push_back(std::move(rank));
@@ -166,8 +166,7 @@ class Ranks {
     const bool is_fine = !is_signal && (code == kSuccess || code == kInterrupted);
     if (rank.is_ended || is_interrupt || is_fine) return;
     if (culprit_ == nullptr) failed_at_ = Clock::now();
-    const bool is_cause =
-        culprit_ == nullptr || (is_signal && !WIFSIGNALED(culprit_->status));
+    const bool is_cause = culprit_ == nullptr || (is_signal && !WIFSIGNALED(culprit_->status));
     if (is_cause) culprit_ = &rank;
   }
 
@@ -200,10 +199,10 @@ class Ranks {
     const Rank& rank = *culprit_;
     const bool is_signal = WIFSIGNALED(rank.status);
     const int code = is_signal ? kFailure : WEXITSTATUS(rank.status);
-    const std::string end =
-        is_signal ? fmt::format("was killed by signal {} ({})", WTERMSIG(rank.status),
-                                ::strsignal(WTERMSIG(rank.status)))
-                  : fmt::format("ended with exit code {}", code);
+    const std::string end = is_signal
+                                ? fmt::format("was killed by signal {} ({})", WTERMSIG(rank.status),
+                                              ::strsignal(WTERMSIG(rank.status)))
+                                : fmt::format("ended with exit code {}", code);
     std::string text = fmt::format("wick: rank {} (pid {}, {}) {}; all ranks were ended\n",
                                    rank.number, rank.pid, to_string(rank.device), end);
     const std::string said = rank.messages ? text_of(rank.messages.get()) : "";
@@ -260,8 +259,7 @@ Device device_of_rank(const TrainFlags& flags, const RankOptions& rank) {
   if (static_cast<std::size_t>(rank.local_rank) < list.size()) {
     return list[static_cast<std::size_t>(rank.local_rank)];
   }
-  fail(fmt::format("--devices {} has no device for local rank {}", flags.devices,
-                   rank.local_rank));
+  fail(fmt::format("--devices {} has no device for local rank {}", flags.devices, rank.local_rank));
 }
 
 int run_ranks(const TrainFlags& flags, const std::vector<Device>& devices,

@@ -117,8 +117,7 @@ std::optional<RankOptions> rank_from_environment() {
                 fmt::format("is {}, but RANK is not set", *size));
   }
   RankOptions options{.rank = *rank, .local_rank = *rank, .size = *size};
-  const auto local =
-      environment_number("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", 0, *size - 1);
+  const auto local = environment_number("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", 0, *size - 1);
   if (local) options.local_rank = *local;
   if (!environment("MASTER_ADDR").empty()) options.address = environment("MASTER_ADDR");
   const auto port = environment_number("MASTER_PORT", nullptr, 1, kLastPort);

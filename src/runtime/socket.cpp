@@ -23,9 +23,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorKind::kBackend, "ranks", what);
-}
+[[noreturn]] void fail(const std::string& what) { throw Error(ErrorKind::kBackend, "ranks", what); }
 
 [[noreturn]] void fail_with_errno(const std::string& what) {
   fail(what + ": " + std::strerror(errno));
@@ -38,8 +36,7 @@ Addresses resolve(const std::string& address, std::uint16_t port) {
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const int status =
-      ::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
+  const int status = ::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (status != 0) fail("address " + address + " is not known: " + ::gai_strerror(status));
   return {found, &::freeaddrinfo};
 }
@@ -79,9 +76,8 @@ Socket Socket::listen(const std::string& address, std::uint16_t port) {
   Socket socket(open_for(*addresses));
   const int on = 1;
   ::setsockopt(socket.handle_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const bool is_bound =
-      ::bind(socket.handle_, addresses->ai_addr, addresses->ai_addrlen) == 0 &&
-      ::listen(socket.handle_, SOMAXCONN) == 0;
+  const bool is_bound = ::bind(socket.handle_, addresses->ai_addr, addresses->ai_addrlen) == 0 &&
+                        ::listen(socket.handle_, SOMAXCONN) == 0;
   if (!is_bound) fail_with_errno("cannot listen at " + address + ":" + std::to_string(port));
   prepare(socket.handle_);
   return socket;

@@ -262,9 +262,9 @@ void Trainer::Impl::save_result() {
 // Nothing when the user asked to stop meanwhile.
 std::optional<EvalReport> Trainer::Impl::evaluate(const std::function<bool()>& should_stop) const {
   if (eval.size() == 0) refuse("there is no evaluation data");
-  auto report = detail::evaluate_until(*model, eval, options.batches,
-                                       options.compute.loss_chunk_rows, should_stop,
-                                       options.ranks.get());
+  auto report =
+      detail::evaluate_until(*model, eval, options.batches, options.compute.loss_chunk_rows,
+                             should_stop, options.ranks.get());
   if (report) report->step = state.global_step;
   return report;
 }

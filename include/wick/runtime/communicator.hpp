@@ -22,7 +22,9 @@ class Communicator {
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
+  /// Which of them this process is, of [0, size()).
   virtual int rank() const noexcept = 0;
+  /// How many there are.
   virtual int size() const noexcept = 0;
   /// Sums `count` numbers at `values`, in the memory of the communicator's device, over all ranks; every rank has the same
   /// bytes afterwards. Comes after the work that is on the device's current stream.

@@ -35,12 +35,12 @@ class NcclCommunicator final : public Communicator {
             "ncclCommInitRankConfig");
       wait_for([this] { return state() == ncclSuccess; });
     } catch (...) {
-      abort();
+      drop();
       throw;
     }
   }
   // Not ncclCommDestroy(), which may wait for ranks that are gone; nothing is under way any more.
-  ~NcclCommunicator() override { abort(); }
+  ~NcclCommunicator() override { drop(); }
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
@@ -63,7 +63,7 @@ class NcclCommunicator final : public Communicator {
         return end_.is_complete();
       });
     } catch (...) {
-      abort();
+      drop();
       throw;
     }
   }
@@ -100,7 +100,7 @@ class NcclCommunicator final : public Communicator {
     }
   }
 
-  void abort() noexcept {
+  void drop() noexcept {
     if (comm_ != nullptr) nccl_.ncclCommAbort(comm_);
     comm_ = nullptr;
   }
