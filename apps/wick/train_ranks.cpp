@@ -49,6 +49,7 @@ std::vector<std::string> split_list(const std::string& text) {
 // Each part needs a null-terminated array of pointers that outlives the call.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
+  result.reserve(texts.size() + 1);
   for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;

@@ -138,7 +138,7 @@ std::vector<std::string> environment_of_rank(const RankOptions& options) {
     const std::string text = *entry;
     if (!own.contains(text.substr(0, text.find('=')))) result.push_back(text);
   }
-  for (const auto& [name, value] : own) result.push_back(name + "=" + value);
+  for (const auto& [name, value] : own) result.push_back(fmt::format("{}={}", name, value));
   return result;
 }
 

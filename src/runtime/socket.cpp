@@ -1,6 +1,7 @@
 #include "runtime/socket.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -94,7 +95,7 @@ Socket Socket::connect(const std::string& address, std::uint16_t port, Deadline 
       return socket;
     }
     if (Clock::now() >= deadline) {
-      fail_with_errno(peer + " does not answer at " + address + ":" + std::to_string(port));
+      fail_with_errno(fmt::format("{} does not answer at {}:{}", peer, address, port));
     }
     std::this_thread::sleep_for(kPause);
   }
