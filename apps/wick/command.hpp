@@ -17,6 +17,7 @@ namespace wick::cli {
 /// What every command shares. Commands register themselves and leave their result here.
 struct Session {
   int exit_code = kSuccess;
+  std::vector<std::string> command_line;  ///< as it was given
 };
 
 /// Makes `app` the program wick: every command, its flags and its help.

@@ -78,6 +78,7 @@ int run_command(CLI::App& app, const Session& session, const Arguments& argument
 int run(const std::vector<std::string>& command_line) {
   CLI::App app("", "wick");
   Session session;
+  session.command_line = command_line;
   add_commands(app, session);
   if (command_line.empty()) {
     print_note(app.help());

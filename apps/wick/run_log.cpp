@@ -77,6 +77,8 @@ RunLog::RunLog(Options options)
 
 void RunLog::start(std::int64_t total_steps, std::int64_t resumed_step) {
   total_steps_ = total_steps;
+  begin_ = step_begin_ = std::chrono::steady_clock::now();
+  if (options_.is_quiet) return;
   load_earlier(resumed_step);
   metrics_.open(metrics_path_, std::ios::app);
   if (!metrics_) {
@@ -107,6 +109,7 @@ void RunLog::load_earlier(std::int64_t resumed_step) {
 }
 
 void RunLog::append(const Json& json) {
+  if (options_.is_quiet) return;
   errno = 0;
   metrics_ << json_line(json) << std::flush;
   if (!metrics_) {
@@ -158,7 +161,7 @@ std::string RunLog::progress(const StepRecord& record) const {
 
 // A terminal has one line that changes, and one that stays for every logging step; elsewhere only those that stay.
 void RunLog::show(const StepRecord& record) {
-  if (options_.json) return;
+  if (options_.json || options_.is_quiet) return;
   const bool is_due =
       own_steps_ == 1 || record.step == total_steps_ || record.step % options_.logging_steps == 0;
   if (!is_terminal_) {
@@ -192,6 +195,7 @@ void RunLog::say(const std::string& text) {
 }
 
 void RunLog::warn(const std::string& text) {
+  if (options_.is_quiet) return;
   print_note((line_is_open_ ? "\r\033[K" : "") + text + "\n");
   line_is_open_ = false;
 }

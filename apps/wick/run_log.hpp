@@ -44,6 +44,7 @@ class RunLog {
     std::filesystem::path output_dir;
     std::int64_t logging_steps = 10;
     Device device = kCpuDevice;  ///< whose memory is told
+    bool is_quiet = false;       ///< nothing is written or printed: another process does it
     bool json = false;  ///< JSON lines on standard output instead of text on standard error
   };
   explicit RunLog(Options options);

@@ -4,12 +4,14 @@
 #include <cmath>
 
 #include "base/json.hpp"
+#include "base/platform.hpp"
 #include "command.hpp"
 #include "output.hpp"
 #include "report.hpp"
 #include "run_log.hpp"
 #include "train_flags.hpp"
 #include "train_output.hpp"
+#include "train_ranks.hpp"
 #include "train_samples.hpp"
 #include "wick/runtime/memory.hpp"
 
@@ -25,7 +27,6 @@ using detail::Json;
 
 std::shared_ptr<CausalLm> make_model(const TrainFlags& flags) {
   const Device device = parse_device(flags.device);
-  apply_num_threads(flags.num_threads);
   const std::optional<DType> compute_dtype = parse_dtype(flags.compute_dtype);
   if (!flags.init_from_config.empty()) {
     const ModelConfig config = parse_model_config(detail::read_text_file(flags.init_from_config),
@@ -111,20 +112,24 @@ std::string end_name(TrainResult::End end) {
 
 class TrainRun {
  public:
-  explicit TrainRun(const TrainFlags& flags)
+  TrainRun(const TrainFlags& flags, const std::optional<RankOptions>& rank)
       : flags_(flags),
+        rank_(rank),
+        is_first_(!rank || rank->rank == 0),
         log_({.output_dir = flags.output_dir,
               .logging_steps = flags.logging_steps,
               .device = parse_device(flags.device),
+              .is_quiet = !is_first_,
               .json = flags.json}) {}
 
   int run() {
-    flags_.check();
     TrainerOptions options = flags_.trainer_options();
     const DataSource source = find_data(flags_);
-    check_output_folder(flags_);
+    if (is_first_) check_output_folder(flags_);
     const auto checkpoint = find_checkpoint();
     const Tokenizer tokenizer = Tokenizer::from_file(flags_.tokenizer_path());
+    set_threads();
+    meet_ranks(options);
     model_ = make_model(flags_);
     adapter_ = make_adapter(flags_, *model_);
     const std::int64_t mapped =
@@ -139,17 +144,18 @@ class TrainRun {
     Trainer trainer(model_, adapter_, std::move(data.train), std::move(data.eval), options);
     log_.say("memory forecast: " + to_string(trainer.forecast()));
     SampleTaker samples(flags_.sample_prompts, flags_.sample_tokens, source.chat_template);
-    samples.take_before(*model_, tokenizer);
+    if (is_first_) samples.take_before(*model_, tokenizer);
     if (checkpoint) {
       trainer.resume(*checkpoint);
       log_.say(fmt::format("resuming from {} at step {}", checkpoint->string(), trainer.steps()));
     }
-    if (flags_.overwrite_output_dir) clear_output_folder(flags_.output_dir);
+    if (flags_.overwrite_output_dir && is_first_) clear_output_folder(flags_.output_dir);
     reset_peak_memory(model_->device());
     const std::optional<TrainResult> result = train(trainer);
     if (!result) return kFailure;
     const std::int64_t tensors = mapped + memory_stats(model_->device()).peak_bytes;
     const bool is_whole = result->end != TrainResult::End::kStopped;
+    if (!is_first_) return is_whole ? kSuccess : kInterrupted;
     if (is_whole) {
       if (flags_.is_full()) copy_model_companions(flags_);
       samples.take_after(*model_, tokenizer);
@@ -159,6 +165,21 @@ class TrainRun {
   }
 
  private:
+  // Ranks of one host share its processors.
+  void set_threads() const {
+    apply_num_threads(flags_.num_threads);
+    if (!rank_ || flags_.num_threads > 0) return;
+    set_num_threads(std::max(1, num_threads() / rank_->size));
+  }
+
+  void meet_ranks(TrainerOptions& options) const {
+    if (!rank_) return;
+    RankOptions place = *rank_;
+    place.timeout_s = flags_.ddp_timeout;
+    options.ranks = make_communicator(place, parse_device(flags_.device));
+    options.gradient_accumulation_steps *= place.size;
+  }
+
   std::optional<std::filesystem::path> find_checkpoint() const {
     if (flags_.resume.empty()) return std::nullopt;
     if (flags_.resume != "latest") return flags_.resume;
@@ -217,7 +238,9 @@ class TrainRun {
            .should_stop = is_interrupted});
     } catch (const Error& error) {
       if (!has_begun || error.kind() != ErrorKind::kArgument) throw;
-      log_.warn(std::string("wick: ") + error.what());
+      const std::string text = std::string("wick: ") + error.what();
+      if (is_first_) log_.warn(text);
+      if (!is_first_) print_note(text + "\n");
       return std::nullopt;
     }
   }
@@ -297,10 +320,31 @@ class TrainRun {
   }
 
   const TrainFlags& flags_;
+  std::optional<RankOptions> rank_;  // nothing: this process alone
+  bool is_first_;
   std::shared_ptr<CausalLm> model_;
   std::shared_ptr<LoraAdapter> adapter_;
   RunLog log_;
 };
+
+// One process of a run, or the one that starts the others.
+int run_train(TrainFlags& flags, const std::vector<std::string>& command_line) {
+  flags.check();
+  const std::optional<RankOptions> rank = rank_from_environment();
+  if (rank) {
+    detail::die_with_parent();
+    flags.device = to_string(device_of_rank(flags, *rank));
+  } else if (!flags.devices.empty()) {
+    const std::vector<Device> devices = parse_devices(flags.devices);
+    if (devices.size() > 1) {
+      find_data(flags);
+      check_output_folder(flags);
+      return run_ranks(flags, devices, command_line);
+    }
+    flags.device = to_string(devices[0]);
+  }
+  return TrainRun(flags, rank).run();
+}
 
 constexpr const char* kFooter =
     R"(Data is JSON lines of {"text"}, {"prompt","completion"} or {"messages"}, or plain text. The result in --output-dir is
@@ -311,6 +355,7 @@ Examples:
   wick train --model DIR --data DIR --target-modules all-linear --r 16 --lora-alpha 32 --eval-steps 50
   wick train --config job.yaml --learning-rate 2e-4
   wick train --model DIR --data DIR --output-dir my-adapter --resume
+  wick train --model DIR --data DIR --devices cuda:0,1
 
 Ctrl-C saves a checkpoint and ends; a second one ends at once.)";
 
@@ -321,7 +366,8 @@ void add_train_command(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("train", "Fine-tune a model, or train a new one");
   command->footer(kFooter);
   flags->add_to(*command);
-  command->callback([flags, &session] { session.exit_code = TrainRun(*flags).run(); });
+  command->callback(
+      [flags, &session] { session.exit_code = run_train(*flags, session.command_line); });
 }
 
 }  // namespace wick::cli

@@ -1,10 +1,13 @@
 #include "train_flags.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <limits>
 
 #include "command.hpp"
+#include "train_ranks.hpp"
 
 namespace wick::cli {
 
@@ -66,6 +69,13 @@ void TrainFlags::add_model_flags(CLI::App& command) {
       ->check(CLI::IsMember({"lora", "dora", "full"}))
       ->capture_default_str();
   command.add_option("--device", device, "Where to compute: cpu, cuda or cuda:N")
+      ->capture_default_str();
+  command.add_option("--devices", devices,
+                     "Train on several, one process each: cuda:0,1, cuda (all GPUs) or cpu,cpu; "
+                     "a step then has --gradient-accumulation-steps micro-batches per device");
+  command
+      .add_option("--ddp-timeout", ddp_timeout,
+                  "Seconds after which a process of --devices that does not answer is lost")
       ->capture_default_str();
   command
       .add_option("--dtype", dtype,
@@ -298,6 +308,14 @@ void TrainFlags::check() const {
   }
   if (!model.empty()) check_model_folder(model);
   parse_device(device);
+  if (is_given("--device") && is_given("--devices")) {
+    fail("--device and --devices exclude each other");
+  }
+  if (is_given("--devices")) parse_devices(devices);
+  constexpr int kLongestTimeout = 7 * 24 * 3600;
+  if (ddp_timeout < 1 || ddp_timeout > kLongestTimeout) {
+    fail(fmt::format("--ddp-timeout must be in [1, {}]", kLongestTimeout));
+  }
   if (!init_from_config.empty() && !is_full()) {
     fail("a new model is trained in full: add --fine-tune-type full");
   }

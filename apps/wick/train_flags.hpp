@@ -41,6 +41,8 @@ struct TrainFlags {
   std::vector<std::string> sample_prompts;
   std::int64_t sample_tokens = 60;
   std::string device = "cpu";
+  std::string devices;
+  int ddp_timeout = 600;
   std::string dtype = "auto";
   std::string compute_dtype = "auto";
   int num_threads = 0;

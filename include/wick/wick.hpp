@@ -36,6 +36,7 @@
 #include "wick/ops/rope.hpp"
 #include "wick/ops/softmax.hpp"
 #include "wick/ops/view.hpp"
+#include "wick/runtime/communicator.hpp"
 #include "wick/runtime/memory.hpp"
 #include "wick/runtime/settings.hpp"
 #include "wick/runtime/stream.hpp"

@@ -5,7 +5,17 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/prctl.h>
+
+#include <csignal>
+#include <filesystem>
+#elif defined(__APPLE__)
+#include <mach-o/dyld.h>
+
+#include <array>
 #endif
+
+#include "wick/base/error.hpp"
 
 namespace wick::detail {
 
@@ -18,6 +28,25 @@ int available_processors() {
   }
 #endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::string program_path() {
+#if defined(__linux__)
+  std::error_code problem;
+  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", problem);
+  if (!problem) return path.string();
+#elif defined(__APPLE__)
+  std::array<char, 4096> path{};
+  std::uint32_t size = path.size();
+  if (_NSGetExecutablePath(path.data(), &size) == 0) return path.data();
+#endif
+  throw Error(ErrorKind::kUnsupported, "ranks", "the system does not say which program this is");
+}
+
+void die_with_parent() {
+#if defined(__linux__)
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 }
 
 }  // namespace wick::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 // The only place outside the backends where the platform or the compiler is asked about.
 
@@ -34,5 +35,11 @@ inline void unpoison_memory([[maybe_unused]] const void* data, [[maybe_unused]] 
 
 /// Processors that this process may run on: fewer than the machine has under taskset or in a container.
 int available_processors();
+
+/// The file of the running program, to start it again. Throws Error kUnsupported where the system does not tell.
+std::string program_path();
+
+/// Has this process killed when the one that started it is gone, where the system knows how to.
+void die_with_parent();
 
 }  // namespace wick::detail

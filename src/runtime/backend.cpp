@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/host_communicator.hpp"
 #include "wick/base/error.hpp"
 #include "wick/runtime/settings.hpp"
 
@@ -26,6 +27,13 @@ const Registry& registry() {
 }
 
 }  // namespace
+
+std::shared_ptr<Communicator> Backend::make_communicator(
+    std::unique_ptr<detail::HostCommunicator> host) {
+  if (device().type == DeviceType::kCpu) return host;
+  throw Error(ErrorKind::kUnsupported, "ranks",
+              to_string(device()) + " cannot be joined with the devices of other processes");
+}
 
 std::span<const std::unique_ptr<Backend>> all_backends() { return registry().backends; }
 

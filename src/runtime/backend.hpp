@@ -10,9 +10,14 @@
 #include "runtime/allocator.hpp"
 #include "runtime/kernel_table.hpp"
 #include "wick/layout/device.hpp"
+#include "wick/runtime/communicator.hpp"
 #include "wick/runtime/stream.hpp"
 
 namespace wick {
+
+namespace detail {
+class HostCommunicator;
+}
 
 /// One device as the layers above see it: memory, streams, kernels and transfers.
 class Backend {
@@ -39,6 +44,11 @@ class Backend {
                               std::size_t bytes) = 0;
   virtual void copy_to_host(Stream& stream, void* host_dst, const void* device_src,
                             std::size_t bytes) = 0;
+
+  /// Joins this device with those of the other ranks, which `host` has met. Throws Error kUnsupported where there is no
+  /// way to.
+  virtual std::shared_ptr<Communicator> make_communicator(
+      std::unique_ptr<detail::HostCommunicator> host);
 };
 
 /// The backend of `device`. Throws Error kDevice listing the devices that are present.

@@ -1,5 +1,7 @@
 #include "wick/runtime/settings.hpp"
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,11 +10,13 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "base/platform.hpp"
 #include "runtime/backend.hpp"
 #include "runtime/variants.hpp"
 #include "wick/base/error.hpp"
+#include "wick/runtime/communicator.hpp"
 
 namespace wick {
 
@@ -81,6 +85,61 @@ void set_num_threads(int n) {
                 fmt::format("n must be at least 1, got {}", n));
   }
   state().num_threads = n;
+}
+
+namespace {
+
+// The first of two variables that is set, as a number of [least, most].
+std::optional<int> environment_number(const char* name, const char* other, int least, int most) {
+  const char* found = environment(name).empty() ? other : name;
+  if (found == nullptr || environment(found).empty()) return std::nullopt;
+  const std::string_view text = environment(found);
+  int number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_whole = status == std::errc{} && end == text.data() + text.size();
+  if (!is_whole || number < least || number > most) {
+    throw bad_environment(found, fmt::format("must be a whole number of [{}, {}]", least, most),
+                          text);
+  }
+  return number;
+}
+
+}  // namespace
+
+std::optional<RankOptions> rank_from_environment() {
+  constexpr int kMostRanks = 4096;
+  constexpr int kLastPort = 65535;
+  const auto size = environment_number("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", 1, kMostRanks);
+  if (!size || *size == 1) return std::nullopt;
+  const auto rank = environment_number("RANK", "OMPI_COMM_WORLD_RANK", 0, *size - 1);
+  if (!rank) {
+    throw Error(ErrorKind::kArgument, "WORLD_SIZE",
+                fmt::format("is {}, but RANK is not set", *size));
+  }
+  RankOptions options{.rank = *rank, .local_rank = *rank, .size = *size};
+  const auto local = environment_number("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", 0, *size - 1);
+  if (local) options.local_rank = *local;
+  if (!environment("MASTER_ADDR").empty()) options.address = environment("MASTER_ADDR");
+  const auto port = environment_number("MASTER_PORT", nullptr, 1, kLastPort);
+  if (port) options.port = static_cast<std::uint16_t>(*port);
+  return options;
+}
+
+std::vector<std::string> environment_of_rank(const RankOptions& options) {
+  const std::map<std::string, std::string> own{
+      {"RANK", std::to_string(options.rank)},
+      {"LOCAL_RANK", std::to_string(options.local_rank)},
+      {"WORLD_SIZE", std::to_string(options.size)},
+      {"MASTER_ADDR", options.address},
+      {"MASTER_PORT", std::to_string(options.port)},
+  };
+  std::vector<std::string> result;
+  for (char** entry = ::environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    if (!own.contains(text.substr(0, text.find('=')))) result.push_back(text);
+  }
+  for (const auto& [name, value] : own) result.push_back(fmt::format("{}={}", name, value));
+  return result;
 }
 
 std::vector<std::string> kernel_variants(Device device, std::string_view kernel) {

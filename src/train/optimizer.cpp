@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "train/ranks.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/arithmetic.hpp"
@@ -79,8 +80,12 @@ Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassCont
 }  // namespace
 
 Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
-                     ComputeOptions compute)
-    : model_(model), parameters_(std::move(parameters)), options_(options), compute_(compute) {
+                     ComputeOptions compute, std::shared_ptr<Communicator> ranks)
+    : model_(model),
+      parameters_(std::move(parameters)),
+      options_(options),
+      compute_(compute),
+      ranks_(std::move(ranks)) {
   if (parameters_.empty()) fail("there is nothing to train");
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& [name, tensor] = parameters_[i];
@@ -108,23 +113,41 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
     fail("step " + std::to_string(report.step) + ": no token of its samples is a target");
   }
   const GradientsOfOneStep gradients(parameters_);
+  detail::RankSums sums;
+  sums.loss = accumulate(batches, report, seed, stop, sums.is_stopped);
+  // All ranks stop at the same step, or none.
+  if (ranks_) detail::all_reduce(*ranks_, sums);
+  if (sums.is_stopped) return std::nullopt;
+  if (ranks_) detail::all_reduce_gradients(*ranks_, parameters_);
+  report.loss = sums.loss;
+  if (divides_late()) scale_gradients(1 / static_cast<double>(report.num_targets));
+  update(report);
+  return report;
+}
+
+// The gradient of the mean is small where many tokens count, and f16 has no small numbers: its activations get that of the
+// sum, and the f32 gradients of the parameters are divided.
+bool Optimizer::divides_late() const { return model_.compute_dtype() == DType::kF16; }
+
+// Forward and backward of the micro-batches that are this rank's; what they add to the mean loss.
+double Optimizer::accumulate(std::span<const MicroBatch> batches, const StepReport& report,
+                             std::uint64_t seed, const std::function<bool()>& stop,
+                             bool& is_stopped) const {
   const double share = 1 / static_cast<double>(report.num_targets);
-  // The gradient of the mean is small where many tokens count, and f16 has no small numbers: its activations get that of
-  // the sum, and the f32 gradients of the parameters are divided.
-  const bool divides_late = model_.compute_dtype() == DType::kF16;
+  double mean = 0;
   for (std::size_t i = 0; i < batches.size(); ++i) {
-    if (stop && stop()) return std::nullopt;
+    if (!detail::is_own(ranks_.get(), static_cast<std::int64_t>(i))) continue;
+    is_stopped = stop && stop();
+    if (is_stopped) break;
     if (batches[i].num_targets == 0) continue;
     const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
     const Tensor sum = batch_loss(model_, batches[i], context, compute_);
-    const Tensor loss = divides_late ? sum : scale(sum, share);
+    const Tensor loss = divides_late() ? sum : scale(sum, share);
     // Without any trained tensor in it there is nothing to run back; update() names the first.
     if (loss.requires_grad()) backward(loss);
-    report.loss += static_cast<double>(loss.item<float>()) * (divides_late ? share : 1);
+    mean += static_cast<double>(loss.item<float>()) * (divides_late() ? share : 1);
   }
-  if (divides_late) scale_gradients(share);
-  update(report);
-  return report;
+  return mean;
 }
 
 void Optimizer::scale_gradients(double factor) const {

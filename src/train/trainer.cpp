@@ -10,6 +10,7 @@
 #include "base/atomic_file.hpp"
 #include "train/checkpoints.hpp"
 #include "train/evaluate_loss.hpp"
+#include "train/ranks.hpp"
 #include "train/run_settings.hpp"
 #include "train/trainer_options.hpp"
 #include "wick/autograd/autograd.hpp"
@@ -75,7 +76,13 @@ struct Trainer::Impl {
 
   NamedTensors trained() const { return adapter ? adapter->tensors() : model->parameters(); }
   std::string_view trained_file() const { return adapter ? kAdapterFile : kWeightsFile; }
-  bool writes() const { return !options.output_dir.empty(); }
+  // Rank 0 alone; the others keep up with what it has written.
+  bool writes() const { return keeps() && detail::is_first(options.ranks.get()); }
+  bool keeps() const { return !options.output_dir.empty(); }
+  void wait_for_ranks() const {
+    if (options.ranks) options.ranks->barrier();
+  }
+  void check_ranks() const;
   MemoryForecast make_forecast() const;
   void prepare_output() const;
   std::filesystem::path find_best(const std::filesystem::path& checkpoint,
@@ -97,9 +104,10 @@ MemoryForecast Trainer::Impl::make_forecast() const {
   std::int64_t elements = 0;
   for (const auto& [name, tensor] : trained()) elements += tensor.numel();
   const BatchOptions& batches = options.batches;
+  const std::int64_t ranks = options.ranks ? options.ranks->size() : 1;
   const StepSize step{.batch_size = std::min(batches.batch_size, train.size()),
                       .length = batches.packing ? batches.max_seq_length : train.max_length(),
-                      .micro_batches = options.gradient_accumulation_steps};
+                      .micro_batches = (options.gradient_accumulation_steps + ranks - 1) / ranks};
   return options.memory_budget > 0
              ? fit_memory(*model, elements, step, options.compute, options.memory_budget)
              : forecast_memory(*model, elements, step, options.compute);
@@ -138,7 +146,7 @@ Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> a
   run.settings = detail::run_settings(run.options, run.total, run.train, run.eval, *run.model,
                                       run.adapter.get());
   run.optimizer = std::make_unique<Optimizer>(*run.model, run.trained(), run.options.optimizer,
-                                              run.options.compute);
+                                              run.options.compute, run.options.ranks);
 }
 
 Trainer::~Trainer() = default;
@@ -219,14 +227,18 @@ void Trainer::Impl::save_trained(const std::filesystem::path& folder) const {
 }
 
 void Trainer::Impl::save_checkpoint(const TrainerEvents& events) {
-  if (!writes() || state.global_step == 0) return;
+  if (!keeps() || state.global_step == 0) return;
   const auto path = detail::checkpoint_path(options.output_dir, state.global_step);
   if (last_checkpoint == path) return;
-  detail::write_checkpoint(path, state, settings, [&](const std::filesystem::path& folder) {
-    save_trained(folder);
-    save_safetensors(folder / kOptimizerFile, optimizer->state());
-  });
+  if (writes()) {
+    detail::write_checkpoint(path, state, settings, [&](const std::filesystem::path& folder) {
+      save_trained(folder);
+      save_safetensors(folder / kOptimizerFile, optimizer->state());
+    });
+  }
   last_checkpoint = path;
+  wait_for_ranks();
+  if (!writes()) return;
   if (options.save_total_limit > 0) {
     detail::remove_old_checkpoints(options.output_dir, state.global_step, options.save_total_limit);
   }
@@ -250,8 +262,9 @@ void Trainer::Impl::save_result() {
 // Nothing when the user asked to stop meanwhile.
 std::optional<EvalReport> Trainer::Impl::evaluate(const std::function<bool()>& should_stop) const {
   if (eval.size() == 0) refuse("there is no evaluation data");
-  auto report = detail::evaluate_until(*model, eval, options.batches,
-                                       options.compute.loss_chunk_rows, should_stop);
+  auto report =
+      detail::evaluate_until(*model, eval, options.batches, options.compute.loss_chunk_rows,
+                             should_stop, options.ranks.get());
   if (report) report->step = state.global_step;
   return report;
 }
@@ -352,13 +365,24 @@ void Trainer::Impl::take_steps(const TrainerEvents& events, TrainResult& result)
   if (out_of_patience()) result.end = TrainResult::End::kEarlyStopping;
 }
 
+// What differs from the start would differ more with every step.
+void Trainer::Impl::check_ranks() const {
+  if (!options.ranks) return;
+  NamedTensors tensors = trained();
+  const NamedTensors moments = optimizer->state();
+  tensors.insert(tensors.end(), moments.begin(), moments.end());
+  detail::check_equal(*options.ranks, settings, tensors);
+}
+
 TrainResult Trainer::run(const TrainerEvents& events) {
   Impl& run = *impl_;
   run.prepare_output();
+  run.check_ranks();
   if (events.on_start) events.on_start(run.total);
   TrainResult result;
   run.take_steps(events, result);
   run.save_checkpoint(events);
+  run.wait_for_ranks();  // before the first of them leaves
   if (result.end != TrainResult::End::kStopped) run.save_result();
   result.steps = run.state.global_step;
   result.last_loss = run.state.last_loss;

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "wick/models/causal_lm.hpp"
+#include "wick/runtime/communicator.hpp"
 #include "wick/train/batches.hpp"
 
 namespace wick {
@@ -45,16 +47,18 @@ double loss_sum(const CausalLm& model, const MicroBatch& batch, std::int64_t los
 class Optimizer {
  public:
   /// `parameters` are trained under their names; each must require a gradient. Tensors named like a bias or a norm get no
-  /// weight decay. Throws Error kArgument when there are none.
+  /// weight decay. With `ranks` the micro-batches of a step are dealt to its processes in turn, and all of them update
+  /// alike. Throws Error kArgument when there are none.
   Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
-            ComputeOptions compute = {});
+            ComputeOptions compute = {}, std::shared_ptr<Communicator> ranks = nullptr);
 
   /// Forward, backward and update. The loss is the sum over the targets of all micro-batches divided by their number: how
   /// the samples are spread over micro-batches does not matter. `seed` decides dropout. `stop` is asked between
   /// micro-batches; when it says yes nothing is changed and nothing returned.
   ///
   /// Throws Error kArgument with step and tensor when the loss or a gradient is not finite and when a parameter received no
-  /// gradient (a gradient of zeros is one), and when no token is a target. Nothing has been changed then.
+  /// gradient (a gradient of zeros is one), and when no token is a target; kBackend when a rank is gone. Nothing has been
+  /// changed then.
   std::optional<StepReport> step(std::span<const MicroBatch> batches, double learning_rate,
                                  std::uint64_t seed, const std::function<bool()>& stop = nullptr);
 
@@ -69,6 +73,9 @@ class Optimizer {
   void set_state(const NamedTensors& state, std::int64_t steps);
 
  private:
+  double accumulate(std::span<const MicroBatch> batches, const StepReport& report,
+                    std::uint64_t seed, const std::function<bool()>& stop, bool& is_stopped) const;
+  bool divides_late() const;
   void scale_gradients(double factor) const;
   void update(StepReport& report);
   void check_finite(const StepReport& report) const;
@@ -81,6 +88,7 @@ class Optimizer {
   std::vector<std::size_t> plain_;
   OptimizerOptions options_;
   ComputeOptions compute_;
+  std::shared_ptr<Communicator> ranks_;
   std::int64_t steps_ = 0;
 };
 

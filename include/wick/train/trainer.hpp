@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "wick/models/causal_lm.hpp"
+#include "wick/runtime/communicator.hpp"
 #include "wick/train/batches.hpp"
 #include "wick/train/dataset.hpp"
 #include "wick/train/memory_forecast.hpp"
@@ -48,6 +49,9 @@ struct TrainerOptions {
   std::int64_t memory_budget = 0;  ///< bytes; 0: none
   /// kFull: dtype of the weights that are written at the end; checkpoints are f32
   std::optional<DType> save_dtype = {};
+  /// the processes that train together, each with the same model, data and options; they share the micro-batches of a
+  /// step, and rank 0 alone writes. Null: this process alone
+  std::shared_ptr<Communicator> ranks = nullptr;
 };
 
 /// What an evaluation found.
@@ -107,7 +111,7 @@ class Trainer {
 
   /// Runs to the end; writes checkpoints and the final result to output_dir. Throws Error kIo before the first step when
   /// nothing can be written there; kArgument when it holds the checkpoints of another run; what Optimizer::step() throws,
-  /// with the last good checkpoint.
+  /// with the last good checkpoint; kArgument on a rank whose options or tensors are not those of rank 0.
   TrainResult run(const TrainerEvents& events = {});
   /// Mean loss over the evaluation data. Throws Error kArgument when there is none.
   EvalReport evaluate() const;

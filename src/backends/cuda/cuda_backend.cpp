@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <utility>
 
 #include "backends/cuda/cuda_backends.hpp"
 #include "backends/cuda/cuda_check.hpp"
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/cudnn_attention.hpp"
+#include "backends/cuda/nccl_communicator.hpp"
 #include "backends/cuda/products.hpp"
 #include "wick/base/error.hpp"
 
@@ -105,6 +107,11 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
   if (kernel == "lora_linear") return kLoraLinear;
   if (kernel == "matmul") return kMatmul;
   return {};
+}
+
+std::shared_ptr<Communicator> CudaBackend::make_communicator(
+    std::unique_ptr<detail::HostCommunicator> host) {
+  return join_by_nccl(*this, std::move(host));
 }
 
 void CudaBackend::copy_from_host(Stream& stream, void* device_dst, const void* host_src,

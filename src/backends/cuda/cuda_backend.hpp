@@ -37,6 +37,8 @@ class CudaBackend final : public Backend {
                       std::size_t bytes) override;
   void copy_to_host(Stream& stream, void* host_dst, const void* device_src,
                     std::size_t bytes) override;
+  std::shared_ptr<Communicator> make_communicator(
+      std::unique_ptr<detail::HostCommunicator> host) override;
 
   const cudaDeviceProp& properties() const noexcept { return properties_; }
   /// Products by cuBLASLt.
