@@ -71,7 +71,8 @@ std::string table(const std::vector<Device>& devices) {
 std::vector<Device> devices_of(const std::string& written) {
   std::vector<Device> devices;
   for (const Device device : computing_devices()) {
-    if (written.find(" " + to_string(device) + " |") != std::string::npos) devices.push_back(device);
+    if (written.find(" " + to_string(device) + " |") != std::string::npos)
+      devices.push_back(device);
   }
   return devices;
 }
