@@ -13,6 +13,8 @@ using objc::UInteger;
 using namespace wick::apple::
     objc;  // NOLINT(google-build-using-namespace): the types of Apple's headers
 
+// NOLINTBEGIN(readability-identifier-naming): messages are objects that are called like functions
+
 // Descriptors
 inline constexpr Message<MPSMatrixDescriptor, '+',
                          "matrixDescriptorWithRows:columns:matrices:rowBytes:matrixBytes:dataType:",
@@ -279,5 +281,7 @@ inline constexpr Message<MPSMatrixSolveCholesky, '-',
                          "encodeToCommandBuffer:sourceMatrix:rightHandSideMatrix:solutionMatrix:",
                          void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
     encode_solve_cholesky;
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace wick::apple::mps::messages
