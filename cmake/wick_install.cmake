@@ -5,6 +5,8 @@ add_library(wick INTERFACE)
 add_library(wick::wick ALIAS wick)
 get_property(wick_layers GLOBAL PROPERTY WICK_LAYERS)
 list(TRANSFORM wick_layers REPLACE "^wick_" "wick::" OUTPUT_VARIABLE wick_layer_names)
+# The bindings of Metal are a library of their own: find_package(wick COMPONENTS apple).
+list(REMOVE_ITEM wick_layer_names wick::apple)
 target_link_libraries(wick INTERFACE ${wick_layer_names})
 
 if(TARGET softmetal)

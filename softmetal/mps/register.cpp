@@ -8,5 +8,9 @@ void register_mps() {
   mps::register_kernels();
   mps::register_products();
   mps::register_rows();
+  mps::register_layers();
+  mps::register_copies();
+  mps::register_random();
+  mps::register_solvers();
 }
 }  // namespace softmetal

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ fs::path cache_folder() {
   const std::string base = environment("XDG_CACHE_HOME", "");
   if (!base.empty()) return fs::path(base) / "softmetal";
   const std::string home = environment("HOME", "");
-  return home.empty() ? fs::temp_directory_path() / "softmetal"
+  return home.empty() ? fs::temp_directory_path() / ("softmetal-" + std::to_string(geteuid()))
                       : fs::path(home) / ".cache" / "softmetal";
 }
 
@@ -205,10 +206,22 @@ void prune(const fs::path& folder) {
   for (std::size_t i = 0; i < files.size() - kKept; ++i) fs::remove(files[i].second, error);
 }
 
+/// Makes the cache's folder. Throws CompileError when somebody else could put a library there.
+void open_cache(const fs::path& folder) {
+  if (fs::create_directories(folder)) fs::permissions(folder, fs::perms::owner_all);
+  struct stat info{};
+  if (stat(folder.c_str(), &info) != 0 || info.st_uid != geteuid() ||
+      (info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    throw CompileError("softmetal: its cache " + folder.string() +
+                       " must belong to this user, and nobody else may write there");
+  }
+}
+
 }  // namespace
 
 fs::path compile(const CompileRequest& request) {
   const fs::path cache = cache_folder();
+  open_cache(cache);
   const fs::path target = cache / cache_name(request);
   if (fs::exists(target)) return target;
   ++statistics().shader_compiles;
@@ -216,7 +229,6 @@ fs::path compile(const CompileRequest& request) {
   write_headers(folder / "shim", folder / "empty");
   write_file(folder / "kernels.cpp", translate(preprocess(request, folder)));
   compile_cpp(folder);
-  fs::create_directories(cache);
   const fs::path fresh = cache / (target.filename().string() + ".tmp-" + std::to_string(getpid()));
   fs::copy_file(folder / "kernels.so", fresh, fs::copy_options::overwrite_existing);
   fs::rename(fresh, target);  // whole or absent, also where two processes do the same

@@ -74,7 +74,7 @@ std::shared_ptr<const KernelLibrary> KernelLibrary::load(const CompileRequest& r
   } catch (const std::exception& error) {
     throw CompileError(error.what());
   }
-  // SAFETY: a file that this process has just compiled, or finds in the user's own cache by the hash of its text.
+  // SAFETY: compile() made the file from the program's own source, in a folder where nobody else may write.
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr)
     throw CompileError(std::string("softmetal cannot load its library: ") + dlerror());
@@ -86,7 +86,7 @@ std::shared_ptr<const KernelLibrary> KernelLibrary::load(const CompileRequest& r
   return std::shared_ptr<const KernelLibrary>(new KernelLibrary(handle, *library));
 }
 
-// SAFETY: whoever holds code of the library holds this object.
+// SAFETY: whoever runs a kernel shares ownership of this.
 KernelLibrary::~KernelLibrary() { dlclose(handle_); }
 
 std::vector<std::string> KernelLibrary::names() const {

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -427,6 +430,20 @@ TEST_F(KernelTest, MacrosReachTheSourceAndTheCacheKeepsItsResults) {
   EXPECT_EQ(value("42"), 42);
   EXPECT_EQ(softmetal::counters().shader_compiles, before.shader_compiles);
   EXPECT_EQ(softmetal::counters().libraries, before.libraries + 1);
+}
+
+TEST_F(KernelTest, ACacheThatOthersMayWriteToIsNotUsed) {
+  namespace fs = std::filesystem;
+  const std::string usual = std::getenv("SOFTMETAL_CACHE");
+  const fs::path open = fs::path(usual) / ("open-" + std::to_string(getpid()));
+  fs::create_directories(open);
+  fs::permissions(open, fs::perms::all);
+  setenv("SOFTMETAL_CACHE", open.c_str(), 1);
+  const Error error = error_of([&] { device().library("kernel void f() {}"); });
+  setenv("SOFTMETAL_CACHE", usual.c_str(), 1);
+  fs::remove_all(open);
+  EXPECT_EQ(error.kind(), ErrorKind::kBackend);
+  EXPECT_TEXT(error.what(), "nobody else may write there");
 }
 
 TEST_F(KernelTest, InjectedFailuresOfCompilationAreErrors) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # usage: run.sh <source dir> <build dir>
-# Installs the build into a scratch prefix, builds tests/install/consumer and examples/embed, in C++ and in
+# Installs the build into a scratch prefix, builds tests/install/consumer (and consumer_apple) and examples/embed, in C++ and in
 # C, with nothing but that prefix to find wick in, and runs them on a small model. They are copied first, so that
 # they cannot reach the source tree.
 set -euo pipefail
@@ -39,6 +39,11 @@ build_consumer() { # <folder of the source tree>
 }
 build_consumer tests/install/consumer
 build_consumer examples/embed
+# The bindings of Metal are there where their needs were met.
+if grep -qF libwick_apple.a "$scratch/install.log"; then
+  build_consumer tests/install/consumer_apple
+  "$scratch/build/consumer_apple/consumer_apple"
+fi
 
 # What the installed package tells its users may not name where it was built.
 if grep -rlF -e "$source_dir" -e "$build_dir" \

@@ -60,8 +60,10 @@ std::string Function::name() const {
 std::vector<std::string> Library::function_names() const {
   const AutoreleaseScope scope;
   objc::NSArray* const names = messages::function_names(object_.get());
+  const std::uint64_t count = messages::array_count(names);
   std::vector<std::string> all;
-  for (std::uint64_t i = 0; i < messages::array_count(names); ++i) {
+  all.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i) {
     all.push_back(objc::to_std_string(static_cast<objc::NSString*>(messages::object_at(names, i))));
   }
   return all;

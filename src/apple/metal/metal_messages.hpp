@@ -15,6 +15,8 @@ using objc::UInteger;
 using namespace wick::apple::
     objc;  // NOLINT(google-build-using-namespace): the types of Apple's headers
 
+// NOLINTBEGIN(readability-identifier-naming): messages are objects that are called like functions
+
 // MTLDevice
 inline constexpr Message<MTLDevice, '-', "name", NSString*()> device_name;
 inline constexpr Message<MTLDevice, '-', "hasUnifiedMemory", bool()> has_unified_memory;
@@ -143,5 +145,7 @@ inline constexpr Message<NSArray, '-', "objectAtIndex:", NSObject*(UInteger)> ob
 inline constexpr Message<NSDictionary, '+', "dictionaryWithObjects:forKeys:count:",
                          NSDictionary*(Object* const*, Object* const*, UInteger)>
     dictionary_with_objects;
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace wick::apple::metal::messages

@@ -196,7 +196,7 @@ TemporaryMatrix::TemporaryMatrix(const metal::CommandBuffer& buffer,
     : TemporaryMatrix(descriptor.layout(), make_temporary(buffer, descriptor, reads)) {}
 
 TemporaryMatrix::TemporaryMatrix(const MatrixLayout& layout,
-                                 std::shared_ptr<detail::TemporaryStorage> storage)
+                                 const std::shared_ptr<detail::TemporaryStorage>& storage)
     : Matrix(layout, Ref<objc::MPSMatrix>::retain(storage->object.get()), storage) {}
 
 std::uint64_t TemporaryMatrix::reads_left() const noexcept {

@@ -13,6 +13,8 @@ using objc::UInteger;
 using namespace wick::apple::
     objc;  // NOLINT(google-build-using-namespace): the types of Apple's headers
 
+// NOLINTBEGIN(readability-identifier-naming): messages are objects that are called like functions
+
 // Descriptors
 inline constexpr Message<MPSMatrixDescriptor, '+',
                          "matrixDescriptorWithRows:columns:matrices:rowBytes:matrixBytes:dataType:",
@@ -126,5 +128,160 @@ inline constexpr Message<MPSMatrixFindTopK, '-',
                          "encodeToCommandBuffer:inputMatrix:resultIndexMatrix:resultValueMatrix:",
                          void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
     encode_top_k;
+
+// Layers
+inline constexpr Message<MPSMatrixNeuron, '-',
+                         "initWithDevice:", Owned<MPSMatrixNeuron>(MTLDevice*)>
+    init_neuron;
+inline constexpr Message<MPSMatrixNeuron, '-', "setNeuronType:parameterA:parameterB:parameterC:",
+                         void(std::int32_t, float, float, float)>
+    set_neuron;
+inline constexpr Message<MPSMatrixNeuron, '-', "setNeuronToPReLUWithParametersA:", void(NSData*)>
+    set_slopes;
+inline constexpr Message<MPSMatrixNeuron, '-', "setAlpha:", void(double)> set_neuron_alpha;
+inline constexpr Message<MPSMatrixNeuron, '-', "setSourceNumberOfFeatureVectors:", void(UInteger)>
+    set_neuron_rows;
+inline constexpr Message<MPSMatrixNeuron, '-', "setSourceInputFeatureChannels:", void(UInteger)>
+    set_neuron_columns;
+inline constexpr Message<MPSMatrixNeuron, '-',
+                         "encodeToCommandBuffer:inputMatrix:biasVector:resultMatrix:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSVector*, MPSMatrix*)>
+    encode_neuron;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "initWithDevice:", Owned<MPSMatrixFullyConnected>(MTLDevice*)>
+    init_connected;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "setNeuronType:parameterA:parameterB:parameterC:",
+                         void(std::int32_t, float, float, float)>
+    set_connected_neuron;
+inline constexpr Message<MPSMatrixFullyConnected, '-', "setAlpha:", void(double)>
+    set_connected_alpha;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "setSourceNumberOfFeatureVectors:", void(UInteger)>
+    set_connected_rows;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "setSourceInputFeatureChannels:", void(UInteger)>
+    set_connected_inputs;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "setSourceOutputFeatureChannels:", void(UInteger)>
+    set_connected_outputs;
+inline constexpr Message<MPSMatrixFullyConnected, '-',
+                         "encodeToCommandBuffer:inputMatrix:weightMatrix:biasVector:resultMatrix:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSVector*, MPSMatrix*)>
+    encode_connected;
+inline constexpr Message<MPSMatrixSum, '-', "initWithDevice:count:rows:columns:transpose:",
+                         Owned<MPSMatrixSum>(MTLDevice*, UInteger, UInteger, UInteger, bool)>
+    init_sum;
+inline constexpr Message<MPSMatrixSum, '-', "setNeuronType:parameterA:parameterB:parameterC:",
+                         void(std::int32_t, float, float, float)>
+    set_sum_neuron;
+inline constexpr Message<MPSMatrixSum, '-', "setResultMatrixOrigin:", void(MTLOrigin)>
+    set_sum_origin;
+inline constexpr Message<MPSMatrixSum, '-',
+                         "encodeToCommandBuffer:sourceMatrices:resultMatrix:scaleVector:"
+                         "offsetVector:biasVector:startIndex:",
+                         void(MTLCommandBuffer*, NSArray*, MPSMatrix*, MPSVector*, MPSVector*,
+                              MPSVector*, UInteger)>
+    encode_sum;
+inline constexpr Message<NSData, '-', "initWithBytes:length:", Owned<NSData>(const void*, UInteger)>
+    init_data;
+
+// Copies
+inline constexpr Message<MPSMatrixCopyDescriptor, '-', "initWithDevice:count:",
+                         Owned<MPSMatrixCopyDescriptor>(MTLDevice*, UInteger)>
+    init_copies;
+inline constexpr Message<MPSMatrixCopyDescriptor, '-',
+                         "setCopyOperationAtIndex:sourceMatrix:destinationMatrix:offsets:",
+                         void(UInteger, MPSMatrix*, MPSMatrix*, MPSMatrixCopyOffsets)>
+    set_copy;
+inline constexpr Message<MPSMatrixCopy, '-',
+                         "initWithDevice:copyRows:copyColumns:sourcesAreTransposed:"
+                         "destinationsAreTransposed:",
+                         Owned<MPSMatrixCopy>(MTLDevice*, UInteger, UInteger, bool, bool)>
+    init_copy;
+inline constexpr Message<MPSMatrixCopy, '-', "encodeToCommandBuffer:copyDescriptor:",
+                         void(MTLCommandBuffer*, MPSMatrixCopyDescriptor*)>
+    encode_copy;
+
+// Random numbers
+inline constexpr Message<MPSMatrixRandomDistributionDescriptor, '+',
+                         "uniformDistributionDescriptorWithMinimum:maximum:",
+                         MPSMatrixRandomDistributionDescriptor*(float, float)>
+    uniform_distribution;
+inline constexpr Message<MPSMatrixRandomDistributionDescriptor, '+',
+                         "normalDistributionDescriptorWithMean:standardDeviation:",
+                         MPSMatrixRandomDistributionDescriptor*(float, float)>
+    normal_distribution;
+inline constexpr Message<MPSMatrixRandomPhilox, '-', "initWithDevice:destinationDataType:seed:",
+                         Owned<MPSMatrixRandomPhilox>(MTLDevice*, std::uint32_t, UInteger)>
+    init_philox;
+inline constexpr Message<MPSMatrixRandomPhilox, '-',
+                         "initWithDevice:destinationDataType:seed:distributionDescriptor:",
+                         Owned<MPSMatrixRandomPhilox>(MTLDevice*, std::uint32_t, UInteger,
+                                                      MPSMatrixRandomDistributionDescriptor*)>
+    init_philox_distributed;
+inline constexpr Message<MPSMatrixRandomMTGP32, '-', "initWithDevice:destinationDataType:seed:",
+                         Owned<MPSMatrixRandomMTGP32>(MTLDevice*, std::uint32_t, UInteger)>
+    init_mtgp32;
+inline constexpr Message<MPSMatrixRandomMTGP32, '-',
+                         "initWithDevice:destinationDataType:seed:distributionDescriptor:",
+                         Owned<MPSMatrixRandomMTGP32>(MTLDevice*, std::uint32_t, UInteger,
+                                                      MPSMatrixRandomDistributionDescriptor*)>
+    init_mtgp32_distributed;
+inline constexpr Message<MPSMatrixRandom, '-', "setBatchStart:", void(UInteger)>
+    set_random_batch_start;
+inline constexpr Message<MPSMatrixRandom, '-', "setBatchSize:", void(UInteger)>
+    set_random_batch_size;
+inline constexpr Message<MPSMatrixRandom, '-', "encodeToCommandBuffer:destinationMatrix:",
+                         void(MTLCommandBuffer*, MPSMatrix*)>
+    encode_random_matrix;
+inline constexpr Message<MPSMatrixRandom, '-', "encodeToCommandBuffer:destinationVector:",
+                         void(MTLCommandBuffer*, MPSVector*)>
+    encode_random_vector;
+
+// Factorizations and solvers
+inline constexpr Message<MPSMatrixDecompositionLU, '-', "initWithDevice:rows:columns:",
+                         Owned<MPSMatrixDecompositionLU>(MTLDevice*, UInteger, UInteger)>
+    init_lu;
+inline constexpr Message<MPSMatrixDecompositionLU, '-',
+                         "encodeToCommandBuffer:sourceMatrix:resultMatrix:pivotIndices:status:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*, MTLBuffer*)>
+    encode_lu;
+inline constexpr Message<MPSMatrixDecompositionCholesky, '-', "initWithDevice:lower:order:",
+                         Owned<MPSMatrixDecompositionCholesky>(MTLDevice*, bool, UInteger)>
+    init_cholesky;
+inline constexpr Message<MPSMatrixDecompositionCholesky, '-',
+                         "encodeToCommandBuffer:sourceMatrix:resultMatrix:status:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MTLBuffer*)>
+    encode_cholesky;
+inline constexpr Message<MPSMatrixSolveTriangular, '-',
+                         "initWithDevice:right:upper:transpose:unit:order:numberOfRightHandSides:"
+                         "alpha:",
+                         Owned<MPSMatrixSolveTriangular>(MTLDevice*, bool, bool, bool, bool,
+                                                         UInteger, UInteger, double)>
+    init_triangular;
+inline constexpr Message<MPSMatrixSolveTriangular, '-',
+                         "encodeToCommandBuffer:sourceMatrix:rightHandSideMatrix:solutionMatrix:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
+    encode_triangular;
+inline constexpr Message<MPSMatrixSolveLU, '-',
+                         "initWithDevice:transpose:order:numberOfRightHandSides:",
+                         Owned<MPSMatrixSolveLU>(MTLDevice*, bool, UInteger, UInteger)>
+    init_solve_lu;
+inline constexpr Message<
+    MPSMatrixSolveLU, '-',
+    "encodeToCommandBuffer:sourceMatrix:rightHandSideMatrix:pivotIndices:solutionMatrix:",
+    void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
+    encode_solve_lu;
+inline constexpr Message<MPSMatrixSolveCholesky, '-',
+                         "initWithDevice:upper:order:numberOfRightHandSides:",
+                         Owned<MPSMatrixSolveCholesky>(MTLDevice*, bool, UInteger, UInteger)>
+    init_solve_cholesky;
+inline constexpr Message<MPSMatrixSolveCholesky, '-',
+                         "encodeToCommandBuffer:sourceMatrix:rightHandSideMatrix:solutionMatrix:",
+                         void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
+    encode_solve_cholesky;
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace wick::apple::mps::messages

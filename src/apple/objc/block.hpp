@@ -32,6 +32,9 @@ class Block<R(A...)> {
                  std::make_shared<std::function<R(A...)>>(std::move(function))} {}
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
+  Block(Block&&) = delete;
+  Block& operator=(Block&&) = delete;
+  ~Block() = default;
 
   /// To be passed on; lent for as long as this lives.
   BlockPointer pointer() const& { return {&literal_}; }

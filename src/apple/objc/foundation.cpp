@@ -8,6 +8,7 @@ namespace {
 
 constexpr UInteger kUtf8 = 4;  // NSUTF8StringEncoding
 
+// NOLINTBEGIN(readability-identifier-naming): messages are objects that are called like functions
 constexpr Message<NSString, '-', "initWithBytes:length:encoding:",
                   Owned<NSString>(const void*, UInteger, UInteger)>
     init_with_bytes;
@@ -22,6 +23,7 @@ constexpr Message<NSProcessInfo, '+', "processInfo", NSProcessInfo*()> process_i
 constexpr Message<NSProcessInfo, '-',
                   "isOperatingSystemAtLeastVersion:", bool(NSOperatingSystemVersion)>
     is_at_least;
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace
 

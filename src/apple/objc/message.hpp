@@ -118,6 +118,7 @@ class Message<Owner, Kind, Name, R(A...)> {
 };
 
 namespace messages {
+// NOLINTNEXTLINE(readability-identifier-naming): called like a function
 inline constexpr Message<NSObject, '-', "respondsToSelector:", bool(Selector*)> responds_to;
 }  // namespace messages
 

@@ -16,7 +16,7 @@ REASONS = {
     6: ("the SDK has this selector with another prototype",),
     7: ("no match for call", "no matching function"),
     8: ("the SDK has no such selector",),
-    9: ("use of deleted function", "deleted function"),
+    9: ("use of deleted function", "deleted member function"),
     10: ("no match for call", "no matching function"),
 }
 

@@ -133,7 +133,8 @@ class TemporaryMatrix : public Matrix {
   std::uint64_t reads_left() const noexcept;
 
  private:
-  TemporaryMatrix(const MatrixLayout& layout, std::shared_ptr<detail::TemporaryStorage> storage);
+  TemporaryMatrix(const MatrixLayout& layout,
+                  const std::shared_ptr<detail::TemporaryStorage>& storage);
 };
 
 /// Vectors on a buffer, which they keep alive. A copy shares them.

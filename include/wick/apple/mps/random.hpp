@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "wick/apple/mps/matrix.hpp"
+
+/// Random numbers.
+namespace wick::apple::mps {
+
+/// How random numbers of Float32 are distributed: evenly in [minimum, maximum), or normally.
+struct RandomDistribution {
+  enum class Kind { kUniform, kNormal };
+  Kind kind = Kind::kUniform;
+  float minimum = 0;    ///< of kUniform
+  float maximum = 1;    ///< of kUniform
+  float mean = 0;       ///< of kNormal
+  float deviation = 1;  ///< of kNormal
+};
+
+/// Fills matrices and vectors with random numbers, by MPSMatrixRandomPhilox or MPSMatrixRandomMTGP32. Each encode() goes
+/// on where the last one ended.
+class MatrixRandom {
+ public:
+  /// The generator.
+  enum class Generator { kPhilox, kMtgp32 };
+  /// Numbers of UInt32, over their whole range.
+  MatrixRandom(const metal::Device& device, Generator generator, std::uint64_t seed);
+  /// Numbers of Float32. Throws Error kArgument for a distribution that is empty or not finite.
+  MatrixRandom(const metal::Device& device, Generator generator, std::uint64_t seed,
+               const RandomDistribution& distribution);
+  /// Fills a matrix. Throws Error kArgument for another type, for a destination that does not begin at offset 0 or whose
+  /// rows are no multiple of 16 bytes, and when nothing may be encoded.
+  void encode(metal::CommandBuffer& buffer, const Matrix& destination, Batch batch = {}) const;
+  /// Fills a vector; as above.
+  void encode(metal::CommandBuffer& buffer, const Vector& destination, Batch batch = {}) const;
+
+ private:
+  DataType type_;
+  Ref<objc::MPSKernel> kernel_;
+};
+
+}  // namespace wick::apple::mps
