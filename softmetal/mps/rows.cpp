@@ -140,8 +140,9 @@ void top_k_rows(const Region& from, const Region& indices, const Region& values,
         const double x = from.get(b, i, j);
         return std::isnan(x) ? -HUGE_VAL : x;
       };
-      std::stable_sort(order.begin(), order.end(),
-                       [&](std::uint64_t l, std::uint64_t r) { return key(l) > key(r); });
+      std::sort(order.begin(), order.end(), [&](std::uint64_t l, std::uint64_t r) {
+        return key(l) > key(r) || (key(l) == key(r) && l < r);
+      });
       for (std::uint64_t j = 0; j < values.columns(); ++j) {
         indices.set(b, i, j, static_cast<double>(order[j] + offset));
         values.set(b, i, j, from.get(b, i, order[j]));
