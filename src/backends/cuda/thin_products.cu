@@ -160,7 +160,7 @@ __device__ __forceinline__ void store_p(const ThinProducts& a, std::int64_t row,
                                         float sum) {
   if (r >= a.R) return;
   if (a.p_f32 != nullptr) a.p_f32[row * a.R + r] = sum;
-  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.R + r] = from_float<T>(sum * a.p_factor);
+  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.R + r] = from_float<T>(sum);
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>

@@ -20,8 +20,7 @@ struct ThinProducts {
 
   Matrix t;                ///< no data: p is not wanted
   float* p_f32 = nullptr;  ///< [M,R], may be null
-  void* p = nullptr;       ///< [M,R] in x's dtype, times p_factor; may be null
-  float p_factor = 1;
+  void* p = nullptr;       ///< [M,R] in x's dtype, may be null
 
   Matrix g;  ///< no data: d is not wanted
   Matrix d;  ///< f32 or x's dtype, any strides
