@@ -210,9 +210,9 @@ class Commands(DevCase):
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")
         for arguments, preset, folder in (
-            ((), "release", "build/demo"),
-            (("my demo",), "release", "my demo"),
-            (("my demo", "release-cpu"), "release-cpu", "my demo"),
+            ((), "release-cpu", "build/demo"),
+            (("my demo",), "release-cpu", "my demo"),
+            (("my demo", "release"), "release", "my demo"),
         ):
             status, output, calls = self.dev("demo", *arguments)
             self.assertEqual(status, 5, output)
