@@ -33,6 +33,15 @@ inline void unpoison_memory([[maybe_unused]] const void* data, [[maybe_unused]] 
 #endif
 }
 
+/// Tells the processor that this thread waits for another one's write.
+inline void pause_processor() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 /// Processors that this process may run on: fewer than the machine has under taskset or in a container.
 int available_processors();
 

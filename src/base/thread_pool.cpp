@@ -3,7 +3,10 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+
+#include "base/platform.hpp"
 
 namespace wick::detail {
 
@@ -42,12 +45,16 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// How long a thread looks for work, or for the end of it, before it sleeps: waking one takes as long as a small kernel,
+// and kernels follow each other.
+constexpr std::chrono::microseconds kSpinTime{100};
+
 // More chunks than threads even out unequal work; many more would only cost.
 constexpr std::int64_t kChunksPerThread = 4;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads) : spins_(num_threads <= available_processors()) {
   // Generated code keeps values below the stack pointer, where a handler that runs on the same stack would write. A signal
   // to the process goes to a thread of the program's own.
   const SignalsBlocked blocked;
@@ -77,13 +84,25 @@ void ThreadPool::run_chunks(Job& job) {
   }
 }
 
+template <class Condition>
+void ThreadPool::spin_until(const Condition& condition) const {
+  if (!spins_) return;
+  const auto end = std::chrono::steady_clock::now() + kSpinTime;
+  while (!condition()) {
+    for (int i = 0; i < 16 && !condition(); ++i) pause_processor();
+    if (std::chrono::steady_clock::now() > end) return;
+  }
+}
+
 void ThreadPool::work() {
   std::uint64_t seen = 0;
-  std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
+    spin_until([&] { return stopping_ || generation_ != seen; });
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
     if (stopping_) return;
     seen = generation_;
+    if (job_ == nullptr) continue;  // it ended without this thread
     Job& job = *job_;
     ++busy_;
     lock.unlock();
@@ -117,9 +136,14 @@ void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain,
   wake_.notify_all();
   run_chunks(job);
   {
-    std::unique_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     job_ = nullptr;  // late wakers find nothing; those inside are waited for
-    done_.wait(lock, [&] { return busy_ == 0; });
+  }
+  const auto all_done = [&] { return busy_ == 0; };
+  spin_until(all_done);
+  {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, all_done);
   }
   if (job.failure) std::rethrow_exception(job.failure);
 }

@@ -62,6 +62,8 @@ class ThreadPool {
 
   static void run_chunks(Job& job);
   void work();
+  template <class Condition>
+  void spin_until(const Condition& condition) const;
 
   std::vector<std::thread> workers_;
   std::mutex job_owner_;  // held by the thread whose loop the workers share
@@ -69,9 +71,11 @@ class ThreadPool {
   std::condition_variable wake_;
   std::condition_variable done_;
   Job* job_ = nullptr;
-  std::uint64_t generation_ = 0;
-  int busy_ = 0;
-  bool stopping_ = false;
+  // Changed under mutex_; read without it by those that spin.
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<bool> stopping_{false};
+  bool spins_;  // there is a processor for each thread
 };
 
 }  // namespace wick::detail

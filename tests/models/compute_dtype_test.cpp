@@ -100,8 +100,9 @@ TEST_P(HalfDecoder, DecodesWithACacheAsWithout) {
   for (const std::int64_t end : {5, 10, 11, 12}) {
     const Tensor part = contiguous(slice(ids, 1, begin, end));
     const Tensor got = logits_of(*model, part, {.cache = &cache});
+    // Products of few rows and of many are summed in different orders: as far from each other as from the exact ones.
     EXPECT_LT(relative_error(floats(got), floats(slice(expected, 1, begin, end))),
-              3 * rounding_of(dtype()))
+              6 * rounding_of(dtype()))
         << begin;
     begin = end;
   }

@@ -62,16 +62,16 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product. A few rows times a matrix of half precision take our
-/// own loops in both: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kOnednn, kPlain };
+/// What multiplies the blocks of a product: tiles of registers, oneDNN, or plain loops. A few rows times a matrix take the
+/// plain loops in each: they read the matrix once and convert nothing ahead.
+enum class GemmVariant { kTiles, kOnednn, kPlain };
 
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.
 GemmVariant gemm_variant();
 
 /// Computes `product`. Sums are f32 and each element of c is rounded once. The scratch of a thread
-/// stays below 2 MiB, whatever the sizes. Blocks of c are cut by the sizes alone and each is
-/// computed by one thread, so that the result does not depend on the number of threads.
+/// stays below 2 MiB, whatever the sizes. Each block of c is computed by one thread and each element is
+/// summed in an order that its block does not change, so that the result does not depend on the number of threads.
 void gemm(Stream& stream, const Product& product, GemmVariant variant);
 
 }  // namespace wick::cpu

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "wick/base/float16.hpp"
 
@@ -90,20 +91,37 @@ HWY_INLINE void store(F32Vec v, Half* p) {
 
 // ---- Parts of vectors: exactly n < lanes() elements are touched -------------------------------------
 
+// Masked access that touches nothing beyond the mask.
+#undef WICK_MASKED_F32
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+#define WICK_MASKED_F32 1
+#else
+#define WICK_MASKED_F32 0
+#endif
+
 // The lanes from n on hold `fill`.
 template <class T>
 HWY_INLINE F32Vec load_n(const T* p, std::int64_t n, float fill = 0.0F) {
-  HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(hn::Set(F32(), fill), F32(), buffer);
-  for (std::int64_t i = 0; i < n; ++i) buffer[i] = static_cast<float>(p[i]);
-  return hn::Load(F32(), buffer);
+  if constexpr (WICK_MASKED_F32 && std::is_same_v<T, float>) {
+    const auto first = hn::FirstN(F32(), static_cast<std::size_t>(n));
+    return hn::IfThenElse(first, hn::MaskedLoad(first, F32(), p), hn::Set(F32(), fill));
+  } else {
+    HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(hn::Set(F32(), fill), F32(), buffer);
+    for (std::int64_t i = 0; i < n; ++i) buffer[i] = static_cast<float>(p[i]);
+    return hn::Load(F32(), buffer);
+  }
 }
 
 template <class T>
 HWY_INLINE void store_n(F32Vec v, T* p, std::int64_t n) {
-  HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(v, F32(), buffer);
-  for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(buffer[i]);
+  if constexpr (WICK_MASKED_F32 && std::is_same_v<T, float>) {
+    hn::BlendedStore(v, hn::FirstN(F32(), static_cast<std::size_t>(n)), F32(), p);
+  } else {
+    HWY_ALIGN float buffer[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(v, F32(), buffer);
+    for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(buffer[i]);
+  }
 }
 
 // ---- Whole rows -------------------------------------------------------------------------------------

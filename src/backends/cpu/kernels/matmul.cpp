@@ -42,6 +42,10 @@ KernelStatus multiply(Stream& stream, const MatmulArgs& args, GemmVariant varian
   return KernelStatus::ok();
 }
 
+KernelStatus matmul_tiles(Stream& stream, const MatmulArgs& args) {
+  return multiply(stream, args, GemmVariant::kTiles);
+}
+
 KernelStatus matmul_onednn(Stream& stream, const MatmulArgs& args) {
   return multiply(stream, args, GemmVariant::kOnednn);
 }
@@ -54,8 +58,8 @@ KernelStatus matmul_plain(Stream& stream, const MatmulArgs& args) {
 
 // A task owns blocks of c: see gemm().
 KernelStatus matmul(Stream& stream, const MatmulArgs& args) {
-  static constexpr Variant<MatmulArgs> kVariants[] = {{"onednn", matmul_onednn},
-                                                      {"plain", matmul_plain}};
+  static constexpr Variant<MatmulArgs> kVariants[] = {
+      {"tiles", matmul_tiles}, {"onednn", matmul_onednn}, {"plain", matmul_plain}};
   return run_variants<MatmulArgs>("matmul", kVariants, stream, args);
 }
 

@@ -1,0 +1,370 @@
+#include "backends/cpu/gemm_tiles.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/gemm_tiles.cpp"
+#include "backends/cpu/targets.hpp"
+
+#include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "backends/cpu/dtype_switch.hpp"
+#include "backends/cpu/simd-inl.hpp"
+#include "backends/cpu/transpose-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+// ---- Packing ------------------------------------------------------------------------------------
+
+// Tiles of up to kMostRows rows of kVectors vectors: as many sums as registers hold beside a row of b and a factor, and
+// nearly square, since each step loads one factor for each row and one vector for each of b.
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
+constexpr int kVectors = 2;
+constexpr int kMostRows = 6;
+#else
+constexpr int kVectors = 2;
+constexpr int kMostRows = 14;
+#endif
+
+// Rows of a tile of a are so far apart: known to the compiler, and no power of two, so that the rows fall into different
+// sets of a cache.
+constexpr std::int64_t kRowStride = kTileDepth + 16;
+
+HWY_INLINE std::int64_t strip_columns() { return kVectors * lanes(); }
+
+// Columns of the strip that begins at column n: the last strip has as few vectors as are enough.
+HWY_INLINE std::int64_t columns_of_strip(std::int64_t n, std::int64_t N) {
+  return std::min(strip_columns(), (N - n + lanes() - 1) / lanes() * lanes());
+}
+
+// Row by row, each of which lies in one piece: strip by strip would touch a page of memory for every other line.
+template <class T>
+void pack_strips_of_rows(const T* b, std::int64_t row_stride, std::int64_t K, std::int64_t N,
+                         float* strips) {
+  for (std::int64_t k = 0; k < K; ++k) {
+    const T* const row = b + k * row_stride;
+    for (std::int64_t n = 0; n < N; n += strip_columns()) {
+      const std::int64_t width = columns_of_strip(n, N);
+      float* const to = strips + n * K + k * width;
+      for (std::int64_t v = 0; v < width; v += lanes()) {
+        store(load_some(row + n + v, std::min(lanes(), N - n - v)), to + v);
+      }
+    }
+  }
+}
+
+// Columns that do not lie side by side.
+template <class T>
+void pack_strip(const T* b, const Operand& layout, std::int64_t K, std::int64_t count,
+                std::int64_t width, float* to) {
+  if (layout.row_stride == 1) {
+    transpose_rows(b, layout.column_stride, count, K, to, width);
+  } else {
+    for (std::int64_t k = 0; k < K; ++k) {
+      for (std::int64_t n = 0; n < count; ++n) {
+        to[k * width + n] = static_cast<float>(b[k * layout.row_stride + n * layout.column_stride]);
+      }
+    }
+  }
+  for (std::int64_t k = 0; k < K && count < width; ++k) {
+    std::fill(to + k * width + count, to + (k + 1) * width, 0.0F);
+  }
+}
+
+void pack_columns_here(const Operand& b, std::int64_t K, std::int64_t N, float* strips) {
+  switch_floating(b.dtype, [&]<class T>(std::type_identity<T>) {
+    const T* const data = static_cast<const T*>(b.data);
+    if (b.column_stride == 1) return pack_strips_of_rows(data, b.row_stride, K, N, strips);
+    for (std::int64_t n = 0; n < N; n += strip_columns()) {
+      const std::int64_t width = columns_of_strip(n, N);
+      pack_strip(data + n * b.column_stride, b, K, std::min(width, N - n), width, strips + n * K);
+    }
+  });
+}
+
+// to[m][k] = alpha · a[m, k], rows kRowStride apart.
+template <class T>
+void pack_rows(const T* a, const Operand& layout, std::int64_t rows, std::int64_t K, float alpha,
+               float* to) {
+  if (layout.column_stride != 1 && layout.row_stride == 1) {
+    transpose_rows(a, layout.column_stride, K, rows, to, kRowStride);
+  } else if (layout.column_stride != 1) {
+    for (std::int64_t m = 0; m < rows; ++m) {
+      for (std::int64_t k = 0; k < K; ++k) {
+        to[m * kRowStride + k] =
+            static_cast<float>(a[m * layout.row_stride + k * layout.column_stride]);
+      }
+    }
+  }
+  const bool in_rows = layout.column_stride == 1;
+  if (!in_rows && alpha == 1) return;
+  const auto factor = hn::Set(F32(), alpha);
+  for (std::int64_t m = 0; m < rows; ++m) {
+    float* const row = to + m * kRowStride;
+    for_each_vector(K, [&](std::int64_t k, std::int64_t n) HWY_ATTR {
+      const auto v = in_rows ? load_some(a + m * layout.row_stride + k, n) : load_some(row + k, n);
+      store_some(hn::Mul(v, factor), row + k, n);
+    });
+  }
+}
+
+// ---- Tiles --------------------------------------------------------------------------------------
+
+// What is fetched while a tile is computed: rows of a that the next tiles read. Without it, packing them would wait for
+// memory while nothing is computed.
+struct Ahead {
+  const std::byte* first = nullptr;
+  std::int64_t stride_bytes = 0;
+  std::int64_t rows = 0;
+  std::int64_t bytes_of_step = 0;  // of kStepOfAhead elements
+
+  // The line of each row that holds element k.
+  HWY_INLINE void fetch(std::int64_t step) const {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      hwy::Prefetch(first + i * stride_bytes + step * bytes_of_step);
+    }
+  }
+};
+constexpr std::int64_t kStepOfAhead = 16;
+constexpr int kStepsAhead = 16;
+
+// c [kRows, kWidth vectors] = a b (+ c) with a as pack_rows() leaves it and b one strip.
+template <int kRows, int kWidth>
+HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::int64_t K,
+                       float* HWY_RESTRICT c, std::int64_t c_stride, bool accumulate,
+                       const Ahead& ahead) {
+  F32Vec sums[kRows][kWidth];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 3
+    for (int v = 0; v < kWidth; ++v) {
+      sums[m][v] = hn::Zero(F32());
+      if (accumulate) hwy::Prefetch(c + m * c_stride + v * lanes());
+    }
+  }
+  const auto add_step = [&](std::int64_t k) HWY_ATTR {
+    F32Vec row[kWidth];
+#pragma GCC unroll 3
+    for (int v = 0; v < kWidth; ++v) {
+      row[v] = load(b + (k * kWidth + v) * lanes());
+      hwy::Prefetch(b + ((k + kStepsAhead) * kWidth + v) * lanes());
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+      const auto factor = hn::Set(F32(), a[m * kRowStride + k]);
+#pragma GCC unroll 3
+      for (int v = 0; v < kWidth; ++v) sums[m][v] = hn::MulAdd(factor, row[v], sums[m][v]);
+    }
+  };
+  std::int64_t step = 0;
+  for (; (step + 1) * kStepOfAhead <= K; ++step) {
+    ahead.fetch(step);
+#pragma GCC unroll 4
+    for (std::int64_t k = 0; k < kStepOfAhead; ++k) add_step(k);
+    a += kStepOfAhead;
+    b += kStepOfAhead * kWidth * lanes();
+  }
+  for (std::int64_t k = 0; k < K - step * kStepOfAhead; ++k) add_step(k);
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 3
+    for (int v = 0; v < kWidth; ++v) {
+      float* const to = c + m * c_stride + v * lanes();
+      store(accumulate ? hn::Add(load(to), sums[m][v]) : sums[m][v], to);
+    }
+  }
+}
+
+using TileKernel = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t, bool,
+                            const Ahead&);
+
+template <int kWidth, std::size_t... kRows>
+TileKernel tile_kernel_of_width(std::int64_t rows, std::index_sequence<kRows...>) {
+  static constexpr TileKernel kKernels[] = {&tile<static_cast<int>(kRows) + 1, kWidth>...};
+  return kKernels[rows - 1];
+}
+
+TileKernel tile_kernel(std::int64_t rows, std::int64_t width) {
+  constexpr auto kAll = std::make_index_sequence<kMostRows>();
+  if (width == lanes()) return tile_kernel_of_width<1>(rows, kAll);
+  if (width == 2 * lanes()) return tile_kernel_of_width<2>(rows, kAll);
+  return tile_kernel_of_width<kVectors>(rows, kAll);
+}
+
+// One tile whose last columns do not exist in c: computed aside.
+void partial_tile(TileKernel kernel, const TilesProduct& p, const float* a, const float* strip,
+                  std::int64_t rows, std::int64_t columns, float* c, const Ahead& ahead) {
+  HWY_ALIGN float aside[kMostRows * kVectors * HWY_MAX_BYTES / sizeof(float)];
+  const std::int64_t stride = strip_columns();
+  for (std::int64_t m = 0; m < rows && p.accumulate; ++m) {
+    std::fill_n(aside + m * stride, stride, 0.0F);
+    std::copy_n(c + m * p.c_stride, columns, aside + m * stride);
+  }
+  kernel(a, strip, p.K, aside, stride, p.accumulate, ahead);
+  for (std::int64_t m = 0; m < rows; ++m) {
+    std::copy_n(aside + m * stride, columns, c + m * p.c_stride);
+  }
+}
+
+// Rows [begin, end) of what follows the tile at row m of a, for the strip at column n: each strip fetches its share.
+Ahead share_of_next_rows(const TilesProduct& p, std::int64_t next, std::int64_t rows,
+                         std::int64_t n) {
+  if (p.a.column_stride != 1) return {};
+  const auto size = static_cast<std::int64_t>(size_of(p.a.dtype));
+  const std::int64_t begin = std::min(rows, rows * n / p.N);
+  const std::int64_t end = std::min(rows, rows * (n + strip_columns()) / p.N);
+  return {.first = static_cast<const std::byte*>(p.a.data) + (next + begin) * p.a.row_stride * size,
+          .stride_bytes = p.a.row_stride * size,
+          .rows = end - begin,
+          .bytes_of_step = kStepOfAhead * size};
+}
+
+// Rows [m, m + rows) of c: a lies packed in a first-level cache, the strips pass by. `next_rows` rows follow.
+void tiles_of_rows(const TilesProduct& p, const float* a, std::int64_t m, std::int64_t rows,
+                   std::int64_t next_rows) {
+  float* const c = p.c + m * p.c_stride;
+  for (std::int64_t n = 0; n < p.N; n += strip_columns()) {
+    const std::int64_t width = columns_of_strip(n, p.N);
+    const TileKernel kernel = tile_kernel(rows, width);
+    const float* const strip = p.strips + n * p.K;
+    const Ahead ahead = share_of_next_rows(p, m + rows, next_rows, n);
+    if (n + width <= p.N) {
+      kernel(a, strip, p.K, c + n, p.c_stride, p.accumulate, ahead);
+    } else {
+      partial_tile(kernel, p, a, strip, rows, p.N - n, c + n, ahead);
+    }
+  }
+}
+
+void add_tiles_here(const TilesProduct& p) {
+  HWY_ALIGN float a_tile[kMostRows * kRowStride];
+  const std::int64_t tiles = (p.M + kMostRows - 1) / kMostRows;
+  const auto first_row = [&](std::int64_t tile) {
+    return tile * p.M / tiles;
+  };  // as equal as can be
+  for (std::int64_t i = 0; i < tiles; ++i) {
+    const std::int64_t m = first_row(i);
+    const std::int64_t rows = first_row(i + 1) - m;
+    switch_floating(p.a.dtype, [&]<class T>(std::type_identity<T>) {
+      const T* const a = static_cast<const T*>(p.a.data);
+      pack_rows(a + m * p.a.row_stride, p.a, rows, p.K, p.alpha, a_tile);
+    });
+    const std::int64_t next_rows = i + 1 < tiles ? first_row(i + 2) - first_row(i + 1) : 0;
+    tiles_of_rows(p, a_tile, m, rows, next_rows);
+  }
+}
+
+void transpose_floats_here(const float* in, std::int64_t in_stride, std::int64_t M, std::int64_t N,
+                           float* out, std::int64_t out_stride) {
+  transpose_rows(in, in_stride, M, N, out, out_stride);
+}
+
+std::int64_t packed_columns_here(std::int64_t columns) {
+  return (columns + lanes() - 1) / lanes() * lanes();
+}
+
+// ---- Dot products -------------------------------------------------------------------------------
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
+constexpr int kDotRows = 2;
+constexpr int kDotColumns = 4;
+#else
+constexpr int kDotRows = 3;
+constexpr int kDotColumns = 8;
+#endif
+
+// Compilers load a vector again for each use, which costs more than keeping it.
+HWY_INLINE void keep_in_register([[maybe_unused]] F32Vec& v) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  asm volatile("" : "+v"(v.raw));
+#endif
+}
+
+// Rows [0, rows) and columns [0, columns) of c; where there are fewer than the kernel computes, the last one stands in for
+// those missing.
+void tile_of_dots(const DotsProduct& p, std::int64_t m, std::int64_t n) {
+  const std::int64_t rows = std::min<std::int64_t>(kDotRows, p.M - m);
+  const std::int64_t columns = std::min<std::int64_t>(kDotColumns, p.N - n);
+  const float* a[kDotRows];
+  const float* b[kDotColumns];
+  for (int i = 0; i < kDotRows; ++i) {
+    a[i] = p.a + (m + std::min<std::int64_t>(i, rows - 1)) * p.a_stride;
+  }
+  for (int j = 0; j < kDotColumns; ++j) {
+    b[j] = p.b + (n + std::min<std::int64_t>(j, columns - 1)) * p.b_stride;
+  }
+  F32Vec sums[kDotRows][kDotColumns];
+#pragma GCC unroll 4
+  for (int i = 0; i < kDotRows; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kDotColumns; ++j) sums[i][j] = hn::Zero(F32());
+  }
+  for_each_vector(p.K, [&](std::int64_t k, std::int64_t count) HWY_ATTR {
+    F32Vec left[kDotRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < kDotRows; ++i) left[i] = load_some(a[i] + k, count);
+#pragma GCC unroll 8
+    for (int j = 0; j < kDotColumns; ++j) {
+      auto right = load_some(b[j] + k, count);
+      keep_in_register(right);
+#pragma GCC unroll 4
+      for (int i = 0; i < kDotRows; ++i) sums[i][j] = hn::MulAdd(left[i], right, sums[i][j]);
+    }
+  });
+  for (std::int64_t i = 0; i < rows; ++i) {
+    float totals[kDotColumns];
+    for (int j = 0; j < kDotColumns; j += 4) {
+      sum_lanes_of_four(sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3], totals + j);
+    }
+    float* const c = p.c + (m + i) * p.c_stride + n;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      c[j] = p.alpha * totals[j] + (p.beta == 0 ? 0.0F : p.beta * c[j]);
+    }
+  }
+}
+
+void multiply_dots_here(const DotsProduct& p) {
+  for (std::int64_t m = 0; m < p.M; m += kDotRows) {
+    for (std::int64_t n = 0; n < p.N; n += kDotColumns) tile_of_dots(p, m, n);
+  }
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace wick::cpu {
+
+HWY_EXPORT(packed_columns_here);
+HWY_EXPORT(pack_columns_here);
+HWY_EXPORT(add_tiles_here);
+HWY_EXPORT(transpose_floats_here);
+HWY_EXPORT(multiply_dots_here);
+
+std::int64_t packed_columns(std::int64_t columns) {
+  return HWY_DYNAMIC_DISPATCH(packed_columns_here)(columns);
+}
+
+void pack_columns(const Operand& b, std::int64_t K, std::int64_t N, float* strips) {
+  HWY_DYNAMIC_DISPATCH(pack_columns_here)(b, K, N, strips);
+}
+
+void add_tiles(const TilesProduct& product) { HWY_DYNAMIC_DISPATCH(add_tiles_here)(product); }
+
+void transpose_floats(const float* in, std::int64_t in_stride, std::int64_t M, std::int64_t N,
+                      float* out, std::int64_t out_stride) {
+  HWY_DYNAMIC_DISPATCH(transpose_floats_here)(in, in_stride, M, N, out, out_stride);
+}
+
+void multiply_dots(const DotsProduct& product) {
+  HWY_DYNAMIC_DISPATCH(multiply_dots_here)(product);
+}
+
+}  // namespace wick::cpu
+#endif  // HWY_ONCE
