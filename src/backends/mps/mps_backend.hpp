@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "backends/mps/kernel_library.hpp"
+#include "backends/mps/memory_map.hpp"
+#include "backends/mps/mps_allocator.hpp"
+#include "backends/mps/mps_stream.hpp"
+#include "runtime/backend.hpp"
+#include "wick/apple/metal.hpp"
+
+namespace wick::mps {
+
+/// The GPU of a Mac, or software Metal on other systems. Nothing of Metal's is made before the device is used.
+class MpsBackend final : public Backend {
+ public:
+  explicit MpsBackend(const apple::metal::Device& metal);
+  ~MpsBackend() override;
+  MpsBackend(const MpsBackend&) = delete;
+  MpsBackend& operator=(const MpsBackend&) = delete;
+
+  Device device() const noexcept override { return {DeviceType::kMps, 0}; }
+  std::string description() const override;
+  const KernelTable& kernels() const noexcept override;
+  CachingAllocator& allocator() noexcept override { return allocator_; }
+  Stream& default_stream() noexcept override { return *default_stream_; }
+  std::shared_ptr<Stream> make_stream() override;
+  std::unique_ptr<Event> make_event() override;
+  std::span<const std::string_view> variants(std::string_view kernel) const noexcept override;
+  void copy_from_host(Stream& stream, void* device_dst, const void* host_src,
+                      std::size_t bytes) override;
+  void copy_to_host(Stream& stream, void* host_dst, const void* device_src,
+                    std::size_t bytes) override;
+
+  const apple::metal::Device& metal() const noexcept { return metal_; }
+  /// The one queue of the device, which all streams share.
+  const apple::metal::CommandQueue& queue();
+  KernelLibrary& library() noexcept { return library_; }
+  MemoryMap& memory() noexcept { return memory_; }
+
+ private:
+  apple::metal::Device metal_;
+  std::once_flag queue_made_;
+  std::optional<apple::metal::CommandQueue> queue_;
+  KernelLibrary library_;
+  MemoryMap memory_;
+  BufferAllocator system_;
+  CachingAllocator allocator_;
+  std::shared_ptr<Stream> default_stream_;
+};
+
+}  // namespace wick::mps
