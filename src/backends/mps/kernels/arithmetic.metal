@@ -1,6 +1,5 @@
 #include "backends/mps/kernels/arithmetic_kargs.hpp"
 #include "backends/mps/kernels/common.metal"
-#include "backends/mps/strided_kargs.hpp"
 
 using namespace wick::mps;
 

@@ -1,3 +1,5 @@
+#include "backends/mps/strided_kargs.hpp"
+
 // What every family of kernels shares: element types, conversions, loops over strided operands.
 //
 // Kernels are C++14 without lambdas, recursion or anything of the standard library. Dtypes come as function constants, which

@@ -1,6 +1,5 @@
 #include "backends/mps/kernels/common.metal"
 #include "backends/mps/kernels/copy_kargs.hpp"
-#include "backends/mps/strided_kargs.hpp"
 
 using namespace wick::mps;
 
