@@ -13,13 +13,8 @@ namespace wick::mps {
 WICK_NOT_YET(matmul, MatmulArgs)
 WICK_NOT_YET(lora_linear, LoraLinearArgs)
 WICK_NOT_YET(lora_linear_backward, LoraLinearBackwardArgs)
-WICK_NOT_YET(dora_gain, DoraGainArgs)
-WICK_NOT_YET(dora_gain_backward, DoraGainBackwardArgs)
 WICK_NOT_YET(attention, AttentionArgs)
 WICK_NOT_YET(attention_backward, AttentionBackwardArgs)
-WICK_NOT_YET(adamw, AdamwArgs)
-WICK_NOT_YET(global_norm, GlobalNormArgs)
-WICK_NOT_YET(clip_by_norm, ClipByNormArgs)
 #undef WICK_NOT_YET
 
 }  // namespace wick::mps
