@@ -13,7 +13,6 @@ namespace wick::mps {
 WICK_NOT_YET(matmul, MatmulArgs)
 WICK_NOT_YET(lora_linear, LoraLinearArgs)
 WICK_NOT_YET(lora_linear_backward, LoraLinearBackwardArgs)
-WICK_NOT_YET(attention_backward, AttentionBackwardArgs)
 #undef WICK_NOT_YET
 
 }  // namespace wick::mps
