@@ -60,10 +60,10 @@ inline std::uint32_t given_of(const AttentionMask& mask) {
 /// Runs a kernel of tiles: `items` of each key head, `rows` by each simdgroup of a threadgroup.
 inline void run_tiles(Dispatch& dispatch, std::int64_t items, std::uint32_t rows,
                       std::int64_t width, std::int64_t heads) {
-  dispatch.groups({static_cast<std::uint64_t>(ceil_div(items, std::int64_t{kTileSimds} * rows)),
-                   static_cast<std::uint64_t>(ceil_div(width, kTileSlice)),
-                   static_cast<std::uint64_t>(heads)},
-                  {kTileThreads});
+  dispatch.groups(
+      {static_cast<std::uint64_t>(ceil_div(items, std::int64_t{kTileSimds} * rows)),
+       static_cast<std::uint64_t>(ceil_div(width, kTileSlice)), static_cast<std::uint64_t>(heads)},
+      {kTileThreads});
 }
 
 /// Floating-point operations of one product of queries and keys.

@@ -71,10 +71,10 @@ KernelStatus swiglu(Stream& stream, const SwigluArgs& args) {
 
 KernelStatus swiglu_backward(Stream& stream, const SwigluBackwardArgs& args) {
   if (args.gate.numel() == 0 || (!args.dgate && !args.dup)) return KernelStatus::ok();
-  Dispatch(stream, {"activation",
-                    "swiglu_backward",
-                    {kActivationSilu, dtype_of(args.gate), args.dgate ? 1u : 0u,
-                     args.dup ? 1u : 0u}})
+  Dispatch(stream,
+           {"activation",
+            "swiglu_backward",
+            {kActivationSilu, dtype_of(args.gate), args.dgate ? 1u : 0u, args.dup ? 1u : 0u}})
       .buffer(args.dy)
       .buffer(args.gate)
       .buffer(args.up)

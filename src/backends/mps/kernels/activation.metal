@@ -135,8 +135,7 @@ kernel void activation(device const uchar* x [[buffer(0)]], device uchar* out [[
 
 // dx[i] = dy[i] · f'(x[i]).
 kernel void activation_backward(device const uchar* dy [[buffer(0)]],
-                                device const uchar* x [[buffer(1)]],
-                                device uchar* dx [[buffer(2)]],
+                                device const uchar* x [[buffer(1)]], device uchar* dx [[buffer(2)]],
                                 constant ActivationKargs& args [[buffer(3)]],
                                 uint thread_index [[thread_position_in_grid]],
                                 uint threads [[threads_per_grid]]) {
@@ -161,11 +160,10 @@ constant uint kWantsUp [[function_constant(3)]];
 // dgate = dy · up · silu'(gate), dup = dy · silu(gate), as above.
 kernel void swiglu_backward(device const uchar* dy [[buffer(0)]],
                             device const uchar* gate [[buffer(1)]],
-                            device const uchar* up [[buffer(2)]],
-                            device uchar* dgate [[buffer(3)]], device uchar* dup [[buffer(4)]],
+                            device const uchar* up [[buffer(2)]], device uchar* dgate [[buffer(3)]],
+                            device uchar* dup [[buffer(4)]],
                             constant SwigluKargs& args [[buffer(5)]],
-                            uint2 at [[thread_position_in_grid]],
-                            uint2 grid [[threads_per_grid]]) {
+                            uint2 at [[thread_position_in_grid]], uint2 grid [[threads_per_grid]]) {
   const ulong i = ulong(at.y) * grid.x + at.x;
   const float g = load_float(gate, ulong(at.y) * ulong(args.gate_stride) + at.x, kDType);
   const float u = load_float(up, ulong(at.y) * ulong(args.up_stride) + at.x, kDType);

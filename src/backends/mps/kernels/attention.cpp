@@ -11,7 +11,8 @@ KernelStatus attention(Stream& stream, const AttentionArgs& args) {
   const AttentionKargs kargs =
       attention_kargs(args.q, args.k, args.v, args.out, args.mask, args.scale);
   // Few rows, as when tokens are decoded one by one, are spread over the simdgroups.
-  const std::uint32_t rows = kargs.rows <= static_cast<int>(kTileSimds) ? 1 : std::uint32_t{kMostTileRows};
+  const std::uint32_t rows =
+      kargs.rows <= static_cast<int>(kTileSimds) ? 1 : std::uint32_t{kMostTileRows};
   const std::uint32_t given = given_of(args.mask) | (args.lse ? kGivenLse : 0u);
   Dispatch dispatch(stream, {"attention", "attention", {dtype_of(args.q), rows, given}},
                     2 * attention_work(args.q, args.k));

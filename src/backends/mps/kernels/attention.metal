@@ -5,8 +5,50 @@ using namespace wick::mps;
 
 #include "backends/mps/kernels/attention_tiles.metal"
 
-// out = softmax(scale · q kᵀ + mask) v by an online softmax. A threadgroup owns 4 · kTileRows rows of a key head and a slice
-// of the columns; its grid is [tiles of rows, slices, B · Hkv]. Memory beyond the outputs does not depend on T · S.
+// The online softmax of a simdgroup's rows: the largest score so far, and Σ exp(score − it).
+struct RunningSoftmax {
+  float most[kMostTileRows];
+  float total[kMostTileRows];
+};
+
+// Takes in the scores of 32 keys: writes their weights, and scales what earlier ones have summed up to.
+inline void add_scores(threadgroup TileMemory& memory, constant AttentionKargs& args,
+                       TilePlace place, int2 key, thread float (&dots)[kMostTileRows],
+                       thread RunningSoftmax& softmax,
+                       thread float (&sums)[kMostTileRows][kColumns]) {
+  for (uint r = 0; r < kTileRows; ++r) {
+    const uint item = place.simd * kTileRows + r;
+    const float score = sees(memory.items[item], key) ? dots[r] * args.scale : -INFINITY;
+    const float next = max(softmax.most[r], simd_max(score));
+    // A row that has seen no key yet: −∞ − 0 gives a weight of 0 where −∞ − (−∞) would give NaN.
+    const float shift = next == -INFINITY ? 0.0f : next;
+    const float factor = exp(softmax.most[r] - shift);
+    const float weight = exp(score - shift);
+    softmax.most[r] = next;
+    softmax.total[r] = fma(softmax.total[r], factor, simd_sum(weight));
+    memory.weights[item * kTileLanes + place.lane] = weight;
+    for (uint i = 0; i < kColumns; ++i) sums[r][i] *= factor;
+  }
+}
+
+inline void store_rows(device uchar* out, device float* lse, constant AttentionKargs& args,
+                       TilePlace place, thread RunningSoftmax& softmax,
+                       thread float (&sums)[kMostTileRows][kColumns]) {
+  for (uint r = 0; r < kTileRows; ++r) {
+    const int row = place.first + int(place.simd * kTileRows + r);
+    if (row >= args.rows) return;
+    const float total = softmax.total[r];
+    const ulong to = ulong(row_offset(args, args.out, place.b, place.hkv, row));
+    store_slice(out, to, uint(args.Dh), place, total == 0.0f ? 0.0f : 1.0f / total, sums[r]);
+    if ((kGiven & kGivenLse) != 0 && place.lane == 0u && place.first_column == 0u) {
+      lse[head_token(args, place.b, place.hkv, row)] =
+          total == 0.0f ? -INFINITY : softmax.most[r] + log(total);
+    }
+  }
+}
+
+// out = softmax(scale · q kᵀ + mask) v. A threadgroup owns 4 · kTileRows rows of a key head and a slice of the columns; its
+// grid is [tiles of rows, slices, B · Hkv]. Memory beyond the outputs does not depend on T · S.
 kernel void attention(device const uchar* q [[buffer(0)]], device const uchar* k [[buffer(1)]],
                       device const uchar* v [[buffer(2)]],
                       device const uchar* key_mask [[buffer(3)]],
@@ -16,76 +58,32 @@ kernel void attention(device const uchar* q [[buffer(0)]], device const uchar* k
                       uint thread_index [[thread_index_in_threadgroup]],
                       uint simd [[simdgroup_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]]) {
-  threadgroup float4 row_tile[kTileLanes * kPitch];
-  threadgroup float4 key_tile[kTileLanes * kPitch];
-  threadgroup float weights[kTileLanes * kTileLanes];
-  threadgroup long row_at[kTileLanes];
-  threadgroup long key_at[kTileLanes];
-  threadgroup long value_at[kTileLanes];
-  threadgroup int4 items[kTileLanes];
-  TilePlace place;
-  place.thread_index = thread_index;
-  place.simd = simd;
-  place.lane = lane;
-  const uint b = group.z / uint(args.Hkv);
-  const uint hkv = group.z % uint(args.Hkv);
-  const int tile_rows = int(kTileSimds * kTileRows);
-  const int first_row = int(group.x) * tile_rows;
-  const int last_row = min(first_row + tile_rows, args.rows) - 1;
-  const uint first_column = group.y * kTileSlice;
+  threadgroup TileMemory memory;
+  const TilePlace place = tile_place(args, group, thread_index, simd, lane);
+  AttentionInputs inputs;
+  inputs.q = q;
+  inputs.k = k;
+  inputs.v = v;
+  inputs.key_mask = key_mask;
+  inputs.segments = segments;
   const uint width = uint(args.Dh);
-  if (int(thread_index) < tile_rows) {
-    items[thread_index] = row_item(args, segments, b, first_row + int(thread_index));
-    row_at[thread_index] = row_offset(args, args.q, b, hkv, first_row + int(thread_index));
+  const TileBounds bounds = own_rows(memory, inputs, args, place, false);
+  RunningSoftmax softmax;
+  for (uint r = 0; r < kTileRows; ++r) {
+    softmax.most[r] = -INFINITY;
+    softmax.total[r] = 0.0f;
   }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  const int4 item = items[min(int(lane), tile_rows - 1)];
-  const int2 range = segment_range(item.x < item.y, item.z);
-  const int begin = keys_of_query(args, args.first_position + first_row / args.group).x;
-  const int end = keys_of_query(args, args.first_position + last_row / args.group).y;
-  float most[kMostTileRows];
-  float total[kMostTileRows];
   float dots[kMostTileRows];
   float sums[kMostTileRows][kColumns];
-  for (uint r = 0; r < kTileRows; ++r) {
-    most[r] = -INFINITY;
-    total[r] = 0.0f;
-    for (uint i = 0; i < kColumns; ++i) sums[r][i] = 0.0f;
-  }
-  bool has_rows = false;  // whether they are in row_tile to stay
-  for (int first_key = begin / 32 * 32; first_key < end; first_key += 32) {
-    const int2 key = key_item(args, key_mask, segments, b, first_key + int(lane), end);
-    if (!any_in_range(key.x >= 0, key.y, range)) continue;  // the same for all simdgroups
-    if (simd == 0u) {
-      key_at[lane] = key_offset(args.k, b, hkv, key.x);
-      value_at[lane] = key_offset(args.v, b, hkv, key.x);
-    }
-    tile_dots(q, row_at, k, key_at, width, has_rows, place, row_tile, key_tile, dots);
+  clear_sums(sums);
+  bool has_rows = false;  // whether the rows are in their tile to stay
+  for (int first = bounds.begin / 32 * 32; first < bounds.end; first += 32) {
+    int2 key;
+    if (!lane_keys(memory, inputs, args, place, bounds, first, key)) continue;
+    tile_dots(memory, 0, q, k, width, has_rows, place, dots);
     has_rows = width <= kChunk;
-    for (uint r = 0; r < kTileRows; ++r) {
-      const float score =
-          sees(items[simd * kTileRows + r], key) ? dots[r] * args.scale : -INFINITY;
-      const float next = max(most[r], simd_max(score));
-      // A row that has seen no key yet: −∞ − 0 gives a weight of 0 where −∞ − (−∞) would give NaN.
-      const float shift = next == -INFINITY ? 0.0f : next;
-      const float factor = exp(most[r] - shift);
-      const float weight = exp(score - shift);
-      most[r] = next;
-      total[r] = fma(total[r], factor, simd_sum(weight));
-      weights[(simd * kTileRows + r) * kTileLanes + lane] = weight;
-      for (uint i = 0; i < kColumns; ++i) sums[r][i] *= factor;
-    }
-    add_weighted(weights, v, value_at, first_column, width, place, key_tile, sums);
+    add_scores(memory, args, place, key, dots, softmax, sums);
+    add_weighted(memory, memory.weights, 1, v, width, place, sums);
   }
-  for (uint r = 0; r < kTileRows; ++r) {
-    const int row = first_row + int(simd * kTileRows + r);
-    if (row >= args.rows) break;
-    const ulong to = ulong(row_offset(args, args.out, b, hkv, row));
-    store_slice(out, to, first_column, width, lane, total[r] == 0.0f ? 0.0f : 1.0f / total[r],
-                sums[r]);
-    if ((kGiven & kGivenLse) != 0 && lane == 0u && group.y == 0u) {
-      lse[head_token(args, b, hkv, row)] =
-          total[r] == 0.0f ? -INFINITY : most[r] + log(total[r]);
-    }
-  }
+  store_rows(out, lse, args, place, softmax, sums);
 }

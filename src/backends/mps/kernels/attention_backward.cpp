@@ -43,8 +43,7 @@ struct Backward {
   void make_dkv() const {
     const std::uint32_t given = given_of(args.mask) | (args.dk ? std::uint32_t{kGivenDk} : 0u) |
                                 (args.dv ? std::uint32_t{kGivenDv} : 0u);
-    Dispatch dispatch(stream, kernel("attention_dkv", given),
-                      4 * attention_work(args.q, args.k));
+    Dispatch dispatch(stream, kernel("attention_dkv", given), 4 * attention_work(args.q, args.k));
     bind_inputs(dispatch);
     dispatch.buffer(args.dk).buffer(args.dv).value(kargs);
     run_tiles(dispatch, kargs.S, kRows, kargs.Dh, heads());
@@ -60,9 +59,9 @@ KernelStatus attention_backward(Stream& stream, const AttentionBackwardArgs& arg
   const bool has_rows = args.q.numel() > 0;
   const bool has_keys = args.k.numel() > 0;
   const Scratch delta(stream, static_cast<std::size_t>(args.lse.numel()) * sizeof(float));
-  const Backward backward{
-      stream, args, attention_kargs(args.q, args.k, args.v, args.dout, args.mask, args.scale),
-      has_rows ? delta.data() : nullptr};
+  const Backward backward{stream, args,
+                          attention_kargs(args.q, args.k, args.v, args.dout, args.mask, args.scale),
+                          has_rows ? delta.data() : nullptr};
   if (has_rows) backward.make_delta();
   if (has_rows && args.dq) backward.make_dq();
   if (has_keys && (args.dk || args.dv)) backward.make_dkv();

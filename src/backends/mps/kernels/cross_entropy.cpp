@@ -17,9 +17,8 @@ struct RowLoss {
 void rows_of(Stream& stream, const CrossEntropyArgs& args, const Scratch& rows) {
   const RowPlan plan = plan_rows(args.logits.dim(0), args.logits.dim(1));
   const std::uint32_t dtype = dtype_of(args.logits);
-  Dispatch dispatch(stream, {"cross_entropy",
-                             "cross_entropy_rows",
-                             {dtype, dtype_of(args.targets), dtype}});
+  Dispatch dispatch(
+      stream, {"cross_entropy", "cross_entropy_rows", {dtype, dtype_of(args.targets), dtype}});
   dispatch.buffer(args.logits)
       .buffer(args.targets)
       .buffer(args.weights)

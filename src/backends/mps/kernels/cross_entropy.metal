@@ -22,16 +22,13 @@ inline float loss_of(ExponentialSum total, float target_logit, float logit_sum, 
 }
 
 // Loss and weight of each row, and its lse. A target out of range is reported and its row counts as ignored.
-kernel void cross_entropy_rows(device const uchar* logits [[buffer(0)]],
-                               device const uchar* targets [[buffer(1)]],
-                               device const float* weights [[buffer(2)]],
-                               device float* lse [[buffer(3)]], device float2* rows [[buffer(4)]],
-                               device FaultCell* fault [[buffer(5)]],
-                               constant CrossEntropyKargs& args [[buffer(6)]],
-                               uint group [[threadgroup_position_in_grid]],
-                               uint simd [[simdgroup_index_in_threadgroup]],
-                               uint simds [[simdgroups_per_threadgroup]],
-                               uint lane [[thread_index_in_simdgroup]]) {
+kernel void cross_entropy_rows(
+    device const uchar* logits [[buffer(0)]], device const uchar* targets [[buffer(1)]],
+    device const float* weights [[buffer(2)]], device float* lse [[buffer(3)]],
+    device float2* rows [[buffer(4)]], device FaultCell* fault [[buffer(5)]],
+    constant CrossEntropyKargs& args [[buffer(6)]], uint group [[threadgroup_position_in_grid]],
+    uint simd [[simdgroup_index_in_threadgroup]], uint simds [[simdgroups_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]]) {
   threadgroup float room[kMostRowSimds];
   const RowPlace place = row_place(args.plan, group, simd, simds, lane);
   if (place.row >= ulong(args.plan.rows)) return;
@@ -66,16 +63,12 @@ kernel void cross_entropy_rows(device const uchar* logits [[buffer(0)]],
 }
 
 // Adds the rows up in a fixed order: each of 256 threads every 256th, then the threads.
-kernel void cross_entropy_sums(device const float2* rows [[buffer(0)]],
-                               device float* loss_sum [[buffer(1)]],
-                               device float* weight_sum [[buffer(2)]],
-                               device float* inv_weight [[buffer(3)]],
-                               constant LossSumsKargs& args [[buffer(4)]],
-                               uint thread_index [[thread_index_in_threadgroup]],
-                               uint threads [[threads_per_threadgroup]],
-                               uint lane [[thread_index_in_simdgroup]],
-                               uint simd [[simdgroup_index_in_threadgroup]],
-                               uint simds [[simdgroups_per_threadgroup]]) {
+kernel void cross_entropy_sums(
+    device const float2* rows [[buffer(0)]], device float* loss_sum [[buffer(1)]],
+    device float* weight_sum [[buffer(2)]], device float* inv_weight [[buffer(3)]],
+    constant LossSumsKargs& args [[buffer(4)]], uint thread_index [[thread_index_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]], uint lane [[thread_index_in_simdgroup]],
+    uint simd [[simdgroup_index_in_threadgroup]], uint simds [[simdgroups_per_threadgroup]]) {
   threadgroup float2 parts[kMostRowSimds];
   float2 own = float2(0.0f, 0.0f);
   for (ulong n = thread_index; n < ulong(args.rows); n += threads) own += rows[n];
@@ -92,15 +85,12 @@ kernel void cross_entropy_sums(device const float2* rows [[buffer(0)]],
 }
 
 // dz = c (exp(z − lse) − (1 − ε) onehot(t) − ε / V). A thread of the grid [V,N] owns one element: dz may be z.
-kernel void cross_entropy_backward(device const float* dloss [[buffer(0)]],
-                                   device const float* factor [[buffer(1)]],
-                                   device const uchar* logits [[buffer(2)]],
-                                   device const uchar* targets [[buffer(3)]],
-                                   device const float* weights [[buffer(4)]],
-                                   device const float* lse [[buffer(5)]],
-                                   device uchar* dlogits [[buffer(6)]],
-                                   constant CrossEntropyKargs& args [[buffer(7)]],
-                                   uint2 at [[thread_position_in_grid]]) {
+kernel void cross_entropy_backward(
+    device const float* dloss [[buffer(0)]], device const float* factor [[buffer(1)]],
+    device const uchar* logits [[buffer(2)]], device const uchar* targets [[buffer(3)]],
+    device const float* weights [[buffer(4)]], device const float* lse [[buffer(5)]],
+    device uchar* dlogits [[buffer(6)]], constant CrossEntropyKargs& args [[buffer(7)]],
+    uint2 at [[thread_position_in_grid]]) {
   const ulong row = at.y;
   const long classes = args.plan.columns;
   const long target = load_integer(targets, row, kTargetType);

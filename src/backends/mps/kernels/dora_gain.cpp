@@ -14,8 +14,8 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
   const std::int64_t R = args.a.dim(0);
   if (N == 0) return KernelStatus::ok();
   const RowPlan plan = plan_rows(N, K);
-  const double work = 2.0 * static_cast<double>(N) * static_cast<double>(K) *
-                      static_cast<double>(R + 1);
+  const double work =
+      2.0 * static_cast<double>(N) * static_cast<double>(K) * static_cast<double>(R + 1);
   Dispatch dispatch(stream, {"dora_gain", "dora_gain", {dtype_of(args.w), dtype_of(args.a)}}, work);
   dispatch.buffer(args.magnitude)
       .buffer(args.w)

@@ -4,7 +4,7 @@
 
 using namespace wick::mps;
 
-constant uint kDType [[function_constant(0)]];      // of the parameter or tensor
+constant uint kDType [[function_constant(0)]];     // of the parameter or tensor
 constant uint kGradType [[function_constant(1)]];  // of its gradient
 
 constant constexpr uint kMostSimds = 8;
@@ -81,14 +81,11 @@ kernel void squares(device const uchar* x [[buffer(0)]], device float3* sums [[b
 }
 
 // The root of all sums, by one threadgroup.
-kernel void norm_of_squares(device const float3* sums [[buffer(0)]],
-                            device float* out [[buffer(1)]],
-                            constant NormOfKargs& args [[buffer(2)]],
-                            uint thread_index [[thread_index_in_threadgroup]],
-                            uint threads [[threads_per_threadgroup]],
-                            uint simd [[simdgroup_index_in_threadgroup]],
-                            uint simds [[simdgroups_per_threadgroup]],
-                            uint lane [[thread_index_in_simdgroup]]) {
+kernel void norm_of_squares(
+    device const float3* sums [[buffer(0)]], device float* out [[buffer(1)]],
+    constant NormOfKargs& args [[buffer(2)]], uint thread_index [[thread_index_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]], uint simd [[simdgroup_index_in_threadgroup]],
+    uint simds [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
   threadgroup float3 parts[kMostSimds];
   float3 own = float3(0.0f, 0.0f, 0.0f);
   for (ulong i = thread_index; i < ulong(args.count); i += threads) own += sums[i];

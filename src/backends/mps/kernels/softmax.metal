@@ -1,6 +1,6 @@
 #include "backends/mps/kernels/common.metal"
-#include "backends/mps/kernels/rows_kargs.hpp"
 #include "backends/mps/kernels/rows.metal"
+#include "backends/mps/kernels/rows_kargs.hpp"
 #include "backends/mps/kernels/softmax_kargs.hpp"
 
 using namespace wick::mps;
@@ -38,8 +38,7 @@ kernel void softmax(device const uchar* x [[buffer(0)]], device uchar* out [[buf
 
 // dx = y (dy − Σ dy · y), or of the logarithm dy − exp(y) Σ dy. All [R,D] dense.
 kernel void softmax_backward(device const uchar* dy [[buffer(0)]],
-                             device const uchar* y [[buffer(1)]],
-                             device uchar* dx [[buffer(2)]],
+                             device const uchar* y [[buffer(1)]], device uchar* dx [[buffer(2)]],
                              constant RowPlan& plan [[buffer(3)]],
                              uint group [[threadgroup_position_in_grid]],
                              uint simd [[simdgroup_index_in_threadgroup]],
