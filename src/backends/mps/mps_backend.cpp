@@ -36,7 +36,11 @@ std::shared_ptr<Stream> MpsBackend::make_stream() { return std::make_shared<MpsS
 
 std::unique_ptr<Event> MpsBackend::make_event() { return std::make_unique<MpsEvent>(); }
 
-std::span<const std::string_view> MpsBackend::variants(std::string_view /*kernel*/) const noexcept {
+std::span<const std::string_view> MpsBackend::variants(std::string_view kernel) const noexcept {
+  static constexpr std::string_view kLoraLinear[] = {"few_rows", "mps", "fused"};
+  static constexpr std::string_view kMatmul[] = {"few_rows", "mps", "tiles"};
+  if (kernel == "lora_linear") return kLoraLinear;
+  if (kernel == "matmul") return kMatmul;
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "backends/mps/memory_map.hpp"
 #include "backends/mps/mps_allocator.hpp"
 #include "backends/mps/mps_stream.hpp"
+#include "backends/mps/products.hpp"
 #include "runtime/backend.hpp"
 #include "wick/apple/metal.hpp"
 
@@ -40,6 +41,7 @@ class MpsBackend final : public Backend {
   const apple::metal::CommandQueue& queue();
   KernelLibrary& library() noexcept { return library_; }
   MemoryMap& memory() noexcept { return memory_; }
+  ProductCache& products() noexcept { return products_; }
 
  private:
   apple::metal::Device metal_;
@@ -47,6 +49,7 @@ class MpsBackend final : public Backend {
   std::optional<apple::metal::CommandQueue> queue_;
   KernelLibrary library_;
   MemoryMap memory_;
+  ProductCache products_;
   BufferAllocator system_;
   CachingAllocator allocator_;
   std::shared_ptr<Stream> default_stream_;
