@@ -56,4 +56,12 @@ void Dispatch::items(std::int64_t count) {
   threads({threads_in_all}, {std::min<std::uint64_t>(threads_in_all, kPerGroup)});
 }
 
+void Dispatch::elements(std::int64_t rows, std::int64_t columns) {
+  constexpr std::uint64_t kPerGroup = 256;
+  const auto across = static_cast<std::uint64_t>(columns);
+  const auto down = static_cast<std::uint64_t>(rows);
+  const std::uint64_t x = std::min(across, kPerGroup);
+  threads({across, down}, {x, std::min(down, kPerGroup / x)});
+}
+
 }  // namespace wick::mps

@@ -59,6 +59,8 @@ class Dispatch {
   void threads(apple::metal::Size count, apple::metal::Size threads_per_group);
   /// Runs a thread for each of `items` items, but at most 2^22 threads: the kernel goes on in steps of the grid.
   void items(std::int64_t count);
+  /// Runs a grid of a thread for each element of a matrix: x is its column, y its row.
+  void elements(std::int64_t rows, std::int64_t columns);
 
  private:
   MpsStream& stream_;
