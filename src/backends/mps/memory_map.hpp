@@ -20,8 +20,8 @@ class MemoryMap {
  public:
   /// Notes a buffer by the addresses of its contents.
   void add(const apple::metal::Buffer& buffer);
-  /// Forgets the buffer whose contents begin at `data`.
-  void remove(const void* data) noexcept;
+  /// Forgets a buffer of this length whose contents begin at `data`.
+  void remove(const void* data, std::size_t length) noexcept;
   /// The buffer that holds `data`. Throws Error kInternal when there is none.
   BufferPlace find(const void* data) const;
   /// How many buffers it knows.
@@ -29,7 +29,9 @@ class MemoryMap {
 
  private:
   mutable std::shared_mutex mutex_;
-  std::map<const std::byte*, apple::metal::Buffer, std::less<>> buffers_;  // by first address
+  // By first address. Buffers on memory of the host may share the pages at their ends; one that begins in a page reaches to
+  // the end of that page at least, so that the last to begin before an address holds all that a tensor there can have.
+  std::multimap<const std::byte*, apple::metal::Buffer> buffers_;
 };
 
 }  // namespace wick::mps

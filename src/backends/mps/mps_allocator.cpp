@@ -17,8 +17,8 @@ void* BufferAllocator::allocate(std::size_t bytes) noexcept {
 }
 
 // Work that was encoded with the buffer keeps it until it has ended.
-void BufferAllocator::release(void* data, std::size_t /*bytes*/) noexcept {
-  backend_.memory().remove(data);
+void BufferAllocator::release(void* data, std::size_t bytes) noexcept {
+  backend_.memory().remove(data, bytes);
 }
 
 void BufferAllocator::fill(void* data, std::byte value, std::size_t bytes,

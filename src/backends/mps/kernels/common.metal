@@ -10,6 +10,12 @@ using namespace metal;
 // wick::DType.
 enum ElementType : uint { kF32, kF16, kBF16, kI32, kI64, kU8, kBool };
 
+inline uint size_of_type(uint dtype) {
+  if (dtype == kI64) return 8;
+  if (dtype == kF32 || dtype == kI32) return 4;
+  return dtype == kF16 || dtype == kBF16 ? 2 : 1;
+}
+
 inline bool is_integer_type(uint dtype) { return dtype >= kI32; }
 
 inline float bf16_to_float(ushort bits) { return as_type<float>(uint(bits) << 16); }
@@ -26,6 +32,17 @@ inline float load_float(device const uchar* data, ulong i, uint dtype) {
   if (dtype == kF16) return float(((device const half*)data)[i]);
   if (dtype == kBF16) return bf16_to_float(((device const ushort*)data)[i]);
   return ((device const float*)data)[i];
+}
+
+// Elements i to i + 3, which lie at a multiple of four of them.
+inline float4 load_float4(device const uchar* data, ulong i, uint dtype) {
+  if (dtype == kF16) return float4(*(device const half4*)((device const half*)data + i));
+  if (dtype == kBF16) {
+    const ushort4 bits = *(device const ushort4*)((device const ushort*)data + i);
+    return float4(bf16_to_float(bits.x), bf16_to_float(bits.y), bf16_to_float(bits.z),
+                  bf16_to_float(bits.w));
+  }
+  return *(device const float4*)((device const float*)data + i);
 }
 
 inline void store_float(device uchar* data, ulong i, uint dtype, float value) {

@@ -16,12 +16,6 @@ inline ulong load_bytes(device const uchar* data, ulong at, uint count) {
 inline void store_bytes(device uchar* data, ulong at, uint count, ulong bits) {
   for (uint i = 0; i < count; ++i) data[at + i] = uchar(bits >> (8 * i));
 }
-inline uint size_of_type(uint dtype) {
-  if (dtype == kI64) return 8;
-  if (dtype == kF32 || dtype == kI32) return 4;
-  return dtype == kF16 || dtype == kBF16 ? 2 : 1;
-}
-
 inline float source_float(device const uchar* src, ulong i) {
   if (kMisaligned == 0) return load_float(src, i, kSource);
   const ulong bits = load_bytes(src, i * size_of_type(kSource), size_of_type(kSource));
