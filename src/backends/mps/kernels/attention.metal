@@ -1,8 +1,3 @@
-#include "backends/mps/kernels/attention_kargs.hpp"
-#include "backends/mps/kernels/common.metal"
-
-using namespace wick::mps;
-
 #include "backends/mps/kernels/attention_tiles.metal"
 
 // The online softmax of a simdgroup's rows: the largest score so far, and Σ exp(score − it).

@@ -1,8 +1,3 @@
-#include "backends/mps/kernels/attention_kargs.hpp"
-#include "backends/mps/kernels/common.metal"
-
-using namespace wick::mps;
-
 #include "backends/mps/kernels/attention_tiles.metal"
 
 // With P = exp(scale · q kᵀ − lse) and delta = rowsum(dout · out): dv = Pᵀ dout, dS = P (dout vᵀ − delta), dq = scale · dS k,

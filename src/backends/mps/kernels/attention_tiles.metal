@@ -1,5 +1,10 @@
+#include "backends/mps/kernels/attention_kargs.hpp"
+#include "backends/mps/kernels/common.metal"
+
 // Tiles of attention: queries and keys, their dot products, and sums of rows weighted with them. Rows of operands pass
 // through threadgroup memory 64 columns at a time, whatever the width of a head.
+
+using namespace wick::mps;
 
 constant uint kDType [[function_constant(0)]];     // of q, k, v and out
 constant uint kTileRows [[function_constant(1)]];  // items of a simdgroup, at most kMostTileRows

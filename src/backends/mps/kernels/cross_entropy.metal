@@ -2,7 +2,6 @@
 #include "backends/mps/kernels/common.metal"
 #include "backends/mps/kernels/cross_entropy_kargs.hpp"
 #include "backends/mps/kernels/rows.metal"
-#include "backends/mps/kernels/rows_kargs.hpp"
 
 using namespace wick::mps;
 

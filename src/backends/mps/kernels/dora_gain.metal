@@ -1,7 +1,6 @@
 #include "backends/mps/kernels/common.metal"
 #include "backends/mps/kernels/dora_gain_kargs.hpp"
 #include "backends/mps/kernels/rows.metal"
-#include "backends/mps/kernels/rows_kargs.hpp"
 #include "backends/mps/kernels/squares.metal"
 
 using namespace wick::mps;

@@ -1,3 +1,5 @@
+#include "backends/mps/kernels/rows_kargs.hpp"
+
 // Kernels in which one or more simdgroups of a threadgroup own a row.
 
 constant constexpr uint kMostRowSimds = 8;

@@ -1,6 +1,5 @@
 #include "backends/mps/kernels/common.metal"
 #include "backends/mps/kernels/rows.metal"
-#include "backends/mps/kernels/rows_kargs.hpp"
 #include "backends/mps/kernels/softmax_kargs.hpp"
 
 using namespace wick::mps;
