@@ -16,7 +16,7 @@ const apple::metal::ComputePipeline& pipeline_of(MpsStream& stream, const Kernel
 
 }  // namespace
 
-Dispatch::Dispatch(Stream& stream, const KernelId& kernel, std::string_view op, double work)
+Dispatch::Dispatch(Stream& stream, const KernelId& kernel, double work, std::string_view op)
     : stream_(mps_stream(stream)),
       encoding_(stream_, op.empty() ? kernel.function : op, pipeline_of(stream_, kernel), work),
       encoder_(encoding_.encoder()) {}

@@ -66,7 +66,7 @@ KernelId kernel_of(std::string_view function, const Product& p, bool packed) {
 
 void dispatch(Stream& stream, const KernelId& kernel, const Product& p, apple::metal::Size groups) {
   constexpr std::uint32_t kThreads = 128;
-  Dispatch(stream, kernel, p.op, work_of(p))
+  Dispatch(stream, kernel, work_of(p), p.op)
       .memory(p.K > 0 ? p.a.data : nullptr)
       .memory(p.K > 0 ? p.b.data : nullptr)
       .memory(p.c)
