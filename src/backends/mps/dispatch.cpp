@@ -16,9 +16,9 @@ const apple::metal::ComputePipeline& pipeline_of(MpsStream& stream, const Kernel
 
 }  // namespace
 
-Dispatch::Dispatch(Stream& stream, const KernelId& kernel, double work, std::string_view op)
+Dispatch::Dispatch(Stream& stream, const KernelId& kernel, double work)
     : stream_(mps_stream(stream)),
-      encoding_(stream_, op.empty() ? kernel.function : op, pipeline_of(stream_, kernel), work),
+      encoding_(stream_, pipeline_of(stream_, kernel), work),
       encoder_(encoding_.encoder()) {}
 
 Dispatch& Dispatch::buffer(const TensorView& view) {

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <type_traits>
 
 #include "backends/mps/kernel_library.hpp"
@@ -31,9 +30,8 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1
 /// this thread alone, so that nothing that allocates may stand in between.
 class Dispatch {
  public:
-  /// `work` estimates the floating-point operations, for the size of command buffers. Failures name `op`, a literal; without
-  /// it, the kernel. Throws Error kBackend when the kernel cannot be compiled.
-  Dispatch(Stream& stream, const KernelId& kernel, double work = 0, std::string_view op = {});
+  /// `work` estimates the floating-point operations, for the size of command buffers. Throws Error kBackend when the kernel cannot be compiled.
+  Dispatch(Stream& stream, const KernelId& kernel, double work = 0);
 
   /// Binds memory of the device from the view's first element on; a view that was not given, or one of no elements, binds
   /// memory that must not be used.

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "backends/mps/kernel_sources.hpp"
+#include "backends/mps/mps_stream.hpp"
 #include "base/check.hpp"
 #include "wick/base/error.hpp"
 
@@ -38,8 +39,9 @@ const apple::metal::ComputePipeline& KernelLibrary::pipeline(const apple::metal:
     const auto function = library(device, id.family).function(id.function, constants);
     return pipelines_.emplace(id, device.pipeline(function)).first->second;
   } catch (const Error& error) {
-    throw Error(ErrorKind::kBackend, std::string(id.function), error.rule(), {},
-                "the kernel is in " + std::string(id.family) + ".metal");
+    throw Error(ErrorKind::kBackend, std::string(OpScope::current()),
+                "the kernel " + std::string(id.function) + " of " + std::string(id.family) +
+                    ".metal cannot be made: " + error.rule());
   }
 }
 

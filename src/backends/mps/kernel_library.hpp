@@ -34,7 +34,7 @@ struct KernelId {
 /// once. May be used by several threads.
 class KernelLibrary {
  public:
-  /// The pipeline. Throws Error kBackend, naming the kernel, when Metal refuses its source or the kernel.
+  /// The pipeline. Throws Error kBackend, naming op and kernel, when Metal refuses its source or the kernel.
   const apple::metal::ComputePipeline& pipeline(const apple::metal::Device& device,
                                                 const KernelId& id);
 

@@ -58,7 +58,11 @@ std::string MpsBackend::description() const {
 
 const KernelTable& MpsBackend::kernels() const noexcept {
   static constexpr KernelTable kTable{
-#define WICK_KERNEL(id, Args) .id = &mps::id,
+#define WICK_KERNEL(id, Args)                  \
+  .id = [](Stream& stream, const Args& args) { \
+    const OpScope scope(#id);                  \
+    return mps::id(stream, args);              \
+  },
 #include "runtime/op_catalog.def"
   };
   return kTable;

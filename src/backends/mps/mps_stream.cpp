@@ -16,6 +16,8 @@ namespace wick::mps {
 
 namespace {
 
+thread_local std::string_view current_op;
+
 // A command buffer stays far below the seconds after which macOS gives one up: about a second of an M1.
 constexpr double kMostWork = 4e11;
 constexpr int kMostKernels = 4096;
@@ -30,11 +32,11 @@ MpsEvent& mps_event(Event& event) {
 
 Error named(const Batch& batch, const Error& error) {
   if (batch.num_kernels == 1) {
-    return {error.kind(), std::string(batch.first_kernel), error.rule()};
+    return {error.kind(), std::string(batch.first_op), error.rule()};
   }
-  return {error.kind(), std::string(batch.last_kernel),
+  return {error.kind(), std::string(batch.last_op),
           fmt::format("one of {} kernels from {} to {} failed: {}", batch.num_kernels,
-                      batch.first_kernel, batch.last_kernel, error.rule())};
+                      batch.first_op, batch.last_op, error.rule())};
 }
 
 Error fault_error(const FaultRecord& fault) {
@@ -55,6 +57,10 @@ Error fault_error(const FaultRecord& fault) {
 }
 
 }  // namespace
+
+OpScope::OpScope(std::string_view name) noexcept : outer_(std::exchange(current_op, name)) {}
+OpScope::~OpScope() { current_op = outer_; }
+std::string_view OpScope::current() noexcept { return current_op; }
 
 bool Batch::has_ended() const {
   return commands.status() >= apple::metal::CommandBufferStatus::kCompleted;
@@ -191,31 +197,33 @@ void MpsStream::upload(void* data, const void* bytes, std::size_t count) {
   constexpr std::size_t kMostInline = 4096;
   std::optional<apple::metal::Buffer> staged;
   if (count > kMostInline) staged = backend_.metal().buffer(source);
+  const OpScope scope("copy");
   copy_bytes(*this, staged, source, data);
 }
 
 void MpsStream::fill(void* data, std::byte value, std::size_t count) {
   if (count == 0) return;
   const BufferPlace place = backend_.memory().find(data);
-  Encoding encoding(*this, "fill", 0);
+  const OpScope scope("fill");
+  Encoding encoding(*this, 0);
   encoding.commands().blit_encoder().fill(place.buffer, place.offset, count,
                                           std::to_integer<std::uint8_t>(value));
 }
 
 // ---- MpsStream::Encoding
 
-MpsStream::Encoding::Encoding(MpsStream& stream, std::string_view kernel, double work)
+MpsStream::Encoding::Encoding(MpsStream& stream, double work)
     : stream_(stream), lock_(stream.mutex_) {
   Batch& batch = stream_.open_batch();
-  if (batch.num_kernels == 0) batch.first_kernel = kernel;
-  batch.last_kernel = kernel;
+  batch.last_op = OpScope::current();
+  if (batch.num_kernels == 0) batch.first_op = batch.last_op;
   ++batch.num_kernels;
   batch.work += work;
 }
 
-MpsStream::Encoding::Encoding(MpsStream& stream, std::string_view kernel,
-                              const apple::metal::ComputePipeline& pipeline, double work)
-    : Encoding(stream, kernel, work) {
+MpsStream::Encoding::Encoding(MpsStream& stream, const apple::metal::ComputePipeline& pipeline,
+                              double work)
+    : Encoding(stream, work) {
   encoder().set_pipeline(pipeline);
 }
 

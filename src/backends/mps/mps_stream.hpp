@@ -18,12 +18,27 @@ namespace wick::mps {
 
 class MpsBackend;
 
+/// While it lives, what this thread enqueues belongs to a kernel of the catalog, whose name, a literal, failures carry.
+class OpScope {
+ public:
+  explicit OpScope(std::string_view name) noexcept;
+  ~OpScope();
+  OpScope(const OpScope&) = delete;
+  OpScope& operator=(const OpScope&) = delete;
+
+  /// The innermost name; empty outside of all.
+  static std::string_view current() noexcept;
+
+ private:
+  std::string_view outer_;
+};
+
 /// A command buffer, and what is in it for errors.
 struct Batch {
   explicit Batch(apple::metal::CommandBuffer made) : commands(std::move(made)) {}
 
   apple::metal::CommandBuffer commands;
-  std::string_view first_kernel, last_kernel;
+  std::string_view first_op, last_op;
   int num_kernels = 0;
   double work = 0;  // estimated floating-point operations
 
@@ -58,11 +73,10 @@ class MpsStream final : public Stream {
   /// The right to encode: other threads wait while one of these lives.
   class Encoding {
    public:
-    /// `kernel`, a literal, names what is encoded, `work` estimates its floating-point operations.
-    Encoding(MpsStream& stream, std::string_view kernel, double work);
+    /// `work` estimates the floating-point operations of what is encoded.
+    Encoding(MpsStream& stream, double work);
     /// As above for a kernel of ours, which the encoder runs next.
-    Encoding(MpsStream& stream, std::string_view kernel,
-             const apple::metal::ComputePipeline& pipeline, double work);
+    Encoding(MpsStream& stream, const apple::metal::ComputePipeline& pipeline, double work);
     ~Encoding();
     Encoding(const Encoding&) = delete;
     Encoding& operator=(const Encoding&) = delete;

@@ -66,7 +66,7 @@ KernelId kernel_of(std::string_view function, const Product& p, bool packed) {
 
 void dispatch(Stream& stream, const KernelId& kernel, const Product& p, apple::metal::Size groups) {
   constexpr std::uint32_t kThreads = 128;
-  Dispatch(stream, kernel, work_of(p), p.op)
+  Dispatch(stream, kernel, work_of(p))
       .memory(p.K > 0 ? p.a.data : nullptr)
       .memory(p.K > 0 ? p.b.data : nullptr)
       .memory(p.c)
@@ -255,7 +255,7 @@ KernelStatus multiply_by_mps(Stream& stream, const Product& p) {
         const auto left = matrix(p.a.data, entry.left);
         const auto right = matrix(p.b.data, entry.right);
         const auto result = matrix(p.c, entry.result);
-        MpsStream::Encoding encoding(own, p.op, work_of(p));
+        MpsStream::Encoding encoding(own, work_of(p));
         entry.kernel.encode(encoding.commands(), left, right, result);
       });
   return KernelStatus::ok();

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <string_view>
 
 #include "runtime/kernel_status.hpp"
 #include "wick/apple/mps.hpp"
@@ -27,7 +26,6 @@ struct Matrix {
 /// c = alpha · a b + beta · c + bias + scale · p s for each of G matrices: a [M,K], b [K,N], c [M,N] with neighbours in a
 /// row, bias [N]; p [M,R] f32 dense and s [R,N] come with G = 1 and alpha = 1 only. With beta = 0 c is not read.
 struct Product {
-  std::string_view op = "matmul";  ///< a literal, for failures
   std::int64_t G = 1;
   std::int64_t M = 0, N = 0, K = 0;
   Matrix a, b;

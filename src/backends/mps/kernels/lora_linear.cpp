@@ -16,9 +16,6 @@ namespace wick::mps {
 
 namespace {
 
-constexpr std::string_view kForward = "lora_linear";
-constexpr std::string_view kBackward = "lora_linear_backward";
-
 Matrix rows(const TensorView& x) {
   return {.data = x.data, .dtype = x.dtype, .row_stride = x.dim(1)};
 }
@@ -84,8 +81,7 @@ struct Forward {
 
   // out = x wᵀ + bias.
   Product base() const {
-    return {.op = kForward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.N,
             .K = s.K,
             .a = rows(args.x),
@@ -111,8 +107,7 @@ struct Forward {
   }
   // xa = drop(x) aᵀ.
   Product thin() const {
-    return {.op = kForward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.R,
             .K = s.K,
             .a = x,
@@ -179,8 +174,7 @@ struct Backward {
 
   // dx [M,K] = dy w.
   Product base() const {
-    return {.op = kBackward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.K,
             .K = s.N,
             .a = rows(args.dy),
@@ -191,8 +185,7 @@ struct Backward {
   }
   // xa [M,R] = drop(x) aᵀ, where the forward pass has not kept it.
   Product thin(void* target) const {
-    return {.op = kBackward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.R,
             .K = s.K,
             .a = x,
@@ -202,8 +195,7 @@ struct Backward {
             .c_row_stride = s.R};
   }
   Product g_product() const {
-    return {.op = kBackward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.R,
             .K = s.N,
             .a = rows(args.dy),
@@ -214,8 +206,7 @@ struct Backward {
   }
   // da [R,K] = scale · gᵀ drop(x).
   Product da() const {
-    return {.op = kBackward,
-            .M = s.R,
+    return {.M = s.R,
             .N = s.K,
             .K = s.M,
             .a = transposed(dense_f32(g, s.R)),
@@ -227,8 +218,7 @@ struct Backward {
   }
   // db [N,R] = scale · dyᵀ xa.
   Product db() const {
-    return {.op = kBackward,
-            .M = s.N,
+    return {.M = s.N,
             .N = s.R,
             .K = s.M,
             .a = transposed(rows(args.dy)),
@@ -240,8 +230,7 @@ struct Backward {
   }
   // scale · g a [M,K] in f32.
   Product update(void* target) const {
-    return {.op = kBackward,
-            .M = s.M,
+    return {.M = s.M,
             .N = s.K,
             .K = s.R,
             .a = dense_f32(g, s.R),
