@@ -140,11 +140,11 @@ TEST(MpsOrder, AttentionOfPackedDocumentsAndHiddenKeys) {
 
 // ---- rows
 
-// Rows of several simdgroups, and of one where the last threadgroup is not full.
+// Rows of several simdgroups, of one where the last threadgroup is not full, and such as are too long to be kept.
 struct Rows {
   std::int64_t count, length;
 };
-constexpr Rows kRows[] = {{5, 3001}, {7, 200}, {130, 1500}};
+constexpr Rows kRows[] = {{5, 3001}, {7, 200}, {66, 1500}, {2, 5000}};
 
 TEST(MpsOrder, Softmax) {
   for (const auto& [R, D] : kRows) {

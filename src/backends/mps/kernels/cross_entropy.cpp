@@ -10,6 +10,9 @@ static_assert(sizeof(LossSumsKargs) == 16);
 
 namespace {
 
+// The rows of a vocabulary are too long to be kept.
+constexpr std::uint32_t kReadAgain = 0;
+
 struct RowLoss {
   float loss, weight;
 };
@@ -18,7 +21,8 @@ void rows_of(Stream& stream, const CrossEntropyArgs& args, const Scratch& rows) 
   const RowPlan plan = plan_rows(args.logits.dim(0), args.logits.dim(1));
   const std::uint32_t dtype = dtype_of(args.logits);
   Dispatch dispatch(
-      stream, {"cross_entropy", "cross_entropy_rows", {dtype, dtype_of(args.targets), dtype}});
+      stream,
+      {"cross_entropy", "cross_entropy_rows", {kReadAgain, dtype, dtype_of(args.targets), dtype}});
   dispatch.buffer(args.logits)
       .buffer(args.targets)
       .buffer(args.weights)
@@ -44,7 +48,9 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
   const Scratch rows(stream, static_cast<std::size_t>(N) * sizeof(RowLoss));
   if (N > 0) rows_of(stream, args, rows);
   const std::uint32_t dtype = dtype_of(args.logits);
-  Dispatch(stream, {"cross_entropy", "cross_entropy_sums", {dtype, dtype_of(args.targets), dtype}})
+  Dispatch(
+      stream,
+      {"cross_entropy", "cross_entropy_sums", {kReadAgain, dtype, dtype_of(args.targets), dtype}})
       .memory(N > 0 ? rows.data() : nullptr)
       .buffer(args.loss_sum)
       .buffer(args.weight_sum)
@@ -57,9 +63,10 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
 KernelStatus cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& args) {
   if (args.logits.numel() == 0) return KernelStatus::ok();
   const RowPlan plan = plan_rows(args.logits.dim(0), args.logits.dim(1));
-  Dispatch(stream, {"cross_entropy",
-                    "cross_entropy_backward",
-                    {dtype_of(args.logits), dtype_of(args.targets), dtype_of(args.dlogits)}})
+  Dispatch(stream,
+           {"cross_entropy",
+            "cross_entropy_backward",
+            {kReadAgain, dtype_of(args.logits), dtype_of(args.targets), dtype_of(args.dlogits)}})
       .buffer(args.dloss)
       .buffer(args.factor)
       .buffer(args.logits)

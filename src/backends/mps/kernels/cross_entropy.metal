@@ -5,9 +5,9 @@
 
 using namespace wick::mps;
 
-constant uint kDType [[function_constant(0)]];       // of the logits
-constant uint kTargetType [[function_constant(1)]];  // kI32 or kI64
-constant uint kOutType [[function_constant(2)]];     // of dlogits
+constant uint kDType [[function_constant(1)]];       // of the logits
+constant uint kTargetType [[function_constant(2)]];  // kI32 or kI64
+constant uint kOutType [[function_constant(3)]];     // of dlogits
 
 // (1 − ε)(lse − z[t]) + ε (lse − mean z) from the maximum and Σ exp(z − maximum). Differences from the maximum are taken
 // first: lse itself may be large where the loss is small.

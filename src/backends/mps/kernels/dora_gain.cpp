@@ -8,6 +8,11 @@ namespace wick::mps {
 static_assert(sizeof(DoraGainKargs) == 48);
 static_assert(sizeof(DoraGainBackwardKargs) == 8);
 
+namespace {
+// Rows of w are read once: there is nothing to keep.
+constexpr std::uint32_t kReadOnce = 0;
+}  // namespace
+
 KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
   const std::int64_t N = args.w.dim(0);
   const std::int64_t K = args.w.dim(1);
@@ -16,7 +21,8 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
   const RowPlan plan = plan_rows(N, K);
   const double work =
       2.0 * static_cast<double>(N) * static_cast<double>(K) * static_cast<double>(R + 1);
-  Dispatch dispatch(stream, {"dora_gain", "dora_gain", {dtype_of(args.w), dtype_of(args.a)}}, work);
+  Dispatch dispatch(
+      stream, {"dora_gain", "dora_gain", {kReadOnce, dtype_of(args.w), dtype_of(args.a)}}, work);
   dispatch.buffer(args.magnitude)
       .buffer(args.w)
       .buffer(args.a)
@@ -32,7 +38,7 @@ KernelStatus dora_gain_backward(Stream& stream, const DoraGainBackwardArgs& args
   const std::int64_t numel = args.dy.numel();
   if (numel == 0) return KernelStatus::ok();
   const std::uint32_t f32 = dtype_of(args.dy);
-  Dispatch(stream, {"dora_gain", "dora_gain_backward", {f32, f32}})
+  Dispatch(stream, {"dora_gain", "dora_gain_backward", {kReadOnce, f32, f32}})
       .buffer(args.dy)
       .buffer(args.norm)
       .buffer(args.dmagnitude)

@@ -5,8 +5,8 @@
 
 using namespace wick::mps;
 
-constant uint kWeightType [[function_constant(0)]];   // of w
-constant uint kAdapterType [[function_constant(1)]];  // of a and b
+constant uint kWeightType [[function_constant(1)]];   // of w
+constant uint kAdapterType [[function_constant(2)]];  // of a and b
 
 // The length of each row of w + scale · b a, and magnitude over it. Nothing of w's size is made: a thread computes the
 // elements of the update that it needs.

@@ -28,9 +28,11 @@ struct NormBackward {
 
 std::uint32_t bit(const TensorView& view, NormGiven given) { return view ? given : 0u; }
 
+// `held` of rows that a kernel keeps, 0 for others.
 KernelId kernel_of(std::string_view function, NormKind kind, const TensorView& x,
-                   const TensorView& weight, const TensorView& bias, std::uint32_t given) {
-  return {"norm", function, {kind, dtype_of(x), dtype_of(weight), dtype_of(bias), given}};
+                   const TensorView& weight, const TensorView& bias, std::uint32_t given,
+                   std::uint32_t held = 0) {
+  return {"norm", function, {held, kind, dtype_of(x), dtype_of(weight), dtype_of(bias), given}};
 }
 
 // The gradient of a weight: a sum over rows, by chunks of them.
@@ -80,7 +82,8 @@ void norm_forward(Stream& stream, const NormForward& a) {
   const RowPlan plan = plan_rows(a.x.dim(0), a.x.dim(1));
   const std::uint32_t given =
       bit(a.bias, kGivenBias) | bit(a.mean, kGivenMean) | bit(a.inverse, kGivenInverse);
-  Dispatch dispatch(stream, kernel_of("norm", a.kind, a.x, a.weight, a.bias, given));
+  Dispatch dispatch(stream,
+                    kernel_of("norm", a.kind, a.x, a.weight, a.bias, given, held_elements(plan)));
   dispatch.buffer(a.x)
       .buffer(a.weight)
       .buffer(a.bias)
@@ -95,7 +98,8 @@ void norm_backward(Stream& stream, const NormBackward& a) {
   if (a.x.dim(1) == 0) return;
   if (a.dx && a.x.dim(0) > 0) {
     const RowPlan plan = plan_rows(a.x.dim(0), a.x.dim(1));
-    Dispatch dispatch(stream, kernel_of("norm_backward", a.kind, a.x, a.weight, a.weight, 0));
+    Dispatch dispatch(stream, kernel_of("norm_backward", a.kind, a.x, a.weight, a.weight, 0,
+                                        held_elements(plan)));
     dispatch.buffer(a.dy)
         .buffer(a.x)
         .buffer(a.weight)

@@ -4,11 +4,11 @@
 
 using namespace wick::mps;
 
-constant uint kNorm [[function_constant(0)]];        // a NormKind
-constant uint kDType [[function_constant(1)]];       // of x, out, dy and dx
-constant uint kWeightType [[function_constant(2)]];  // of weight and its gradient
-constant uint kBiasType [[function_constant(3)]];    // of bias and its gradient
-constant uint kGiven [[function_constant(4)]];       // NormGiven bits
+constant uint kNorm [[function_constant(1)]];        // a NormKind
+constant uint kDType [[function_constant(2)]];       // of x, out, dy and dx
+constant uint kWeightType [[function_constant(3)]];  // of weight and its gradient
+constant uint kBiasType [[function_constant(4)]];    // of bias and its gradient
+constant uint kGiven [[function_constant(5)]];       // NormGiven bits
 
 // x [R,D] rows apart, out [R,D] dense: x less its mean (layer_norm), times inv, times weight, plus bias. The variance comes
 // from the differences: the mean of the squares less the square of the mean would lose the digits that matter where the mean
@@ -27,21 +27,29 @@ kernel void norm(device const uchar* x [[buffer(0)]], device const uchar* weight
   const ulong columns = ulong(args.plan.columns);
   const ulong from = place.row * ulong(args.x_stride);
   const ulong to = place.row * columns;
+  HeldRow held;
+  hold_row(held, x, from, columns, place, kDType, 0.0f);
+  const uint steps = row_steps(place, columns);
   float mean = 0.0f;
   if (kNorm == kLayerNorm) {
-    for (ulong i = place.first; i < columns; i += place.step) {
-      mean += load_float(x, from + i, kDType);
+    for (uint n = 0; n < steps; ++n) {
+      const ulong i = column(place, n);
+      if (i < columns) mean += row_value(held, n, x, from + i, kDType);
     }
     mean = row_sum(mean, place, room) / float(columns);
   }
   float squares = 0.0f;
-  for (ulong i = place.first; i < columns; i += place.step) {
-    const float v = load_float(x, from + i, kDType) - mean;
+  for (uint n = 0; n < steps; ++n) {
+    const ulong i = column(place, n);
+    if (i >= columns) break;
+    const float v = row_value(held, n, x, from + i, kDType) - mean;
     squares = fma(v, v, squares);
   }
   const float inverse = 1.0f / sqrt(row_sum(squares, place, room) / float(columns) + args.eps);
-  for (ulong i = place.first; i < columns; i += place.step) {
-    const float v = (load_float(x, from + i, kDType) - mean) * inverse;
+  for (uint n = 0; n < steps; ++n) {
+    const ulong i = column(place, n);
+    if (i >= columns) break;
+    const float v = (row_value(held, n, x, from + i, kDType) - mean) * inverse;
     const float shift = (kGiven & kGivenBias) != 0 ? load_float(bias, i, kBiasType) : 0.0f;
     store_float(out, to + i, kDType, fma(v, load_float(weight, i, kWeightType), shift));
   }
@@ -68,19 +76,31 @@ kernel void norm_backward(device const uchar* dy [[buffer(0)]], device const uch
   const ulong to = place.row * columns;
   const float mean = kNorm == kLayerNorm ? means[place.row] : 0.0f;
   const float inverse = inverses[place.row];
+  HeldRow slopes;
+  HeldRow values;
+  hold_row(slopes, dy, to, columns, place, kDType, 0.0f);
+  hold_row(values, x, from, columns, place, kDType, 0.0f);
+  const uint steps = row_steps(place, columns);
   float mean_gn = 0.0f;
   float mean_g = 0.0f;
-  for (ulong i = place.first; i < columns; i += place.step) {
-    const float g = load_float(dy, to + i, kDType) * load_float(weight, i, kWeightType);
-    mean_gn = fma(g, (load_float(x, from + i, kDType) - mean) * inverse, mean_gn);
+  for (uint n = 0; n < steps; ++n) {
+    const ulong i = column(place, n);
+    if (i >= columns) break;
+    const float slope = row_value(slopes, n, dy, to + i, kDType);
+    const float g = slope * load_float(weight, i, kWeightType);
+    const float v = row_value(values, n, x, from + i, kDType);
+    mean_gn = fma(g, (v - mean) * inverse, mean_gn);
     mean_g += g;
   }
   mean_gn = row_sum(mean_gn, place, room) / float(columns);
   mean_g = kNorm == kLayerNorm ? row_sum(mean_g, place, room) / float(columns) : 0.0f;
-  for (ulong i = place.first; i < columns; i += place.step) {
-    const float g = load_float(dy, to + i, kDType) * load_float(weight, i, kWeightType);
-    const float n = (load_float(x, from + i, kDType) - mean) * inverse;
-    store_float(dx, to + i, kDType, inverse * fma(-n, mean_gn, g - mean_g));
+  for (uint n = 0; n < steps; ++n) {
+    const ulong i = column(place, n);
+    if (i >= columns) break;
+    const float slope = row_value(slopes, n, dy, to + i, kDType);
+    const float g = slope * load_float(weight, i, kWeightType);
+    const float normed = (row_value(values, n, x, from + i, kDType) - mean) * inverse;
+    store_float(dx, to + i, kDType, inverse * fma(-normed, mean_gn, g - mean_g));
   }
 }
 

@@ -1,8 +1,13 @@
+#include "backends/mps/kernels/common.metal"
 #include "backends/mps/kernels/rows_kargs.hpp"
 
 // Kernels in which one or more simdgroups of a threadgroup own a row.
 
+// Elements of a row that each thread keeps, at most kMostHeld; 0: rows are too long for that and are read again.
+constant uint kHeld [[function_constant(0)]];
+
 constant constexpr uint kMostRowSimds = 8;
+constant constexpr uint kMostHeld = 16;
 
 // Where a thread stands: its row, and the columns first, first + step, … of it.
 struct RowPlace {
@@ -25,6 +30,30 @@ inline RowPlace row_place(constant wick::mps::RowPlan& plan, uint group, uint si
   place.first = place.simd * 32u + lane;
   place.step = place.simds * 32u;
   return place;
+}
+
+// How often a thread steps through the columns of its row, `column(place, n)` being the n-th of them.
+inline uint row_steps(RowPlace place, ulong columns) {
+  return kHeld != 0u ? kHeld : uint((columns + place.step - 1) / place.step);
+}
+inline ulong column(RowPlace place, uint n) { return ulong(place.first) + ulong(n) * place.step; }
+
+// The elements of a row that a thread keeps.
+struct HeldRow {
+  float values[kMostHeld];
+};
+
+inline void hold_row(thread HeldRow& held, device const uchar* x, ulong from, ulong columns,
+                     RowPlace place, uint dtype, float fill) {
+  for (uint n = 0; n < kHeld; ++n) {
+    const ulong c = column(place, n);
+    held.values[n] = c < columns ? load_float(x, from + c, dtype) : fill;
+  }
+}
+
+// The n-th element of a thread, kept or from memory.
+inline float row_value(thread HeldRow& held, uint n, device const uchar* x, ulong at, uint dtype) {
+  return kHeld != 0u ? held.values[n] : load_float(x, at, dtype);
 }
 
 // Σ value over the threads of a row, for all of them. `room` has kMostRowSimds numbers.
@@ -84,5 +113,17 @@ inline ExponentialSum row_exponentials(ExponentialSum own, RowPlace place,
   all.most = row_max(own.most, place, room);
   all.sum = row_sum(own.sum * exp(own.most - exponent_base(all.most)), place, room);
   if (all.most == INFINITY) all.sum = NAN;  // ∞ − ∞
+  return all;
+}
+
+// The same of a row that is kept, with −∞ behind its end.
+inline ExponentialSum held_exponentials(thread HeldRow& held, RowPlace place,
+                                        threadgroup float* room) {
+  ExponentialSum all = no_exponentials();
+  for (uint n = 0; n < kHeld; ++n) all.most = max(all.most, held.values[n]);
+  all.most = row_max(all.most, place, room);
+  const float base = exponent_base(all.most);
+  for (uint n = 0; n < kHeld; ++n) all.sum += exp(held.values[n] - base);
+  all.sum = row_sum(all.sum, place, room);
   return all;
 }

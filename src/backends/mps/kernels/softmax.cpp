@@ -12,7 +12,8 @@ namespace {
 KernelStatus forward(Stream& stream, const SoftmaxArgs& args, std::uint32_t logarithm) {
   if (args.x.numel() == 0) return KernelStatus::ok();
   const RowPlan plan = plan_rows(args.x.dim(0), args.x.dim(1));
-  Dispatch dispatch(stream, {"softmax", "softmax", {logarithm, dtype_of(args.x)}});
+  Dispatch dispatch(stream,
+                    {"softmax", "softmax", {held_elements(plan), logarithm, dtype_of(args.x)}});
   dispatch.buffer(args.x).buffer(args.out).value(SoftmaxKargs{plan, args.x.stride(0)});
   run_rows(dispatch, plan);
   return KernelStatus::ok();
@@ -21,7 +22,8 @@ KernelStatus forward(Stream& stream, const SoftmaxArgs& args, std::uint32_t loga
 KernelStatus backward(Stream& stream, const SoftmaxBackwardArgs& args, std::uint32_t logarithm) {
   if (args.y.numel() == 0) return KernelStatus::ok();
   const RowPlan plan = plan_rows(args.y.dim(0), args.y.dim(1));
-  Dispatch dispatch(stream, {"softmax", "softmax_backward", {logarithm, dtype_of(args.y)}});
+  Dispatch dispatch(
+      stream, {"softmax", "softmax_backward", {held_elements(plan), logarithm, dtype_of(args.y)}});
   dispatch.buffer(args.dy).buffer(args.y).buffer(args.dx).value(plan);
   run_rows(dispatch, plan);
   return KernelStatus::ok();
