@@ -23,7 +23,7 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1
 
 /// One launch of a kernel:
 ///
-///   Dispatch(stream, {"softmax", "softmax_rows", {dtype_of(a.x)}})
+///   Dispatch(stream, {"softmax", "softmax", {0, dtype_of(a.x)}})
 ///       .buffer(a.x).buffer(a.out).value(SoftmaxKargs{...}).groups({rows}, {256});
 ///
 /// Arguments take the indices 0, 1, 2, … in the order of the calls. The last call encodes; until then the stream belongs to
