@@ -116,6 +116,8 @@ TEST(MpsOrder, AttentionWithAWindow) {
   check_attention({1, 150, 150, 2, 1, 40}, [](Device) { return AttentionOptions{.window = 33}; });
   check_attention({1, 66, 90, 2, 1, 24},
                   [](Device) { return AttentionOptions{.causal = false, .window = 40}; });
+  // Few queries share out their keys: some shares are beyond the window.
+  check_attention({1, 3, 700, 4, 2, 20}, [](Device) { return AttentionOptions{.window = 40}; });
 }
 
 TEST(MpsOrder, AttentionOfPackedDocumentsAndHiddenKeys) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
+#include <initializer_list>
 
 #include "backends/mps/dispatch.hpp"
 #include "backends/mps/kernels/attention_kargs.hpp"
@@ -10,7 +10,7 @@
 
 namespace wick::mps {
 
-static_assert(sizeof(AttentionKargs) == 176);
+static_assert(sizeof(AttentionKargs) == 192);
 
 inline HeadStrides head_strides(const TensorView& view) {
   return {view.stride(0), view.stride(1), view.stride(2)};
@@ -38,6 +38,7 @@ inline AttentionKargs attention_kargs(const TensorView& q, const TensorView& k, 
           .mask_key = mask.key_mask ? mask.key_mask.stride(1) : 0,
           .segment_batch = mask.segments ? mask.segments.stride(0) : 0,
           .segment_key = mask.segments ? mask.segments.stride(1) : 0,
+          .split_elements = q.numel(),
           .T = small(T),
           .S = small(S),
           .H = small(q.dim(2)),
@@ -50,19 +51,36 @@ inline AttentionKargs attention_kargs(const TensorView& q, const TensorView& k, 
           .window = small(std::min(mask.window, S + T)),
           .causal = mask.causal ? 1 : 0,
           .scale = scale,
-          .unused = 0};
+          .slices = small(ceil_div(q.dim(3), kTileSlice)),
+          .splits = 1,
+          .split_keys = small(S)};
 }
 
-inline std::uint32_t given_of(const AttentionMask& mask) {
-  return (mask.key_mask ? kGivenKeyMask : 0u) | (mask.segments ? kGivenSegments : 0u);
+/// Whether rows of these operands are whole float4s at addresses that are, too.
+inline bool whole_quads(std::initializer_list<const TensorView*> operands) {
+  constexpr std::int64_t kQuad = 4;
+  for (const TensorView* x : operands) {
+    if (x->dim(3) % kQuad != 0 || !is_aligned(x->data, kQuad * size_of(x->dtype))) return false;
+    for (int axis = 0; axis < 3; ++axis) {
+      if (x->dim(axis) > 1 && x->stride(axis) % kQuad != 0) return false;
+    }
+  }
+  return true;
 }
 
-/// Runs a kernel of tiles: `items` of each key head, `rows` by each simdgroup of a threadgroup.
-inline void run_tiles(Dispatch& dispatch, std::int64_t items, std::uint32_t rows,
-                      std::int64_t width, std::int64_t heads) {
+inline std::uint32_t given_of(const AttentionMask& mask,
+                              std::initializer_list<const TensorView*> operands) {
+  return (mask.key_mask ? kGivenKeyMask : 0u) | (mask.segments ? kGivenSegments : 0u) |
+         (whole_quads(operands) ? std::uint32_t{kGivenWholeQuads} : 0u);
+}
+
+/// Runs a kernel of tiles over `items` of each key head, `rows` of them by each simdgroup of a threadgroup.
+inline void run_tiles(Dispatch& dispatch, const AttentionKargs& kargs, std::int64_t items,
+                      std::uint32_t rows, std::int64_t heads) {
+  const auto tiles = ceil_div(items, std::int64_t{kTileSimds} * rows);
   dispatch.groups(
-      {static_cast<std::uint64_t>(ceil_div(items, std::int64_t{kTileSimds} * rows)),
-       static_cast<std::uint64_t>(ceil_div(width, kTileSlice)), static_cast<std::uint64_t>(heads)},
+      {static_cast<std::uint64_t>(tiles), static_cast<std::uint64_t>(kargs.slices) * kargs.splits,
+       static_cast<std::uint64_t>(heads)},
       {kTileThreads});
 }
 

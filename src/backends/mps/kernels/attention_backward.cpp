@@ -16,12 +16,17 @@ struct Backward {
   KernelId kernel(std::string_view function, std::uint32_t given) const {
     return {"attention_backward", function, {dtype_of(args.q), kRows, given}};
   }
+  std::uint32_t given() const {
+    return given_of(args.mask, {&args.dout, &args.q, &args.k, &args.v});
+  }
   std::int64_t heads() const { return args.q.dim(0) * args.k.dim(2); }
 
   void make_delta() const {
+    AttentionKargs whole = kargs;
+    whole.slices = 1;  // a simdgroup reads a whole row
     Dispatch dispatch(stream, kernel("attention_delta", 0));
-    dispatch.buffer(args.dout).buffer(args.out).memory(delta).value(kargs);
-    run_tiles(dispatch, kargs.rows, kRows, 1, heads());
+    dispatch.buffer(args.dout).buffer(args.out).memory(delta).value(whole);
+    run_tiles(dispatch, whole, kargs.rows, kRows, heads());
   }
   void bind_inputs(Dispatch& dispatch) const {
     dispatch.buffer(args.dout)
@@ -34,19 +39,18 @@ struct Backward {
         .memory(delta);
   }
   void make_dq() const {
-    Dispatch dispatch(stream, kernel("attention_dq", given_of(args.mask)),
-                      3 * attention_work(args.q, args.k));
+    Dispatch dispatch(stream, kernel("attention_dq", given()), 3 * attention_work(args.q, args.k));
     bind_inputs(dispatch);
     dispatch.buffer(args.dq).value(kargs);
-    run_tiles(dispatch, kargs.rows, kRows, kargs.Dh, heads());
+    run_tiles(dispatch, kargs, kargs.rows, kRows, heads());
   }
   void make_dkv() const {
-    const std::uint32_t given = given_of(args.mask) | (args.dk ? std::uint32_t{kGivenDk} : 0u) |
-                                (args.dv ? std::uint32_t{kGivenDv} : 0u);
-    Dispatch dispatch(stream, kernel("attention_dkv", given), 4 * attention_work(args.q, args.k));
+    const std::uint32_t wanted = given() | (args.dk ? std::uint32_t{kGivenDk} : 0u) |
+                                 (args.dv ? std::uint32_t{kGivenDv} : 0u);
+    Dispatch dispatch(stream, kernel("attention_dkv", wanted), 4 * attention_work(args.q, args.k));
     bind_inputs(dispatch);
     dispatch.buffer(args.dk).buffer(args.dv).value(kargs);
-    run_tiles(dispatch, kargs.S, kRows, kargs.Dh, heads());
+    run_tiles(dispatch, kargs, kargs.S, kRows, heads());
   }
 };
 

@@ -15,6 +15,7 @@ struct HeadStrides {
 struct AttentionKargs {
   HeadStrides q, k, v, out;  ///< dout lies as out
   int64_t mask_batch, mask_key, segment_batch, segment_key;
+  int64_t split_elements;  ///< of out, and of the result of each split
   int32_t T, S, H, Hkv, Dh;
   int32_t group;           ///< query heads per key head
   int32_t rows;            ///< T · group
@@ -22,7 +23,9 @@ struct AttentionKargs {
   int32_t window;          ///< 0: none
   int32_t causal;
   float scale;
-  int32_t unused;
+  int32_t slices;      ///< of the columns
+  int32_t splits;      ///< of the keys, whose results are merged
+  int32_t split_keys;  ///< keys of a split, a multiple of 32
 };
 
 /// What of the optional operands is given, as bits.
@@ -31,7 +34,9 @@ enum AttentionGiven : uint32_t {
   kGivenSegments = 2,
   kGivenLse = 4,
   kGivenDk = 8,
-  kGivenDv = 16
+  kGivenDv = 16,
+  kGivenSplits = 32,     ///< results are those of splits
+  kGivenWholeQuads = 64  ///< every row begins at a multiple of 4 elements and is one long
 };
 
 /// A threadgroup of attention works on tiles: 32 items on the side of the lanes, and 4 simdgroups that own the same number of

@@ -118,6 +118,7 @@ struct TilePlace {
   uint b;
   uint hkv;
   int first;          // item that the threadgroup owns
+  uint split;         // of the keys
   uint first_column;  // of its slice
 };
 
@@ -130,7 +131,8 @@ inline TilePlace tile_place(constant AttentionKargs& args, uint3 group, uint thr
   place.b = group.z / uint(args.Hkv);
   place.hkv = group.z % uint(args.Hkv);
   place.first = int(group.x * kTileSimds * kTileRows);
-  place.first_column = group.y * kTileSlice;
+  place.split = group.y / uint(args.slices);
+  place.first_column = group.y % uint(args.slices) * kTileSlice;
   return place;
 }
 
@@ -231,7 +233,9 @@ inline void load_chunk(device const uchar* x, threadgroup const long* at, uint i
     const long from = at[i / kQuads];
     const uint c = column + i % kQuads * 4;
     float4 values = float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (from >= 0) {
+    if (from >= 0 && (kGiven & kGivenWholeQuads) != 0) {
+      if (c < width) values = load_float4(x, ulong(from) + c, kDType);
+    } else if (from >= 0) {
       if (c < width) values.x = load_float(x, ulong(from) + c, kDType);
       if (c + 1 < width) values.y = load_float(x, ulong(from) + c + 1, kDType);
       if (c + 2 < width) values.z = load_float(x, ulong(from) + c + 2, kDType);

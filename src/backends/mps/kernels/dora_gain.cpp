@@ -5,12 +5,13 @@
 
 namespace wick::mps {
 
-static_assert(sizeof(DoraGainKargs) == 48);
+static_assert(sizeof(DoraGainKargs) == 56);
 static_assert(sizeof(DoraGainBackwardKargs) == 8);
 
 namespace {
 // Rows of w are read once: there is nothing to keep.
 constexpr std::uint32_t kReadOnce = 0;
+constexpr std::int64_t kRowsEach = 4;  // of a thread, as in dora_gain.metal
 }  // namespace
 
 KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
@@ -18,7 +19,7 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
   const std::int64_t K = args.w.dim(1);
   const std::int64_t R = args.a.dim(0);
   if (N == 0) return KernelStatus::ok();
-  const RowPlan plan = plan_rows(N, K);
+  const RowPlan plan = plan_rows(ceil_div(N, kRowsEach), K);
   const double work =
       2.0 * static_cast<double>(N) * static_cast<double>(K) * static_cast<double>(R + 1);
   Dispatch dispatch(
@@ -29,7 +30,7 @@ KernelStatus dora_gain(Stream& stream, const DoraGainArgs& args) {
       .buffer(args.b)
       .buffer(args.out)
       .buffer(args.norm)
-      .value(DoraGainKargs{plan, args.w.stride(0), R, args.scale, args.norm ? 1 : 0});
+      .value(DoraGainKargs{plan, N, args.w.stride(0), R, args.scale, args.norm ? 1 : 0});
   run_rows(dispatch, plan);
   return KernelStatus::ok();
 }

@@ -9,6 +9,7 @@ namespace mps {
 
 struct DoraGainKargs {
   RowPlan plan;
+  int64_t rows;      ///< of w
   int64_t w_stride;  ///< from row to row
   int64_t rank;
   float scale;
