@@ -4,6 +4,7 @@
 
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/instruction_set.hpp"
+#include "backends/cpu/sgemm.hpp"
 #include "wick/runtime/settings.hpp"
 
 namespace wick::cpu {
@@ -26,7 +27,7 @@ std::shared_ptr<Stream> CpuBackend::make_stream() { return std::make_shared<CpuS
 std::unique_ptr<Event> CpuBackend::make_event() { return std::make_unique<CpuEvent>(); }
 
 std::span<const std::string_view> CpuBackend::variants(std::string_view kernel) const noexcept {
-  static constexpr std::string_view kMatmul[] = {"onednn", "plain"};
+  static const std::string_view kMatmul[] = {sgemm_name(), "plain"};
   if (kernel == "matmul") return kMatmul;
   if (kernel == "isa") return instruction_sets();
   return {};

@@ -1,10 +1,5 @@
 #include "backends/cpu/gemm.hpp"
 
-#include <oneapi/dnnl/dnnl.h>
-#if defined(WICK_OPENMP)
-#include <omp.h>
-#endif
-
 #include <algorithm>
 #include <cstddef>
 #include <utility>
@@ -13,7 +8,7 @@
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/scratch.hpp"
-#include "base/check.hpp"
+#include "backends/cpu/sgemm.hpp"
 #include "wick/runtime/settings.hpp"
 
 namespace wick::cpu {
@@ -29,8 +24,9 @@ constexpr std::int64_t kFewRowsLeastDepth = 64;
 // kPanelDepth together with a block of c a second-level one.
 constexpr std::int64_t kFewRowsDepth = 2048;
 constexpr std::int64_t kPanelDepth = 256;
+constexpr std::int64_t kLargestDepth = std::int64_t{1} << 30;  // sgemm() takes as much
 
-// Largest blocks of c. oneDNN packs what it multiplies, so that larger blocks repeat less of that.
+// Largest blocks of c. The library packs what it multiplies, so that larger blocks repeat less of that.
 constexpr std::int64_t kBlockRows = 512;
 constexpr std::int64_t kBlockRowsWithPanels = 256;
 constexpr std::int64_t kBlockColumns = 384;
@@ -45,29 +41,6 @@ constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) {
   return divide_up(n, step) * step;
 }
-
-// How many threads oneDNN may use when the calling thread calls it; returns the number before.
-int set_onednn_threads(int n) {
-#if defined(WICK_OPENMP)
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(n);
-  return before;
-#else
-  return n;
-#endif
-}
-
-// Makes oneDNN work on the calling thread alone: the blocks are spread over our own threads.
-class SingleThreadedOnednn {
- public:
-  SingleThreadedOnednn() : before_(set_onednn_threads(1)) {}
-  ~SingleThreadedOnednn() { set_onednn_threads(before_); }
-  SingleThreadedOnednn(const SingleThreadedOnednn&) = delete;
-  SingleThreadedOnednn& operator=(const SingleThreadedOnednn&) = delete;
-
- private:
-  int before_;
-};
 
 // ---- Operands -----------------------------------------------------------------------------------
 
@@ -96,10 +69,11 @@ bool columns_contiguous(const Operand& x, std::int64_t rows) {
   return x.row_stride == 1 && x.column_stride >= rows;
 }
 
-// True where oneDNN can take the matrix from where it lies.
+// True where sgemm() can take the matrix from where it lies.
 bool lies_ready(const Operand& x, std::int64_t rows, std::int64_t columns) {
-  return x.dtype == DType::kF32 && x.map == nullptr &&
-         (rows_contiguous(x, columns) || columns_contiguous(x, rows));
+  if (x.dtype != DType::kF32 || x.map != nullptr) return false;
+  return (rows_contiguous(x, columns) && x.row_stride <= kSgemmLargest) ||
+         (columns_contiguous(x, rows) && x.column_stride <= kSgemmLargest);
 }
 
 // `x` as f32 in `panel`, rows contiguous, or columns where x has those and `keep_columns`. What is
@@ -127,7 +101,7 @@ struct TermPlan {
   const Term* term;
   Operand a, b;         // with_plain_strides()
   bool pack_a, pack_b;  // converted into panels ahead of the product
-  bool own_loops;       // multiply_tile(), not oneDNN
+  bool own_loops;       // multiply_tile(), not sgemm()
   std::int64_t depth;   // along K in one go
 };
 
@@ -141,16 +115,16 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
                 .own_loops = variant == GemmVariant::kPlain,
                 .depth = std::min(K, kPanelDepth)};
   const Operand& b = plan.b;
-  const bool b_lies_ready = variant == GemmVariant::kOnednn && lies_ready(b, K, p.N);
+  const bool b_lies_ready = variant == GemmVariant::kLibrary && lies_ready(b, K, p.N);
   if (p.M <= kFewRows && !b_lies_ready && b.map == nullptr &&
       (rows_contiguous(b, p.N) || (columns_contiguous(b, K) && K >= kFewRowsLeastDepth))) {
     plan.pack_b = false;
     plan.own_loops = true;
     plan.depth = std::min(K, kFewRowsDepth);
-  } else if (variant == GemmVariant::kOnednn) {
+  } else if (variant == GemmVariant::kLibrary) {
     plan.pack_a = !lies_ready(plan.a, p.M, K);
     plan.pack_b = !b_lies_ready;
-    if (!plan.pack_a && !plan.pack_b) plan.depth = K;
+    if (!plan.pack_a && !plan.pack_b) plan.depth = std::min(K, kLargestDepth);
   }
   return plan;
 }
@@ -206,7 +180,7 @@ Plan plan_product(const Product& p, GemmVariant variant) {
     any_panels = any_panels || (packs && term.K > 1);  // a single column takes no space
     K += term.K;
   }
-  plan.in_place = p.c.dtype == DType::kF32;
+  plan.in_place = p.c.dtype == DType::kF32 && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
   any_panels = any_panels || !plan.in_place;
   plan.cut = cut_product(p.G, p.M, p.N, K, any_panels ? kBlockRowsWithPanels : kBlockRows);
   for (const TermPlan& term : plan.terms) {
@@ -219,15 +193,23 @@ Plan plan_product(const Product& p, GemmVariant variant) {
 
 // ---- Blocks -------------------------------------------------------------------------------------
 
-void multiply_onednn(const TileProduct& p, const Operand& a) {
-  // A matrix whose columns are contiguous is a transposed one to oneDNN.
-  const bool a_rows = rows_contiguous(a, p.K);
-  const bool b_rows = rows_contiguous(p.b, p.N);
-  const dnnl_status_t status =
-      dnnl_sgemm(a_rows ? 'N' : 'T', b_rows ? 'N' : 'T', p.M, p.N, p.K, p.alpha, p.a,
-                 a_rows ? a.row_stride : a.column_stride, static_cast<const float*>(p.b.data),
-                 b_rows ? p.b.row_stride : p.b.column_stride, p.beta, p.c, p.c_stride);
-  detail::check(status == dnnl_success, "oneDNN refused a product of valid sizes");
+// `a` and p.b lie ready or are panels.
+void multiply_by_library(const TileProduct& p, const Operand& a) {
+  const auto as_operand = [](const Operand& x, std::int64_t columns) {
+    const bool rows = rows_contiguous(x, columns) && x.row_stride <= kSgemmLargest;
+    return SgemmOperand{.data = static_cast<const float*>(x.data),
+                        .stride = rows ? x.row_stride : x.column_stride,
+                        .transposed = !rows};
+  };
+  sgemm({.M = p.M,
+         .N = p.N,
+         .K = p.K,
+         .alpha = p.alpha,
+         .a = as_operand(a, p.K),
+         .b = as_operand(p.b, p.N),
+         .beta = p.beta,
+         .c = p.c,
+         .c_stride = p.c_stride});
 }
 
 // The block of c whose first element is (row, column) of the g-th matrix, and the scratch for it.
@@ -266,7 +248,7 @@ void add_term(const TermPlan& plan, const Block& block, float beta, float* sums,
     if (plan.own_loops) {
       multiply_tile(product);
     } else {
-      multiply_onednn(product, a);
+      multiply_by_library(product, a);
     }
   }
   if (term.map_sum != nullptr) {
@@ -285,7 +267,7 @@ void run_block(const Plan& plan, const Block& block, float* tile) {
   const Product& p = plan.product;
   const Result c = part_of(p.c, block.g, block.row, block.column);
   float* const sums = plan.in_place ? static_cast<float*>(c.data) : tile;
-  // The stride of a single row may be anything, but oneDNN checks it.
+  // The stride of a single row may be anything, but the library checks it.
   const bool dense = !plan.in_place || block.rows == 1;
   const std::int64_t stride = dense ? block.columns : p.c.row_stride;
   float beta = plan.in_place ? p.beta : 0.0F;
@@ -307,7 +289,7 @@ void run_plan(Stream& stream, const Plan& plan) {
   for (const TermPlan& term : plan.terms) cost += cost_of_block(cut, term.term->K);
   const std::int64_t grain = 1 + kLeastCost / cost;
   parallel_for(stream, p.G * blocks_of_one, grain, [&](std::int64_t begin, std::int64_t end) {
-    const SingleThreadedOnednn guard;
+    const SingleThreadedSgemm guard;
     const ScratchArray<float> a_panel(stream, plan.a_panel);
     const ScratchArray<float> b_panel(stream, plan.b_panel);
     const ScratchArray<float> tile(stream, plan.tile);
@@ -330,7 +312,7 @@ void run_plan(Stream& stream, const Plan& plan) {
 }  // namespace
 
 GemmVariant gemm_variant() {
-  return forced_variant("matmul") == "plain" ? GemmVariant::kPlain : GemmVariant::kOnednn;
+  return forced_variant("matmul") == "plain" ? GemmVariant::kPlain : GemmVariant::kLibrary;
 }
 
 void gemm(Stream& stream, const Product& product, GemmVariant variant) {

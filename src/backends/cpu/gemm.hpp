@@ -62,9 +62,9 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product. A few rows times a matrix of half precision take our
+/// What multiplies the blocks of a product: sgemm() or our own loops. A few rows times a matrix of half precision take our
 /// own loops in both: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kOnednn, kPlain };
+enum class GemmVariant { kLibrary, kPlain };
 
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.
 GemmVariant gemm_variant();

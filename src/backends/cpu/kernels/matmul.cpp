@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/gemm.hpp"
+#include "backends/cpu/sgemm.hpp"
 #include "runtime/args/matmul_args.hpp"
 #include "runtime/variants.hpp"
 
@@ -42,8 +43,8 @@ KernelStatus multiply(Stream& stream, const MatmulArgs& args, GemmVariant varian
   return KernelStatus::ok();
 }
 
-KernelStatus matmul_onednn(Stream& stream, const MatmulArgs& args) {
-  return multiply(stream, args, GemmVariant::kOnednn);
+KernelStatus matmul_library(Stream& stream, const MatmulArgs& args) {
+  return multiply(stream, args, GemmVariant::kLibrary);
 }
 
 KernelStatus matmul_plain(Stream& stream, const MatmulArgs& args) {
@@ -54,8 +55,8 @@ KernelStatus matmul_plain(Stream& stream, const MatmulArgs& args) {
 
 // A task owns blocks of c: see gemm().
 KernelStatus matmul(Stream& stream, const MatmulArgs& args) {
-  static constexpr Variant<MatmulArgs> kVariants[] = {{"onednn", matmul_onednn},
-                                                      {"plain", matmul_plain}};
+  static const Variant<MatmulArgs> kVariants[] = {{sgemm_name(), matmul_library},
+                                                  {"plain", matmul_plain}};
   return run_variants<MatmulArgs>("matmul", kVariants, stream, args);
 }
 
