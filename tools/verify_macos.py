@@ -4,7 +4,7 @@
 Programs and shared libraries: built for macOS on Apple silicon, for no later version than --least; they load nothing
 but Apple's libraries that a stub describes, and import nothing that the stub of that library does not have; they are
 signed ad hoc, with every hash right. Static libraries: each object file is for that platform and version. No file has
-a symbol of softmetal. With --agree, programs of the same name in two folders load the same libraries.
+a symbol of softmetal. The file that has the name of --agree loads the same libraries.
 
 The last line is `N passed, N failed`, counted by files.
 """
@@ -123,17 +123,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--least", type=version, default=(13, 0), help="earliest macOS to run on (default 13.0)")
     parser.add_argument("--stubs", type=pathlib.Path, action="append", required=True, help=".tbd files or folders of them")
-    parser.add_argument("--agree", type=pathlib.Path, help="another build of the one file that is given")
+    parser.add_argument("--agree", type=pathlib.Path, help="another build of one of the files")
     parser.add_argument("files", type=pathlib.Path, nargs="+")
     options = parser.parse_args()
     try:
         stubs = read_stubs(options.stubs)
     except (macho.BadFile, OSError, UnicodeError) as problem:
         parser.error(f"--stubs: {problem}")
+    if options.agree and all(path.name != options.agree.name for path in options.files):
+        parser.error(f"--agree: no file is called {options.agree.name}")
     failed = 0
     for path in options.files:
         problems = file_problems(path, options.least, stubs)
-        if options.agree:
+        if options.agree and path.name == options.agree.name:
             problems += agreement_problems(path, options.agree)
         for problem in problems:
             print(f"{path}: {problem}")

@@ -100,9 +100,7 @@ std::string shell_line(const std::vector<std::string>& words) {
   return line;
 }
 
-std::int64_t peak_memory_bytes() {
-  return detail::peak_memory_bytes();
-}
+std::int64_t peak_memory_bytes() { return detail::peak_memory_bytes(); }
 
 std::int64_t peak_memory_bytes(Device device) {
   return device == kCpuDevice ? peak_memory_bytes() : memory_stats(device).peak_bytes;

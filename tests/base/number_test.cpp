@@ -24,15 +24,16 @@ TEST(Number, DecimalNumbers) {
   EXPECT_EQ(number("5."), 5);
   EXPECT_EQ(number("1e-3"), 1e-3);
   EXPECT_EQ(number("-2.5E+3"), -2500);
-  EXPECT_EQ(number("179769313486231570814527423731704356798070e267"), std::numeric_limits<double>::max());
+  EXPECT_EQ(number("179769313486231570814527423731704356798070e267"),
+            std::numeric_limits<double>::max());
   EXPECT_EQ(number("0.1000000000000000055511151231257827021181583404541015625"), 0.1);
   EXPECT_EQ(number("2.2250738585072014e-308"), std::numeric_limits<double>::min());
 }
 
 TEST(Number, WhatIsNoDecimalNumberLeavesTheValue) {
   for (const std::string text :
-       {"", "-", ".", "-.", "e5", "1e", "1e+", "+1", " 1", "1 ", "1,5", "0x10", "inf", "-inf", "nan",
-        "1e999", "-1e999", "1.2.3", "--1", "1-", "1f"}) {
+       {"",     "-",   ".",    "-.",  "e5",    "1e",     "1e+",   "+1",  " 1", "1 ", "1,5",
+        "0x10", "inf", "-inf", "nan", "1e999", "-1e999", "1.2.3", "--1", "1-", "1f"}) {
     double value = 7;
     EXPECT_FALSE(read_number(text, value)) << text;
     EXPECT_EQ(value, 7) << text;
@@ -59,7 +60,8 @@ TEST(Number, WholeNumbers) {
   std::int64_t value = 0;
   EXPECT_TRUE(read_number("-9223372036854775808", value));
   EXPECT_EQ(value, std::numeric_limits<std::int64_t>::min());
-  for (const std::string text : {"", "9223372036854775808", "1.0", "1e3", "+1", " 1", "1 ", "0x1"}) {
+  for (const std::string text :
+       {"", "9223372036854775808", "1.0", "1e3", "+1", " 1", "1 ", "0x1"}) {
     EXPECT_FALSE(read_number(text, value)) << text;
   }
   EXPECT_EQ(value, std::numeric_limits<std::int64_t>::min());

@@ -30,7 +30,7 @@ class DevCase(unittest.TestCase):
         self.stand_in("id", "echo 0")
         self.stand_in("nproc", "echo 2")
         self.stand_in("sleep")
-        self.stand_in("uname", "echo Linux")
+        self.stand_in("uname", '[ "$1" = -sm ] && echo Linux x86_64 || echo Linux')
         self.stand_in("apt-get")
         self.stand_in("cmake")
         self.installed()
@@ -110,12 +110,12 @@ class Deps(DevCase):
             (self.bin / name).unlink()
         self.stand_in("uname", "echo Darwin")
         self.assertIn("Homebrew", self.dev("deps")[1])
-        there = "cmake ninja ccache fmt googletest highway onednn llvm"
+        there = "cmake ninja ccache fmt googletest highway llvm"
         self.stand_in("brew", f'[ "$1" = install ] || printf "%s\\n" {there}')
         (self.bin / "python3").unlink()
         status, output, calls = self.dev("deps")
         self.assertEqual(status, 0, output)
-        self.assertEqual(calls[-1], "brew install google-benchmark libomp python nlohmann-json cli11 pcre2 utf8proc yaml-cpp")
+        self.assertEqual(calls[-1], "brew install google-benchmark python nlohmann-json cli11 pcre2 utf8proc yaml-cpp")
 
     def test_other_systems(self):
         (self.bin / "apt-get").unlink()
@@ -144,6 +144,67 @@ class Commands(DevCase):
         self.assertEqual(self.dev("build", "asan")[2], ["cmake --build build/asan --parallel 2"])
         self.stand_in("cmake", "exit 3")
         self.assertNotEqual(self.dev("build")[0], 0)
+
+    def macos_tree(self):
+        """What ./dev build macos takes: prepare.sh, and a compiler that makes one program and one library."""
+        prepare = self.root / "cmake/toolchains/macos/prepare.sh"
+        prepare.parent.mkdir(parents=True, exist_ok=True)
+        prepare.write_text('#!/bin/sh\nprintf "prepare %s\\n" "$*" >>"$CALLS"\nexit ${PREPARE_EXIT:-0}\n')
+        prepare.chmod(0o755)
+        for name in ("find", "ln"):
+            (self.bin / name).symlink_to(shutil.which(name))
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", 'echo "2 passed, 0 failed"; exit "${VERIFY_EXIT:-0}"')
+        self.stand_in("npm")
+        self.stand_in("apt-get", "echo a list of packages")
+        for path in ("apps/wick/wick", "src/libwick.a", "CMakeFiles/probe.bin", "build.ninja"):
+            self.built(path)
+
+    def built(self, path):
+        file = self.root / "build/macos" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(0o644 if "." in path else 0o755)
+
+    def test_build_for_macos(self):
+        self.macos_tree()
+        status, output, calls = self.dev("build", "macos")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "2 passed, 0 failed"), output)
+        expected = ["apt-get indextargets", f"prepare {self.root}/.cache/wick/macos", "cmake -G Ninja",
+                    "cmake --build build/macos-libraries", "cmake --build build/macos --parallel 2", "python3"]  # fmt: skip
+        self.assertEqual([call[: len(start)] for call, start in zip(calls, expected, strict=True)], expected)
+        verified = calls[-1].split()
+        self.assertEqual(verified[1], "tools/verify_macos.py")
+        self.assertEqual({word for word in verified if word.startswith("build/macos/")},
+                         {"build/macos/apps/wick/wick", "build/macos/src/libwick.a"})  # fmt: skip
+        self.assertNotIn("--agree", verified)
+        self.assertIn("cmake --build build/macos --parallel 2 --target a b", self.dev("build", "macos", "a", "b")[2])
+        self.assertIn(f"prepare {self.root}/x/wick/macos", self.dev("build", "macos", XDG_CACHE_HOME=f"{self.root}/x")[2])
+        self.built("tests/second-link/wick")
+        self.assertIn("--agree build/macos/tests/second-link/wick", self.dev("build", "macos")[2][-1])
+
+    def test_what_fails_ends_the_build_for_macos(self):
+        self.macos_tree()
+        self.assertEqual(self.dev("build", "macos", VERIFY_EXIT="1")[0], 1)
+        status, _, calls = self.dev("build", "macos", PREPARE_EXIT="3")
+        self.assertEqual((status, calls[-1][:7]), (3, "prepare"))
+        self.stand_in("cmake", "exit 4")
+        self.assertEqual(self.dev("build", "macos")[0], 4)
+
+    def test_what_a_build_for_macos_needs_is_installed(self):
+        self.macos_tree()
+        self.installed(lacking=["lld-19", "npm"])
+        calls = self.dev("build", "macos")[2]
+        self.assertTrue(any(call.startswith("apt-get install") and call.endswith(" lld-19") for call in calls), calls)
+        (self.bin / "npm").unlink()
+        calls = self.dev("build", "macos")[2]
+        self.assertTrue(any(call.startswith("apt-get install") and call.endswith(" lld-19 npm") for call in calls), calls)
+        self.installed()
+        self.stand_in("apt-get")  # no list of packages
+        self.assertIn("apt-get update -q", self.dev("build", "macos")[2])
+        self.stand_in("uname", "echo Darwin arm64")
+        status, output, calls = self.dev("build", "macos")
+        self.assertEqual((status, calls), (1, []))
+        self.assertIn("./dev build mac", output)
 
     def test_tests_pass_their_arguments_and_their_verdict_on(self):
         self.stand_in("ctest", 'exit "$CTEST_EXIT"')

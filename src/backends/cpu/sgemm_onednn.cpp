@@ -9,9 +9,9 @@
 namespace wick::cpu {
 
 void sgemm(const Sgemm& p) {
-  const dnnl_status_t status = dnnl_sgemm(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N',
-                                          p.M, p.N, p.K, p.alpha, p.a.data, p.a.stride, p.b.data,
-                                          p.b.stride, p.beta, p.c, p.c_stride);
+  const dnnl_status_t status =
+      dnnl_sgemm(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', p.M, p.N, p.K, p.alpha,
+                 p.a.data, p.a.stride, p.b.data, p.b.stride, p.beta, p.c, p.c_stride);
   detail::check(status == dnnl_success, "oneDNN refused a product of valid sizes");
 }
 
