@@ -323,18 +323,18 @@ class Commands(DevCase):
 
 
 class Nightly(DevCase):
-    def test_fuzzes_for_a_minute_or_as_told(self):
+    def test_builds_for_macos_and_fuzzes_for_a_minute_or_as_told(self):
         (self.root / ".ci").mkdir()
         shutil.copy(REPO / ".ci/nightly", self.root / ".ci")
         (self.root / "dev").unlink()
-        self.stand_in("dev", "exit 4")
+        self.stand_in("dev", '[ "$1" = build ] || exit 4')
         (self.root / "dev").symlink_to(self.bin / "dev")
         calls = self.root / "calls.txt"
         for arguments, seconds in (([], "60"), (["7"], "7")):
             calls.write_text("")
             result = subprocess.run([str(self.root / ".ci/nightly"), *arguments], check=False,
                                     env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
-            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev fuzz {seconds}\n"))
+            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev build macos\ndev fuzz {seconds}\n"))
 
 
 class Ci(DevCase):
@@ -347,7 +347,7 @@ class Ci(DevCase):
         shutil.copy(REPO / "tools/sum_parts.py", self.root / "tools")
         defaults = {"deps": ":", "lint": "echo lint passed", "test_dev": "echo 5 passed, 0 failed, 1 skipped",
                     "test_release-cpu": "echo 4 passed, 0 failed", "demo_build/demo": "echo loss 1",
-                    "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed"}  # fmt: skip
+                    "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed", "build_macos": "echo 3 passed, 0 failed"}  # fmt: skip
         cases = "".join(f"{key}) {action};; " for key, action in {**defaults, **answers}.items())
         (self.root / "dev").unlink()
         self.stand_in("dev", f'case "$1${{2:+_$2}}" in {cases} esac')
@@ -366,23 +366,25 @@ class Ci(DevCase):
 
     def test_the_sum_comes_last(self):
         status, lines, calls = self.ci()
-        self.assertEqual((status, lines[-1]), (0, "17 passed, 0 failed, 1 skipped"))
+        self.assertEqual((status, lines[-1]), (0, "20 passed, 0 failed, 1 skipped"))
         parts = ["deps", "lint", "test dev", "test release-cpu ops", "demo build/demo release-cpu",
-                 "test asan ops", "test asan parsers", "test tsan threads"]
+                 "test asan ops", "test asan parsers", "test tsan threads",
+                 "build macos apps/wick/wick wick_second_link wick_c_api apple_product_test base_test sgemm_test"]
         self.assertEqual([call.strip() for call in calls], [f"dev {part}" for part in parts])
 
     def test_a_failed_part_fails_all_and_the_rest_still_runs(self):
         for answers, last in (
-            ({"lint": "echo lint failed: a; exit 1"}, "17 passed, 1 failed, 1 skipped"),
-            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "16 passed, 2 failed"),
-            ({"demo_build/demo": "echo loss nan; exit 1"}, "17 passed, 1 failed, 1 skipped"),
-            ({"test_asan": "echo ninja: stopped; exit 1"}, "11 passed, 2 failed, 1 skipped"),
-            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "17 passed, 1 failed, 1 skipped"),
+            ({"lint": "echo lint failed: a; exit 1"}, "20 passed, 1 failed, 1 skipped"),
+            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "19 passed, 2 failed"),
+            ({"demo_build/demo": "echo loss nan; exit 1"}, "20 passed, 1 failed, 1 skipped"),
+            ({"test_asan": "echo ninja: stopped; exit 1"}, "14 passed, 2 failed, 1 skipped"),
+            ({"build_macos": "echo 2 passed, 1 failed; exit 1"}, "19 passed, 1 failed, 1 skipped"),
+            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "20 passed, 1 failed, 1 skipped"),
         ):
             with self.subTest(answers=answers):
                 shutil.copy(REPO / "dev", self.root)
                 status, lines, calls = self.ci(**answers)
-                self.assertEqual((status, lines[-1], len(calls)), (1, last, 8))
+                self.assertEqual((status, lines[-1], len(calls)), (1, last, 9))
 
 
 if __name__ == "__main__":
