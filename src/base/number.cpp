@@ -49,9 +49,10 @@ bool read_number(std::string_view text, double& value) {
 }
 
 bool read_number(std::string_view text, std::int64_t& value) {
-  const char* const end = text.data() + text.size();
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
   std::int64_t read = 0;
-  const auto [stop, error] = std::from_chars(text.data(), end, read);
+  const auto [stop, error] = std::from_chars(begin, end, read);
   if (error != std::errc{} || stop != end) return false;
   value = read;
   return true;

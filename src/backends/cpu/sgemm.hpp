@@ -38,16 +38,20 @@ void sgemm(const Sgemm& product);
 /// The library's name: a variant of "matmul".
 std::string_view sgemm_name();
 
-/// While it lives, sgemm() stays on the thread that made it, as far as the library can be told.
+/// Sets how many threads the library may use for sgemm() on the calling thread, as far as it can be told; returns the
+/// number before.
+int set_sgemm_threads(int n);
+
+/// While it lives, sgemm() stays on the thread that made it.
 class SingleThreadedSgemm {
  public:
-  SingleThreadedSgemm();
-  ~SingleThreadedSgemm();
+  SingleThreadedSgemm() : before_(set_sgemm_threads(1)) {}
+  ~SingleThreadedSgemm() { set_sgemm_threads(before_); }
   SingleThreadedSgemm(const SingleThreadedSgemm&) = delete;
   SingleThreadedSgemm& operator=(const SingleThreadedSgemm&) = delete;
 
  private:
-  int before_ = 0;
+  int before_;
 };
 
 }  // namespace wick::cpu

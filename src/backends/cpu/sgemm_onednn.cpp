@@ -17,15 +17,14 @@ void sgemm(const Sgemm& p) {
 
 std::string_view sgemm_name() { return "onednn"; }
 
+int set_sgemm_threads(int n) {
 #if defined(WICK_OPENMP)
-SingleThreadedSgemm::SingleThreadedSgemm() : before_(omp_get_max_threads()) {
-  omp_set_num_threads(1);
-}
-SingleThreadedSgemm::~SingleThreadedSgemm() { omp_set_num_threads(before_); }
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(n);
+  return before;
 #else
-// Without OpenMP oneDNN has no threads of its own to hold back.
-SingleThreadedSgemm::SingleThreadedSgemm() = default;
-SingleThreadedSgemm::~SingleThreadedSgemm() = default;
+  return n;  // without OpenMP it has no threads of its own
 #endif
+}
 
 }  // namespace wick::cpu
