@@ -323,18 +323,20 @@ class Commands(DevCase):
 
 
 class Nightly(DevCase):
-    def test_builds_for_macos_and_fuzzes_for_a_minute_or_as_told(self):
+    def test_tests_metal_builds_for_macos_and_fuzzes_for_a_minute_or_as_told(self):
         (self.root / ".ci").mkdir()
         shutil.copy(REPO / ".ci/nightly", self.root / ".ci")
         (self.root / "dev").unlink()
-        self.stand_in("dev", '[ "$1" = build ] || exit 4')
+        self.stand_in("dev", '[ "$1" = fuzz ] && exit 4; exit 0')
         (self.root / "dev").symlink_to(self.bin / "dev")
         calls = self.root / "calls.txt"
         for arguments, seconds in (([], "60"), (["7"], "7")):
             calls.write_text("")
             result = subprocess.run([str(self.root / ".ci/nightly"), *arguments], check=False,
                                     env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
-            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev build macos\ndev fuzz {seconds}\n"))
+            expected = ["dev test dev mps", "dev test asan mps", "dev test tsan mps", "dev build macos",
+                        f"dev fuzz {seconds}"]  # fmt: skip
+            self.assertEqual((result.returncode, calls.read_text().splitlines()), (4, expected))
 
 
 class Ci(DevCase):
