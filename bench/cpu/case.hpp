@@ -50,7 +50,7 @@ struct Work {
 };
 
 /// Sums of each row with kProbes streams of factors: a wrong element shows in its row.
-inline constexpr int kProbes = 2;
+inline constexpr int kProbes = 8;
 std::vector<double> probes(const Matrix& result);
 
 /// One library, or the double reference.
