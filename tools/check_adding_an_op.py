@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keeps docs/adding-an-op.md true: applies its blocks to a copy of the tree, builds it and runs the new op's tests.
 
-With --cuda the op's CUDA kernels are compiled too, and nothing else of that backend: the tests run on the CPU.
+The tests run on the CPU and, where it is built, on mps. With --cuda the op's CUDA kernels are compiled too, and nothing else of that backend.
 """
 
 import argparse
@@ -91,6 +91,10 @@ def main() -> int:
     if listed.count("softcap") < 10:
         raise SystemExit(f"too few tests of the new op were made:\n{listed}")
     run([str(tests), "--gtest_filter=*softcap*", "--gtest_brief=1"], tree)
+    if (tree / "build/dev/src/backends/mps").is_dir():
+        run([str(tests), "--device", "mps", "--gtest_filter=*softcap*", "--gtest_brief=1"], tree)
+    else:
+        print("the Metal kernels were not compiled: this build is without Metal")
     run(["build/dev/tests/mutation_test", "--gtest_brief=1"], tree)
     if options.cuda:
         compile_for_cuda(tree)

@@ -51,7 +51,7 @@ void ModelFlags::add_to(CLI::App& command) {
   command.add_option("--model,-m", model, "Model folder in Hugging Face's layout")->required();
   command.add_option("--adapter,--adapter-path", adapters,
                      "PEFT adapter folder; several as DIR=WEIGHT,DIR=WEIGHT");
-  command.add_option("--device", device, "Where to compute: cpu, cuda or cuda:N")
+  command.add_option("--device", device, "Where to compute: cpu, cuda, cuda:N or mps")
       ->capture_default_str();
   command
       .add_option("--dtype", dtype,
@@ -65,8 +65,7 @@ void add_compute_dtype(CLI::App& command, std::string& compute_dtype) {
   command
       .add_option("--compute-dtype", compute_dtype,
                   "Dtype of activations: f32, bf16, f16; frozen weights are converted to 16 bits "
-                  "with it. auto is f32 on the CPU, on CUDA the weights' own where all have the "
-                  "same 16 bits")
+                  "with it. auto is f32, on CUDA the weights' own where all have the same 16 bits")
       ->capture_default_str();
 }
 

@@ -106,7 +106,7 @@ void add_selftest_command(CLI::App& app, Session& session) {
   command->footer(kFooter);
   command->add_option("--fixtures", flags->fixtures, "Folder with models/ and tokenizers/")
       ->required();
-  command->add_option("--device", flags->device, "Where to compute: cpu, cuda or cuda:N")
+  command->add_option("--device", flags->device, "Where to compute: cpu, cuda, cuda:N or mps")
       ->capture_default_str();
   command
       ->add_option("--compute-dtype", flags->compute_dtype,

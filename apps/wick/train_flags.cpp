@@ -68,7 +68,7 @@ void TrainFlags::add_model_flags(CLI::App& command) {
                   "lora and dora train an adapter, full trains every weight")
       ->check(CLI::IsMember({"lora", "dora", "full"}))
       ->capture_default_str();
-  command.add_option("--device", device, "Where to compute: cpu, cuda or cuda:N")
+  command.add_option("--device", device, "Where to compute: cpu, cuda, cuda:N or mps")
       ->capture_default_str();
   command.add_option("--devices", devices,
                      "Train on several, one process each: cuda:0,1, cuda (all GPUs) or cpu,cpu; "

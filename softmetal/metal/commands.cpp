@@ -18,11 +18,7 @@ Class* event_class = nullptr;
 Class* shared_event_class = nullptr;
 
 // ---- MTLCommandQueue
-Object* queue_buffer(QueueState& self) {
-  self.begin_buffer();
-  ++statistics().command_buffers;
-  return make_autoreleased<CommandBufferState>(buffer_class, self);
-}
+Object* queue_buffer(QueueState& self) { return make_command_buffer(self).self(); }
 Object* queue_device(QueueState& self) { return self.device.object(); }
 Object* queue_label(QueueState& self) { return string_object(self.label); }
 void set_queue_label(QueueState& self, StringState* label) {
@@ -84,6 +80,11 @@ bool wait_until_signaled(EventState& self, std::uint64_t value, std::uint64_t mi
 Object* make_queue(DeviceState& device, std::uint64_t capacity) {
   ++statistics().queues;
   return make_owned<QueueState>(queue_class, device, capacity);
+}
+CommandBufferState& make_command_buffer(QueueState& queue) {
+  queue.begin_buffer();
+  ++statistics().command_buffers;
+  return state<CommandBufferState>(make_autoreleased<CommandBufferState>(buffer_class, queue));
 }
 Object* make_event(bool shared) {
   return make_owned<EventState>(shared ? shared_event_class : event_class, shared);

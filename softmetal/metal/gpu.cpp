@@ -72,7 +72,19 @@ void QueueState::end_buffer(bool was_committed) {
 
 // ---- command buffers
 
-CommandBufferState::CommandBufferState(QueueState& of) : queue(&of) {}
+namespace {
+std::uint64_t next_heap() {
+  static std::atomic<std::uint64_t> made{0};
+  return ++made;
+}
+}  // namespace
+
+CommandBufferState::CommandBufferState(QueueState& of) : queue(&of), heap_(next_heap()) {}
+
+void CommandBufferState::take_over_temporaries(CommandBufferState& from) {
+  heap_ = from.heap_;
+  kept_ = std::exchange(from.kept_, {});
+}
 
 CommandBufferState::~CommandBufferState() {
   if (encoder_ != nullptr) fault_late("a command buffer is released with an open encoder");

@@ -91,6 +91,10 @@ class CommandBufferState final : public State {
   void append(Work work);
   /// Takes over a reference and lets go of it when the buffer is committed or released.
   void keep_until_commit(Object* owned) { kept_.push_back(owned); }
+  /// Names the memory of temporaries: two buffers with one number share theirs.
+  std::uint64_t heap() const { return heap_; }
+  /// Goes on with what temporaries another buffer has, which is about to be committed.
+  void take_over_temporaries(CommandBufferState& from);
   void enqueue();
   void commit();
   void add_handler(BlockCopy handler, bool scheduled);
@@ -111,6 +115,7 @@ class CommandBufferState final : public State {
   std::atomic<Status> status_{Status::kNotEnqueued};
   EncoderState* encoder_ = nullptr;
   std::vector<Object*> kept_;
+  std::uint64_t heap_;
   std::vector<Work> work_;
   std::size_t next_ = 0;  // of work_, for the GPU's thread
   std::vector<BlockCopy> scheduled_handlers_;
@@ -122,6 +127,27 @@ class CommandBufferState final : public State {
   std::condition_variable changed_;
   bool finished_ = false;
 };
+
+/// An MPSCommandBuffer: each message of a command buffer goes to the one that it has reached.
+class ContinuedBufferState final : public State {
+ public:
+  explicit ContinuedBufferState(CommandBufferState& first) : current(&first) {}
+  Hold<CommandBufferState> current;
+};
+
+/// A command buffer, or the one that an MPSCommandBuffer has reached.
+template <>
+inline CommandBufferState& state<CommandBufferState>(Object* object) {
+  if (object == nullptr) fault("an argument may not be nil");
+  State* const found = state_of(object);
+  if (auto* const continued = dynamic_cast<ContinuedBufferState*>(found))
+    return *continued->current;
+  auto* const buffer = dynamic_cast<CommandBufferState*>(found);
+  if (buffer == nullptr) {
+    fault("a " + class_name_of(object) + " is of the wrong class or not initialised");
+  }
+  return *buffer;
+}
 
 /// The one thread that runs command buffers: those of one queue in order, queues beside each other.
 class Gpu {
@@ -150,5 +176,7 @@ void register_commands();
 /// +1 for each.
 Object* make_queue(DeviceState& device, std::uint64_t capacity);
 Object* make_event(bool shared);
+/// +0, autoreleased; waits while the queue is full.
+CommandBufferState& make_command_buffer(QueueState& queue);
 
 }  // namespace softmetal

@@ -74,8 +74,9 @@ struct Copy {
 
 std::optional<Region> permutation(VectorState* vector, std::uint64_t offset, std::uint64_t count) {
   if (vector == nullptr) return std::nullopt;
+  if (offset != 0) fault("what an offset of a permutation means is not written down");
   check_type("the permutation", vector->layout.type, {kUInt32});
-  return Region("permutation vector", *vector, {0, offset, 0}, 1, count, {0, 1});
+  return Region("permutation vector", *vector, {}, 1, count, {0, 1});
 }
 
 void encode_permuted(C& self, CommandBufferState& buffer, D& descriptor, VectorState* rows,
@@ -100,6 +101,9 @@ void encode_permuted(C& self, CommandBufferState& buffer, D& descriptor, VectorS
     for (const Copy& other : copies) {
       refuse_overlap(one.to, other.from, "a source");
       if (&one != &other) refuse_overlap(one.to, other.to, "another destination");
+      for (const auto* indices : {&other.rows, &other.columns}) {
+        if (*indices) refuse_overlap(one.to, **indices, "a permutation");
+      }
     }
   }
   for (const Operation& op : descriptor.operations) {

@@ -87,5 +87,6 @@ void register_copies();
 void register_random();
 void register_solvers();
 void register_arrays();
+void register_command_buffer();
 
 }  // namespace softmetal::mps

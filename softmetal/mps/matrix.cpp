@@ -34,7 +34,7 @@ DataState::DataState(BufferState& of, std::uint64_t at, const Layout& how)
 
 TemporaryMatrixState::TemporaryMatrixState(CommandBufferState& of, BufferState& memory,
                                            const Layout& how)
-    : MatrixState(memory, 0, how), owner_(&of) {}
+    : MatrixState(memory, 0, how), heap_(of.heap()) {}
 
 TemporaryMatrixState::~TemporaryMatrixState() {
   if (read_count_ != 0) {
@@ -49,7 +49,7 @@ void TemporaryMatrixState::set_read_count(std::uint64_t count) {
 
 void TemporaryMatrixState::check_use(const CommandBufferState& by) const {
   if (read_count_ == 0) fault("a temporary matrix is used after its readCount was 0");
-  if (&by != owner_) fault("a temporary matrix is used on another command buffer");
+  if (by.heap() != heap_) fault("a temporary matrix is used on another command buffer");
 }
 void TemporaryMatrixState::note_write(CommandBufferState& by) { check_use(by); }
 void TemporaryMatrixState::note_read(CommandBufferState& by) {

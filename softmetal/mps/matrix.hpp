@@ -76,7 +76,7 @@ class TemporaryMatrixState final : public MatrixState {
 
  private:
   void check_use(const CommandBufferState& by) const;
-  const CommandBufferState* owner_;  // which holds this until it is committed
+  std::uint64_t heap_;  // of the command buffer, which holds this until it is committed
   std::uint64_t read_count_ = 1;
 };
 

@@ -100,14 +100,28 @@ std::vector<std::uint32_t> numbers(bool is_philox, std::uint64_t seed, std::uint
 
 double to_unit(std::uint32_t bits) { return static_cast<double>(bits >> 8) / (1 << 24); }
 
+/// The inverse of the distribution function, by halving, between the bounds.
+double truncated_normal(const Distribution& d, std::uint32_t bits) {
+  const auto below = [](double x) { return std::erfc(-x / std::numbers::sqrt2) / 2; };
+  constexpr double kFar = 40;  // deviations; nothing is beyond
+  double low = std::max((d.minimum - d.mean) / static_cast<double>(d.deviation), -kFar);
+  double high = std::min((d.maximum - d.mean) / static_cast<double>(d.deviation), kFar);
+  const double wanted = below(low) + to_unit(bits) * (below(high) - below(low));
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (below(middle) < wanted ? low : high) = middle;
+  }
+  return std::clamp<double>(d.mean + d.deviation * low, d.minimum, d.maximum);
+}
+
 double shaped(const Distribution& d, std::uint32_t first, std::uint32_t second) {
   if (d.kind != kNormal) {
     return d.minimum + (static_cast<double>(d.maximum) - d.minimum) * to_unit(first);
   }
+  if (std::isfinite(d.minimum) || std::isfinite(d.maximum)) return truncated_normal(d, first);
   // Never the logarithm of 0.
   const double radius = std::sqrt(-2 * std::log(1 - to_unit(first)));
-  const double x = d.mean + d.deviation * radius * std::cos(2 * std::numbers::pi * to_unit(second));
-  return std::clamp<double>(x, d.minimum, d.maximum);
+  return d.mean + d.deviation * radius * std::cos(2 * std::numbers::pi * to_unit(second));
 }
 
 void encode_random(R& self, CommandBufferState& buffer, DataState& destination) {

@@ -12,5 +12,7 @@ void register_mps() {
   mps::register_copies();
   mps::register_random();
   mps::register_solvers();
+  mps::register_arrays();
+  mps::register_command_buffer();
 }
 }  // namespace softmetal

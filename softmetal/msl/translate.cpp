@@ -100,7 +100,10 @@ class Translator {
     previous_ = t.text;
     ++at_;
     // Where a declaration at the top may begin.
-    if (depth_ == 0 && (t.is(";") || t.is("}"))) declaration_ = out_.size();
+    if (depth_ == 0 && (t.is(";") || t.is("}"))) {
+      declaration_ = out_.size();
+      is_template_ = false;  // it was of something that is no kernel
+    }
   }
 
   // ---- which function uses which names, for the function constants that a kernel needs

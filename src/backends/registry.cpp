@@ -5,6 +5,9 @@
 #if WICK_WITH_CUDA
 #include "backends/cuda/cuda_backends.hpp"
 #endif
+#if WICK_WITH_MPS
+#include "backends/mps/mps_backends.hpp"
+#endif
 
 namespace wick {
 
@@ -16,7 +19,11 @@ std::vector<std::unique_ptr<Backend>> make_backends(std::vector<std::string>& ab
 #else
   absent.emplace_back("cuda: this build of Wick was made without it (WICK_CUDA)");
 #endif
-  absent.emplace_back("mps: this build of Wick has no Metal backend");
+#if WICK_WITH_MPS
+  for (auto& backend : mps::make_backends(absent)) backends.push_back(std::move(backend));
+#else
+  absent.emplace_back("mps: this build of Wick was made without it (WICK_APPLE)");
+#endif
   backends.push_back(null::make_backend());
   return backends;
 }

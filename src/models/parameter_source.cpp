@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ops/layouts.hpp"
+#include "tensor/tensor_impl.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/move.hpp"
 #include "wick/ops/random.hpp"
@@ -68,7 +69,7 @@ Tensor StoredParameters::take(const std::string& name, const Shape& shape, Param
   taken_.insert(stored);
   const Tensor held = options_.dtype ? cast(tensor, *options_.dtype) : tensor;
   // A file may hold a tensor at an odd address; ops would copy such a weight in every call.
-  return detail::aligned(held).to(options_.device);
+  return detail::share_or_move(detail::aligned(held), options_.device);
 }
 
 void StoredParameters::check_all_taken() const {

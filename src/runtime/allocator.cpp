@@ -79,7 +79,8 @@ void CachingAllocator::release(const Block& given,
   stats_.live_bytes -= to_signed(block.bytes);
   stats_.cached_bytes += to_signed(block.bytes);
   --stats_.live_blocks;
-  detail::poison_memory(block.data, block.bytes);
+  // Where work of the device runs later, it may still reach the block.
+  if (system_.host_accessible()) detail::poison_memory(block.data, block.bytes);
   if (fences.empty()) {
     free_by_stream_[block.stream].emplace(block.bytes, block.data);
   } else {

@@ -45,6 +45,13 @@ class Backend {
   virtual void copy_to_host(Stream& stream, void* host_dst, const void* device_src,
                             std::size_t bytes) = 0;
 
+  /// Lets this device work on memory of the host, copied nowhere, that `owner` keeps alive. Answers what has to live as long
+  /// as the device's tensors on it do; null where the device cannot.
+  virtual std::shared_ptr<void> share_host_memory(std::span<std::byte> /*memory*/,
+                                                  std::shared_ptr<void> /*owner*/) {
+    return nullptr;
+  }
+
   /// Joins this device with those of the other ranks, which `host` has met. Throws Error kUnsupported where there is no
   /// way to.
   virtual std::shared_ptr<Communicator> make_communicator(

@@ -38,6 +38,8 @@ class Storage {
   Device device() const noexcept { return device_; }
   std::byte* data() const noexcept { return data_; }
   std::size_t bytes() const noexcept { return bytes_; }
+  /// Who keeps the memory of wrap(); null for memory of allocate().
+  const std::shared_ptr<void>& owner() const noexcept { return owner_; }
 
   /// Number of in-place writes so far; a saved tensor remembers it.
   std::uint64_t version() const noexcept { return version_.load(std::memory_order_relaxed); }

@@ -83,6 +83,19 @@ Tensor dense(const Tensor& tensor) {
   return tensor.is_contiguous() && is_aligned(tensor) ? tensor.detach() : clone(tensor);
 }
 
+Tensor share_or_move(const Tensor& tensor, Device device) {
+  const TensorImpl& impl = impl_of("to", tensor);
+  const std::shared_ptr<Storage>& host = impl.storage;
+  if (device == kCpuDevice || host->device() != kCpuDevice || host->owner() == nullptr ||
+      host->bytes() == 0) {
+    return tensor.to(device);
+  }
+  const std::span memory(host->data(), host->bytes());
+  auto shared = backend_of(device).share_host_memory(memory, host->owner());
+  if (shared == nullptr) return tensor.to(device);
+  return make_tensor(Storage::wrap(device, memory, std::move(shared)), impl.layout, impl.dtype);
+}
+
 void bump_version(const Tensor& tensor) { tensor.impl()->storage->bump_version(); }
 
 Operand describe(std::string_view name, const Tensor& tensor) {

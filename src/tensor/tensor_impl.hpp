@@ -57,6 +57,10 @@ Tensor clone(const Tensor& tensor);
 /// The tensor itself without its gradient when it is dense and aligned, else a clone.
 Tensor dense(const Tensor& tensor);
 
+/// The same elements on `device`: over the same memory where that is somebody else's (a mapped file's) and the device can
+/// work on it, else by to(). For what nobody writes to.
+Tensor share_or_move(const Tensor& tensor, Device device);
+
 /// Notes a write to the tensor's memory.
 void bump_version(const Tensor& tensor);
 

@@ -159,6 +159,79 @@ TEST_F(MpsLayersTest, CopiesWithAndWithoutTransposes) {
   refused({{one, make(a, DataType::kFloat16), {}, {}}}, "must have one type");
 }
 
+TEST_F(MpsLayersTest, CopiesInAnotherOrder) {
+  const Host a = random(3, 4, 1);
+  const auto indices = [&](const std::vector<double>& order) {
+    return make_vector(order, DataType::kUInt32);
+  };
+  const std::vector<double> row_order{2, 0, 1}, column_order{3, 1, 0, 2};
+  for (int choice = 0; choice < 8; ++choice) {
+    const bool rows = choice & 1, columns = choice & 2, to = choice & 4;
+    const mps::Matrix source = make(a);
+    const mps::Matrix out = make({.rows = 5, .columns = 5}, std::vector<double>(25, 7));
+    const mps::MatrixCopy copy(device(), 3, 4, false, to);
+    mps::CopyPermutation permutation;
+    if (rows) permutation.rows = indices(row_order);
+    if (columns) permutation.columns = indices(column_order);
+    const std::vector<mps::CopyOperation> all{{source, out, {}, {1, 1}}};
+    run([&](metal::CommandBuffer& buffer) { copy.encode(buffer, all, permutation); });
+    std::vector<double> expected(25, 7);
+    for (int i = 0; i < 3; ++i) {
+      for (int j = 0; j < 4; ++j) {
+        const int r = rows ? static_cast<int>(row_order[i]) : i;
+        const int c = columns ? static_cast<int>(column_order[j]) : j;
+        expected[to ? (1 + c) * 5 + 1 + r : (1 + r) * 5 + 1 + c] = a.at(0, i, j);
+      }
+    }
+    EXPECT_EQ(values_of(out), expected);
+  }
+  const mps::Matrix from = make(a), out = make_empty({.rows = 3, .columns = 4});
+  const mps::MatrixCopy copy(device(), 3, 4);
+  metal::CommandBuffer buffer = device().queue().command_buffer();
+  const std::vector<mps::CopyOperation> all{{from, out, {}, {}}};
+  const auto refused = [&](const mps::Vector& rows, std::string_view part) {
+    expect_refused(error_of([&] { copy.encode(buffer, all, {.rows = rows}); }), "mps.matrix_copy",
+                   part);
+  };
+  refused(make_vector({0, 1, 2}), "the row indices must be UInt32; it is Float32");
+  refused(indices({0, 1}), "the row indices is 1x2; the kernel needs 1x3");
+  refused({*out.buffer(), mps::VectorDescriptor({.length = 3, .type = DataType::kUInt32})},
+          "the destination and the row indices must not overlap");
+}
+
+TEST_F(MpsLayersTest, ATruncatedNormalDistributionHasBounds) {
+  const mps::RandomDistribution cut{.kind = mps::RandomDistribution::Kind::kTruncatedNormal,
+                                    .minimum = 2,
+                                    .maximum = 8,
+                                    .mean = 3,
+                                    .deviation = 2};
+  const mps::MatrixRandom random(device(), mps::MatrixRandom::Generator::kPhilox, 5, cut);
+  const mps::Matrix out = make_empty({.rows = 64, .columns = 128});
+  run([&](metal::CommandBuffer& buffer) { random.encode(buffer, out); });
+  double mean = 0;
+  int at_minimum = 0;
+  for (const double x : values_of(out)) {
+    ASSERT_TRUE(x >= 2 && x <= 8);
+    at_minimum += x == 2;
+    mean += x / (64 * 128);
+  }
+  EXPECT_LT(at_minimum, 5) << "numbers are drawn again, not moved to the bound";
+  // mean + deviation (p(-1/2) - p(5/2)) / (P(5/2) - P(-1/2)) of the standard normal p and P.
+  EXPECT_NEAR(mean, 3.9772, 0.1);
+  mps::RandomDistribution wrong = cut;
+  wrong.maximum = 2;
+  expect_refused(error_of([&] {
+                   mps::MatrixRandom(device(), mps::MatrixRandom::Generator::kPhilox, 0, wrong);
+                 }),
+                 "mps.matrix_random", "must be below the maximum");
+  wrong = cut;
+  wrong.deviation = 0;
+  expect_refused(error_of([&] {
+                   mps::MatrixRandom(device(), mps::MatrixRandom::Generator::kPhilox, 0, wrong);
+                 }),
+                 "mps.matrix_random", "deviation must be above 0");
+}
+
 TEST_F(MpsLayersTest, RandomNumbersAreDistributedAsTheySay) {
   using Generator = mps::MatrixRandom::Generator;
   for (const Generator generator : {Generator::kPhilox, Generator::kMtgp32}) {

@@ -283,7 +283,7 @@ class DevicesAndBenchTest(ProgramTest):
         lines = self.wick("devices").stdout.splitlines()
         self.assertEqual(len(lines), len(listed["devices"]) + len(listed["absent"]))
         for gpu in gpus:
-            self.assertRegex(gpu["device"], r"^(cuda|mps):\d+$")
+            self.assertRegex(gpu["device"], r"^(cuda:\d+|mps)$")
             self.assertIn(f"{gpu['device']}: {gpu['description']}; products by {', '.join(gpu['products'])}", lines)
         for absent in listed["absent"]:
             self.assertIn(f"{absent['device']}: {absent['reason']}", lines)

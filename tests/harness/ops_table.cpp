@@ -8,6 +8,7 @@
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "harness/check_op.hpp"
 #include "harness/inputs.hpp"
@@ -67,20 +68,49 @@ std::string table(const std::vector<Device>& devices) {
   return out.str();
 }
 
-// The devices of this machine that a table has columns for: it may have been made where there were fewer.
-std::vector<Device> devices_of(const std::string& written) {
+std::vector<std::string> cells_of(const std::string& row) {
+  std::vector<std::string> cells;
+  std::istringstream text(row.substr(1));
+  for (std::string cell; std::getline(text, cell, '|');) cells.push_back(cell);
+  return cells;
+}
+
+// A table as it was written, without the columns of devices that this machine has not, and the devices of those it has: it
+// may have been made where there were others.
+std::pair<std::string, std::vector<Device>> common_part(const std::string& written) {
+  constexpr std::size_t kFirstDevice = 4;
   std::vector<Device> devices;
-  for (const Device device : computing_devices()) {
-    if (written.find(" " + to_string(device) + " |") != std::string::npos)
-      devices.push_back(device);
+  std::vector<bool> kept;
+  std::string text;
+  std::istringstream lines(written);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with('|')) {
+      text += line + '\n';
+      continue;
+    }
+    const std::vector<std::string> cells = cells_of(line);
+    if (kept.empty()) {
+      kept.assign(cells.size(), true);
+      for (std::size_t i = kFirstDevice; i < cells.size(); ++i) {
+        const Device device = parse_device(cells[i].substr(1, cells[i].size() - 2));
+        kept[i] = std::ranges::count(computing_devices(), device) > 0;
+        if (kept[i]) devices.push_back(device);
+      }
+    }
+    text += '|';
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (i >= kept.size() || kept[i]) text += cells[i] + '|';
+    }
+    text += '\n';
   }
-  return devices;
+  return {text, devices};
 }
 
 int check(const std::string& path) {
   std::ifstream file(path);
-  const std::string written{std::istreambuf_iterator<char>(file), {}};
-  if (written == table(devices_of(written))) return 0;
+  const auto [written, devices] =
+      common_part(std::string{std::istreambuf_iterator<char>(file), {}});
+  if (written == table(devices)) return 0;
   std::cerr << path
             << " is not what the catalog and the cases say; write it anew with\n  wick_ops_table > "
             << path << '\n';

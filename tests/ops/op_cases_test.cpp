@@ -1,5 +1,5 @@
-// Every case of every op, on every device that computes: results, gradients, refusals. The tests are made
-// from the case lists, one per op and dtype.
+// Every case of every op: results, gradients, refusals. The tests are made from the case lists, one per op and dtype. They
+// run on every device that computes but mps, or on that of --device alone: software Metal takes its time.
 
 #include <gtest/gtest.h>
 
@@ -11,6 +11,16 @@
 namespace wick::testing {
 
 namespace {
+
+// The devices of this run.
+std::vector<Device>& tested_devices() {
+  static std::vector<Device> devices = [] {
+    std::vector<Device> found = computing_devices();
+    std::erase_if(found, [](Device device) { return device.type == DeviceType::kMps; });
+    return found;
+  }();
+  return devices;
+}
 
 void report(const std::vector<std::string>& failures) {
   for (const std::string& failure : failures) ADD_FAILURE() << failure;
@@ -44,7 +54,7 @@ void for_each_case(const OpSpec& spec, DType dtype, const Check& check) {
 // many is said.
 template <class Check>
 void for_each_setting(const OpSpec& spec, DType dtype, const Check& check) {
-  for (const Device device : computing_devices()) {
+  for (const Device device : tested_devices()) {
     for (const std::string& setting : settings_for(device, spec.op)) {
       SCOPED_TRACE(setting);
       const ForcedSetting forced(setting);
@@ -105,15 +115,23 @@ void refusal(const std::string& op, const ErrorCase& error_case) {
   }
 }
 
-void add_tests(const OpSpec& spec) {
+// What is checked on each device.
+void add_device_tests(const OpSpec& spec) {
   for (const DType dtype : spec.dtypes) {
     const std::string name = fmt::format("{}_{}", spec.op, to_string(dtype));
     add_test("Forward", name, [=] { forward(spec, dtype); });
-    add_test("Threads", name, [=] { threads(spec, dtype); });
-    add_test("NullDevice", name, [=] { null_device(spec, dtype); });
     if (gradient_kind(spec.op) == "differentiable" && is_floating(dtype)) {
       add_test("Gradient", name, [=] { gradient(spec, dtype); });
     }
+  }
+}
+
+// And what is checked once.
+void add_common_tests(const OpSpec& spec) {
+  for (const DType dtype : spec.dtypes) {
+    const std::string name = fmt::format("{}_{}", spec.op, to_string(dtype));
+    add_test("Threads", name, [=] { threads(spec, dtype); });
+    add_test("NullDevice", name, [=] { null_device(spec, dtype); });
   }
   for (const ErrorCase& error_case : spec.errors) {
     add_test("Refusal", fmt::format("{}_{}", spec.op, error_case.name),
@@ -135,9 +153,17 @@ void every_op_has_cases() {
 
 }  // namespace wick::testing
 
+// --device NAME: the one device to test, and nothing that is not of a device.
 int main(int argc, char** argv) {
+  using namespace wick::testing;
   ::testing::InitGoogleTest(&argc, argv);
-  for (const auto& spec : wick::testing::all_specs()) wick::testing::add_tests(spec);
-  wick::testing::add_test("Catalog", "every_op_has_cases", wick::testing::every_op_has_cases);
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool one_device = arguments.size() == 2 && arguments[0] == "--device";
+  if (one_device) tested_devices() = {wick::parse_device(arguments[1])};
+  for (const auto& spec : all_specs()) {
+    add_device_tests(spec);
+    if (!one_device) add_common_tests(spec);
+  }
+  if (!one_device) add_test("Catalog", "every_op_has_cases", every_op_has_cases);
   return RUN_ALL_TESTS();
 }

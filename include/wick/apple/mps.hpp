@@ -1,6 +1,8 @@
 #pragma once
 
 /// All that is bound of Metal Performance Shaders.
+#include "wick/apple/mps/arrays.hpp"
+#include "wick/apple/mps/command_buffer.hpp"
 #include "wick/apple/mps/copies.hpp"
 #include "wick/apple/mps/layers.hpp"
 #include "wick/apple/mps/matrix.hpp"

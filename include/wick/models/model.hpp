@@ -20,10 +20,9 @@ namespace wick {
 struct LoadOptions {
   Device device = kCpuDevice;
   /// convert the weights; by default they become compute_dtype where that is given as f16 or bf16, and else stay as they
-  /// are stored; unconverted on the CPU they are the file's mapped pages
+  /// are stored; unconverted they are the file's mapped pages, on the CPU and where a GPU shares its memory (mps)
   std::optional<DType> dtype = {};
-  /// what activations are; by default f32 on the CPU, and on CUDA the dtype of the weights when all matrices are f16 or
-  /// all are bf16, else f32
+  /// what activations are; by default f32, but on CUDA the dtype of the weights when all matrices are f16 or all are bf16
   std::optional<DType> compute_dtype = {};
   /// round the rotary frequencies through this dtype, as PyTorch's model.to(bfloat16) does; by default they are f32, as
   /// after from_pretrained()

@@ -15,11 +15,27 @@ using detail::refuse;
 
 namespace {
 
-std::uint32_t narrow(const std::string& op, std::uint64_t origin) {
+constexpr std::string_view kOp = "mps.matrix_copy";
+
+std::uint32_t narrow(std::uint64_t origin) {
   if (origin > std::numeric_limits<std::uint32_t>::max()) {
-    refuse(op, "an origin must fit 32 bits; got " + std::to_string(origin));
+    refuse(kOp, "an origin must fit 32 bits; got " + std::to_string(origin));
   }
   return static_cast<std::uint32_t>(origin);
+}
+
+void check_indices(const EncodeChecks& checks, std::string_view name,
+                   const std::optional<Vector>& indices, std::uint64_t count,
+                   const std::vector<Part>& destinations) {
+  if (!indices) return;
+  const Part all = part(name, *indices, 0, count);
+  checks.type(all, {DataType::kUInt32});
+  checks.inside(all);
+  for (const Part& destination : destinations) checks.apart(destination, all);
+}
+
+objc::MPSVector* object_of(const std::optional<Vector>& vector) {
+  return vector ? vector->object().get() : nullptr;
 }
 
 }  // namespace
@@ -31,7 +47,7 @@ MatrixCopy::MatrixCopy(const metal::Device& device, std::uint64_t rows, std::uin
       columns_(columns),
       sources_transposed_(sources_transposed),
       destinations_transposed_(destinations_transposed) {
-  const std::string op = "mps.matrix_copy";
+  const std::string op(kOp);
   detail::check_positive(op, "the number of rows", rows);
   detail::check_positive(op, "the number of columns", columns);
   kernel_ = detail::make_kernel<objc::MPSMatrixCopy>(messages::init_copy, device.object().get(),
@@ -39,9 +55,23 @@ MatrixCopy::MatrixCopy(const metal::Device& device, std::uint64_t rows, std::uin
                                                      destinations_transposed);
 }
 
-void MatrixCopy::encode(metal::CommandBuffer& buffer, std::span<const CopyOperation> copies) const {
-  const EncodeChecks checks("mps.matrix_copy", buffer, {0, 1}, 1);
-  if (copies.empty()) refuse(checks.op(), "there must be at least 1 copy; got 0");
+Ref<objc::MPSMatrixCopyDescriptor> MatrixCopy::describe(
+    std::span<const CopyOperation> copies) const {
+  auto descriptor = objc::make<objc::MPSMatrixCopyDescriptor>(
+      messages::init_copies, device_.object().get(), copies.size());
+  for (std::size_t i = 0; i < copies.size(); ++i) {
+    const CopyOperation& one = copies[i];
+    messages::set_copy(
+        descriptor.get(), i, one.source.object().get(), one.destination.object().get(),
+        {narrow(one.from.row), narrow(one.from.column), narrow(one.to.row), narrow(one.to.column)});
+  }
+  return descriptor;
+}
+
+void MatrixCopy::encode(metal::CommandBuffer& buffer, std::span<const CopyOperation> copies,
+                        const CopyPermutation& permutation) const {
+  const EncodeChecks checks(kOp, buffer, {0, 1}, 1);
+  if (copies.empty()) refuse(kOp, "there must be at least 1 copy; got 0");
   std::vector<Part> sources, destinations;
   for (const CopyOperation& one : copies) {
     const bool s = sources_transposed_, d = destinations_transposed_;
@@ -57,18 +87,18 @@ void MatrixCopy::encode(metal::CommandBuffer& buffer, std::span<const CopyOperat
     for (const Part& source : sources) checks.apart(destinations[i], source);
     for (std::size_t k = 0; k < i; ++k) checks.apart(destinations[i], destinations[k]);
   }
+  check_indices(checks, "the row indices", permutation.rows, rows_, destinations);
+  check_indices(checks, "the column indices", permutation.columns, columns_, destinations);
   const AutoreleaseScope scope;
-  const auto descriptor = objc::make<objc::MPSMatrixCopyDescriptor>(
-      messages::init_copies, device_.object().get(), copies.size());
-  for (std::size_t i = 0; i < copies.size(); ++i) {
-    const CopyOperation& one = copies[i];
-    messages::set_copy(descriptor.get(), i, one.source.object().get(),
-                       one.destination.object().get(),
-                       {narrow(checks.op(), one.from.row), narrow(checks.op(), one.from.column),
-                        narrow(checks.op(), one.to.row), narrow(checks.op(), one.to.column)});
+  const auto descriptor = describe(copies);
+  auto* const kernel = detail::kernel_as<objc::MPSMatrixCopy>(kernel_);
+  if (!permutation.rows && !permutation.columns) {
+    messages::encode_copy(kernel, buffer.object().get(), descriptor.get());
+    return;
   }
-  messages::encode_copy(detail::kernel_as<objc::MPSMatrixCopy>(kernel_), buffer.object().get(),
-                        descriptor.get());
+  // What an offset into the indices means is not written down: it stays 0.
+  messages::encode_permuted_copy(kernel, buffer.object().get(), descriptor.get(),
+                                 object_of(permutation.rows), 0, object_of(permutation.columns), 0);
 }
 
 }  // namespace wick::apple::mps

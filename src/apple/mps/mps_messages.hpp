@@ -7,6 +7,7 @@
 
 namespace wick::apple::mps::messages {
 
+using objc::Integer;
 using objc::Message;
 using objc::Owned;
 using objc::UInteger;
@@ -202,6 +203,12 @@ inline constexpr Message<MPSMatrixCopy, '-',
 inline constexpr Message<MPSMatrixCopy, '-', "encodeToCommandBuffer:copyDescriptor:",
                          void(MTLCommandBuffer*, MPSMatrixCopyDescriptor*)>
     encode_copy;
+inline constexpr Message<MPSMatrixCopy, '-',
+                         "encodeToCommandBuffer:copyDescriptor:rowPermuteIndices:rowPermuteOffset:"
+                         "columnPermuteIndices:columnPermuteOffset:",
+                         void(MTLCommandBuffer*, MPSMatrixCopyDescriptor*, MPSVector*, UInteger,
+                              MPSVector*, UInteger)>
+    encode_permuted_copy;
 
 // Random numbers
 inline constexpr Message<MPSMatrixRandomDistributionDescriptor, '+',
@@ -212,6 +219,10 @@ inline constexpr Message<MPSMatrixRandomDistributionDescriptor, '+',
                          "normalDistributionDescriptorWithMean:standardDeviation:",
                          MPSMatrixRandomDistributionDescriptor*(float, float)>
     normal_distribution;
+inline constexpr Message<MPSMatrixRandomDistributionDescriptor, '+',
+                         "normalDistributionDescriptorWithMean:standardDeviation:minimum:maximum:",
+                         MPSMatrixRandomDistributionDescriptor*(float, float, float, float)>
+    truncated_distribution;
 inline constexpr Message<MPSMatrixRandomPhilox, '-', "initWithDevice:destinationDataType:seed:",
                          Owned<MPSMatrixRandomPhilox>(MTLDevice*, std::uint32_t, UInteger)>
     init_philox;
@@ -281,6 +292,61 @@ inline constexpr Message<MPSMatrixSolveCholesky, '-',
                          "encodeToCommandBuffer:sourceMatrix:rightHandSideMatrix:solutionMatrix:",
                          void(MTLCommandBuffer*, MPSMatrix*, MPSMatrix*, MPSMatrix*)>
     encode_solve_cholesky;
+
+// Arrays
+inline constexpr Message<MPSNDArrayDescriptor, '+',
+                         "descriptorWithDataType:dimensionCount:dimensionSizes:",
+                         MPSNDArrayDescriptor*(std::uint32_t, UInteger, UInteger*)>
+    describe_array;
+inline constexpr Message<MPSNDArrayDescriptor, '-', "setPreferPackedRows:", void(bool)>
+    set_packed_rows;
+inline constexpr Message<MPSNDArrayDescriptor, '-',
+                         "sliceDimension:withSubrange:", void(UInteger, MPSDimensionSlice)>
+    slice_dimension;
+inline constexpr Message<MPSNDArrayDescriptor, '-',
+                         "transposeDimension:withDimension:", void(UInteger, UInteger)>
+    transpose_dimensions;
+inline constexpr Message<MPSNDArray, '-', "initWithDevice:descriptor:",
+                         Owned<MPSNDArray>(MTLDevice*, MPSNDArrayDescriptor*)>
+    init_array;
+inline constexpr Message<MPSNDArray, '-', "initWithBuffer:offset:descriptor:",
+                         Owned<MPSNDArray>(MTLBuffer*, UInteger, MPSNDArrayDescriptor*)>
+    init_array_on_buffer;
+inline constexpr Message<MPSNDArray, '-', "descriptor", MPSNDArrayDescriptor*()> array_descriptor;
+inline constexpr Message<MPSNDArray, '-', "arrayViewWithCommandBuffer:descriptor:aliasing:",
+                         MPSNDArray*(MTLCommandBuffer*, MPSNDArrayDescriptor*, UInteger)>
+    array_view;
+inline constexpr Message<MPSNDArray, '-', "writeBytes:strideBytes:", void(void*, Integer*)>
+    write_bytes;
+inline constexpr Message<MPSNDArray, '-', "readBytes:strideBytes:", void(void*, Integer*)>
+    read_bytes;
+inline constexpr Message<MPSNDArray, '-',
+                         "importDataWithCommandBuffer:fromBuffer:sourceDataType:offset:rowStrides:",
+                         void(MTLCommandBuffer*, MTLBuffer*, std::uint32_t, UInteger, Integer*)>
+    import_data;
+inline constexpr Message<
+    MPSNDArray, '-', "exportDataWithCommandBuffer:toBuffer:destinationDataType:offset:rowStrides:",
+    void(MTLCommandBuffer*, MTLBuffer*, std::uint32_t, UInteger, Integer*)>
+    export_data;
+inline constexpr Message<MPSNDArrayMultiaryKernel, '-', "initWithDevice:sourceCount:",
+                         Owned<MPSNDArrayMultiaryKernel>(MTLDevice*, UInteger)>
+    init_array_kernel;
+inline constexpr Message<MPSNDArrayMultiaryKernel, '-',
+                         "encodeToCommandBuffer:sourceArrays:destinationArray:",
+                         void(MTLCommandBuffer*, NSArray*, MPSNDArray*)>
+    encode_array_kernel;
+inline constexpr Message<MPSNDArrayMatrixMultiplication, '-', "setAlpha:", void(double)>
+    set_array_alpha;
+inline constexpr Message<MPSNDArrayMatrixMultiplication, '-', "setBeta:", void(double)>
+    set_array_beta;
+
+// Command buffers
+inline constexpr Message<MPSCommandBuffer, '+',
+                         "commandBufferFromCommandQueue:", MPSCommandBuffer*(MTLCommandQueue*)>
+    command_buffer_from;
+inline constexpr Message<MPSCommandBuffer, '-', "commandBuffer", MTLCommandBuffer*()>
+    current_command_buffer;
+inline constexpr Message<MPSCommandBuffer, '-', "commitAndContinue", void()> commit_and_continue;
 
 // NOLINTEND(readability-identifier-naming)
 

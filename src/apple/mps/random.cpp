@@ -17,23 +17,38 @@ constexpr std::string_view kOp = "mps.matrix_random";
 constexpr auto kFloat = static_cast<std::uint32_t>(DataType::kFloat32);
 constexpr auto kInteger = static_cast<std::uint32_t>(DataType::kUInt32);
 
-objc::MPSMatrixRandomDistributionDescriptor* describe(const RandomDistribution& d) {
+void check_deviation(const RandomDistribution& d) {
   const std::string op(kOp);
-  if (d.kind == RandomDistribution::Kind::kNormal) {
-    detail::check_finite(op, "the mean", d.mean);
-    detail::check_finite(op, "the deviation", d.deviation);
-    if (!(d.deviation > 0)) {
-      refuse(op, "the deviation must be above 0; got " + std::to_string(d.deviation));
-    }
-    return messages::normal_distribution(d.mean, d.deviation);
+  detail::check_finite(op, "the mean", d.mean);
+  detail::check_finite(op, "the deviation", d.deviation);
+  if (!(d.deviation > 0)) {
+    refuse(op, "the deviation must be above 0; got " + std::to_string(d.deviation));
   }
+}
+
+void check_range(const RandomDistribution& d) {
+  const std::string op(kOp);
   detail::check_finite(op, "the minimum", d.minimum);
   detail::check_finite(op, "the maximum", d.maximum);
   if (!(d.minimum < d.maximum)) {
     refuse(op, "the minimum must be below the maximum; got " + std::to_string(d.minimum) + " and " +
                    std::to_string(d.maximum));
   }
-  return messages::uniform_distribution(d.minimum, d.maximum);
+}
+
+objc::MPSMatrixRandomDistributionDescriptor* describe(const RandomDistribution& d) {
+  using Kind = RandomDistribution::Kind;
+  if (d.kind != Kind::kUniform) check_deviation(d);
+  if (d.kind != Kind::kNormal) check_range(d);
+  switch (d.kind) {
+    case Kind::kUniform:
+      return messages::uniform_distribution(d.minimum, d.maximum);
+    case Kind::kNormal:
+      return messages::normal_distribution(d.mean, d.deviation);
+    case Kind::kTruncatedNormal:
+      return messages::truncated_distribution(d.mean, d.deviation, d.minimum, d.maximum);
+  }
+  refuse(kOp, std::to_string(static_cast<int>(d.kind)) + " is no kind of distribution");
 }
 
 /// The rule of those who use it: a destination begins at 0 and is written 16 bytes at a time.

@@ -8,7 +8,6 @@
 #define WICK_BACKENDS_CPU_SOFTMAX_ROWS_INL_HPP
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -16,19 +15,13 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cpu/exp-inl.hpp"
 #include "backends/cpu/simd-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
 
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-// Highway's Exp makes 0 of NaN, which would hide that a model has diverged; its scalar form may not
-// even be given one.
-HWY_INLINE F32Vec exp_or_nan(F32Vec x) {
-  const auto is_nan = hn::IsNaN(x);
-  return hn::IfThenElse(is_nan, x, hn::Exp(F32(), hn::IfThenZeroElse(is_nan, x)));
-}
 
 // Σ term(i, count) over all vectors of a row of n elements; term gives zeros in the lanes from
 // count on. Blocks of a few vectors are added up in double: the error does not grow with the width
@@ -86,6 +79,37 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t n, float max) {
   return sum_in_blocks(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
     return exp_or_nan(hn::Sub(load_some(x + i, count, -kInfinity), vmax));
   });
+}
+
+// Elements of a row that stay in the first-level cache while they are looked at twice.
+inline constexpr std::int64_t kRowBlock = 4096;
+
+// Σ exp(x − max) over parts of a row that are seen one after the other.
+struct RowExponentials {
+  float max = -kInfinity;
+  double sum = 0;  // NaN where x has a NaN or max is not finite
+
+  void add(float part_max, double part_sum) {
+    if (!(part_max <= max)) {
+      sum = sum * std::exp(static_cast<double>(max) - static_cast<double>(part_max)) + part_sum;
+      max = part_max;
+    } else {
+      sum += part_sum * std::exp(static_cast<double>(part_max) - static_cast<double>(max));
+    }
+  }
+};
+
+// Of a whole row, which is read from memory once. max is −∞ for a row that is −∞ throughout.
+template <class T>
+HWY_INLINE RowExponentials row_exponentials(const T* x, std::int64_t n) {
+  RowExponentials row;
+  for (std::int64_t i = 0; i < n; i += kRowBlock) {
+    const std::int64_t count = std::min(kRowBlock, n - i);
+    const float max = row_max(x + i, count);
+    if (max == -kInfinity) continue;
+    row.add(max, sum_of_exponentials(x + i, count, max));
+  }
+  return row;
 }
 
 }  // namespace wick::cpu::HWY_NAMESPACE

@@ -8,14 +8,15 @@
 /// Random numbers.
 namespace wick::apple::mps {
 
-/// How random numbers of Float32 are distributed: evenly in [minimum, maximum), or normally.
+/// How random numbers of Float32 are distributed: evenly in [minimum, maximum), normally, or normally with nothing below
+/// minimum and above maximum.
 struct RandomDistribution {
-  enum class Kind { kUniform, kNormal };
+  enum class Kind { kUniform, kNormal, kTruncatedNormal };
   Kind kind = Kind::kUniform;
-  float minimum = 0;    ///< of kUniform
-  float maximum = 1;    ///< of kUniform
-  float mean = 0;       ///< of kNormal
-  float deviation = 1;  ///< of kNormal
+  float minimum = 0;    ///< not of kNormal
+  float maximum = 1;    ///< not of kNormal
+  float mean = 0;       ///< not of kUniform; before anything is cut off
+  float deviation = 1;  ///< not of kUniform; before anything is cut off
 };
 
 /// Fills matrices and vectors with random numbers, by MPSMatrixRandomPhilox or MPSMatrixRandomMTGP32. Each encode() goes

@@ -5,12 +5,11 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include <hwy/contrib/math/math-inl.h>
-
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/dtype_switch.hpp"
 #include "backends/cpu/element_blocks.hpp"
+#include "backends/cpu/exp-inl.hpp"
 #include "backends/cpu/simd-inl.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/elementwise_args.hpp"
@@ -27,11 +26,8 @@ HWY_INLINE F32Vec limited(F32Vec v, float limit) {
   return hn::IfThenElse(hn::Lt(v, set(-limit)), set(-limit), from_above);
 }
 
-// e^−y for y >= 0, and 0 for NaN, which Exp must not be given: it converts to integers.
-HWY_INLINE F32Vec exp_of_minus(F32Vec y) {
-  const auto vanishes = set(105);  // e^−105 is 0 in f32
-  return hn::Exp(F32(), hn::Neg(hn::IfThenElse(hn::Lt(y, vanishes), y, vanishes)));
-}
+// e^−y for y >= 0.
+HWY_INLINE F32Vec exp_of_minus(F32Vec y) { return exp_or_nan(hn::Neg(y)); }
 
 // ---- Functions of one vector --------------------------------------------------------------------
 

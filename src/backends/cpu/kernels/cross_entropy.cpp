@@ -26,12 +26,12 @@ namespace wick::cpu::HWY_NAMESPACE {
 template <class T>
 double cross_entropy_row(const T* z, std::int64_t V, std::int64_t target, double epsilon,
                          float& lse) {
-  const float max = row_max(z, V);
-  if (max == -kInfinity) {  // no class has any probability, the target neither
+  const RowExponentials row = row_exponentials(z, V);
+  if (row.max == -kInfinity) {  // no class has any probability, the target neither
     lse = -kInfinity;
     return static_cast<double>(kInfinity);
   }
-  const double exact_lse = static_cast<double>(max) + std::log(sum_of_exponentials(z, V, max));
+  const double exact_lse = static_cast<double>(row.max) + std::log(row.sum);
   lse = static_cast<float>(exact_lse);
   const double loss = exact_lse - static_cast<double>(static_cast<float>(z[target]));
   if (epsilon == 0) return loss;  // the mean may be −∞, and 0 · ∞ is not 0
@@ -63,7 +63,7 @@ void cross_entropy_backward_row(const T* z, Out* dz, std::int64_t V, std::int64_
 }
 
 // logits [N,V] with rows a.logits.stride(0) apart, targets [N] with −1 for ignored rows, row_loss
-// [N]. A task owns whole rows and reads each of them twice.
+// [N]. A task owns whole rows and reads each of them once.
 void cross_entropy_rows(Stream& stream, const CrossEntropyArgs& a, const std::int64_t* targets,
                         double* row_loss) {
   const std::int64_t V = a.logits.dim(1);

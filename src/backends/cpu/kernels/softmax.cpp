@@ -6,7 +6,9 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <type_traits>
 
 #include "backends/cpu/cpu_kernels.hpp"
@@ -20,45 +22,74 @@
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
 
-// out = exp(x − max) / Σ exp(x − max) for one row; zeros for a row that is −∞ throughout.
+// out = exp(x − max), whose sum is returned.
+HWY_INLINE double store_exponentials(const float* x, float* out, std::int64_t D, float max) {
+  const auto vmax = hn::Set(F32(), max);
+  return sum_in_blocks(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+    const auto weight = exp_or_nan(hn::Sub(load_some(x + i, n, -kInfinity), vmax));
+    store_some(weight, out + i, n);
+    return weight;
+  });
+}
+
+HWY_INLINE void scale_row(float* out, std::int64_t D, double factor) {
+  const auto vfactor = hn::Set(F32(), static_cast<float>(factor));
+  for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+    store_some(hn::Mul(load_some(out + i, n), vfactor), out + i, n);
+  });
+}
+
+// out = exp(x − max) / Σ exp(x − max) for one row; zeros for a row that is −∞ throughout. Blocks keep their exponentials in
+// out, each less its own maximum, until the row's is known: x is read once.
+inline void softmax_row(const float* x, float* out, std::int64_t D) {
+  constexpr std::int64_t kMostBlocks = 64;
+  const std::int64_t block = std::max(kRowBlock, (D + kMostBlocks - 1) / kMostBlocks);
+  std::array<float, kMostBlocks> maxima;
+  RowExponentials row;
+  for (std::int64_t i = 0; i * block < D; ++i) {
+    const std::int64_t count = std::min(block, D - i * block);
+    const float max = row_max(x + i * block, count);
+    maxima[static_cast<std::size_t>(i)] = max;
+    if (max == -kInfinity) {
+      std::fill_n(out + i * block, count, 0.0F);
+    } else {
+      row.add(max, store_exponentials(x + i * block, out + i * block, count, max));
+    }
+  }
+  if (row.max == -kInfinity) return;
+  for (std::int64_t i = 0; i * block < D; ++i) {
+    const auto shift =
+        static_cast<double>(maxima[static_cast<std::size_t>(i)]) - static_cast<double>(row.max);
+    scale_row(out + i * block, std::min(block, D - i * block), std::exp(shift) / row.sum);
+  }
+}
+
+// The same for 16 bits, which cannot hold exponentials: they are computed twice.
 template <class T>
 void softmax_row(const T* x, T* out, std::int64_t D) {
-  const float max = row_max(x, D);
-  if (max == -kInfinity) {
+  const RowExponentials row = row_exponentials(x, D);
+  if (row.max == -kInfinity) {
     std::fill_n(out, D, T(0.0F));
     return;
   }
-  const auto vmax = hn::Set(F32(), max);
-  const auto weight_at = [&](std::int64_t i, std::int64_t n) HWY_ATTR {
-    return exp_or_nan(hn::Sub(load_some(x + i, n, -kInfinity), vmax));
-  };
-  if constexpr (std::is_same_v<T, float>) {  // f32 rows keep their exponentials in out
-    const double sum = sum_in_blocks(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
-      const auto weight = weight_at(i, n);
-      store_some(weight, out + i, n);
-      return weight;
-    });
-    const auto inverse = hn::Set(F32(), static_cast<float>(1.0 / sum));
-    for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
-      store_some(hn::Mul(load_some(out + i, n), inverse), out + i, n);
-    });
-  } else {
-    const auto inverse = hn::Set(F32(), static_cast<float>(1.0 / sum_in_blocks(D, weight_at)));
-    for_each_vector(D, [&](std::int64_t i, std::int64_t n)
-                           HWY_ATTR { store_some(hn::Mul(weight_at(i, n), inverse), out + i, n); });
-  }
+  const auto vmax = hn::Set(F32(), row.max);
+  const auto inverse = hn::Set(F32(), static_cast<float>(1.0 / row.sum));
+  for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+    const auto weight = exp_or_nan(hn::Sub(load_some(x + i, n, -kInfinity), vmax));
+    store_some(hn::Mul(weight, inverse), out + i, n);
+  });
 }
 
 // out = (x − max) − log Σ exp(x − max) for one row; −∞ for a row that is −∞ throughout.
 template <class T>
 void log_softmax_row(const T* x, T* out, std::int64_t D) {
-  const float max = row_max(x, D);
-  if (max == -kInfinity) {
+  const RowExponentials row = row_exponentials(x, D);
+  if (row.max == -kInfinity) {
     std::fill_n(out, D, T(-kInfinity));
     return;
   }
-  const auto vmax = hn::Set(F32(), max);
-  const auto log_sum = hn::Set(F32(), static_cast<float>(std::log(sum_of_exponentials(x, D, max))));
+  const auto vmax = hn::Set(F32(), row.max);
+  const auto log_sum = hn::Set(F32(), static_cast<float>(std::log(row.sum)));
   for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
     store_some(hn::Sub(hn::Sub(load_some(x + i, n), vmax), log_sum), out + i, n);
   });
@@ -93,8 +124,8 @@ void log_softmax_backward_row(const T* dy, const T* y, T* dx, std::int64_t D) {
   });
 }
 
-// x [R,D] rows a.x.stride(0) apart, out [R,D] dense. A task owns whole rows: f32 reads x twice and
-// passes over out twice, the others read x three times.
+// x [R,D] rows a.x.stride(0) apart, out [R,D] dense. A task owns whole rows: f32 reads x once and
+// passes over out twice, the others read x twice.
 void softmax_rows(Stream& stream, const SoftmaxArgs& a, bool logarithm) {
   const std::int64_t D = a.x.dim(1);
   switch_floating(a.x.dtype, [&]<class T>(std::type_identity<T>) {

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "backends/mps/kernel_library.hpp"
+#include "backends/mps/memory_map.hpp"
+#include "backends/mps/mps_allocator.hpp"
+#include "backends/mps/mps_stream.hpp"
+#include "backends/mps/products.hpp"
+#include "runtime/backend.hpp"
+#include "wick/apple/metal.hpp"
+
+namespace wick::mps {
+
+/// The GPU of a Mac, or software Metal on other systems. Nothing of Metal's is made before the device is used: it costs a
+/// process nothing that computes elsewhere.
+class MpsBackend final : public Backend {
+ public:
+  MpsBackend();
+  ~MpsBackend() override;
+  MpsBackend(const MpsBackend&) = delete;
+  MpsBackend& operator=(const MpsBackend&) = delete;
+
+  Device device() const noexcept override { return {DeviceType::kMps, 0}; }
+  std::string description() const override;
+  const KernelTable& kernels() const noexcept override;
+  CachingAllocator& allocator() noexcept override { return allocator_; }
+  Stream& default_stream() noexcept override { return *default_stream_; }
+  std::shared_ptr<Stream> make_stream() override;
+  std::unique_ptr<Event> make_event() override;
+  std::span<const std::string_view> variants(std::string_view kernel) const noexcept override;
+  void copy_from_host(Stream& stream, void* device_dst, const void* host_src,
+                      std::size_t bytes) override;
+  void copy_to_host(Stream& stream, void* host_dst, const void* device_src,
+                    std::size_t bytes) override;
+
+  std::shared_ptr<void> share_host_memory(std::span<std::byte> memory,
+                                          std::shared_ptr<void> owner) override;
+
+  /// Metal's device. Throws Error kDevice when there is none that Wick can use.
+  const apple::metal::Device& metal() const;
+  /// The one queue of the device, which all streams share.
+  const apple::metal::CommandQueue& queue();
+  KernelLibrary& library() noexcept { return library_; }
+  MemoryMap& memory() noexcept { return memory_; }
+  ProductCache& products() noexcept { return products_; }
+
+ private:
+  mutable std::once_flag metal_made_;
+  mutable std::optional<apple::metal::Device> metal_;
+  std::once_flag queue_made_;
+  std::optional<apple::metal::CommandQueue> queue_;
+  KernelLibrary library_;
+  MemoryMap memory_;
+  ProductCache products_;
+  BufferAllocator system_;
+  CachingAllocator allocator_;
+  std::shared_ptr<Stream> default_stream_;
+};
+
+}  // namespace wick::mps
