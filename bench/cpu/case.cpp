@@ -52,8 +52,9 @@ std::vector<double> probes(const Matrix& result) {
     for (std::int64_t row = 0; row < result.rows; ++row) {
       double sum = 0;
       for (std::int64_t i = 0; i < result.columns; ++i) {
-        sum += static_cast<double>(factors[static_cast<std::size_t>(i)]) *
-               static_cast<double>(result.values[static_cast<std::size_t>(row * result.columns + i)]);
+        sum +=
+            static_cast<double>(factors[static_cast<std::size_t>(i)]) *
+            static_cast<double>(result.values[static_cast<std::size_t>(row * result.columns + i)]);
       }
       sums.push_back(sum);
     }

@@ -26,7 +26,8 @@ Case parse_case(const std::vector<std::string>& words, std::size_t first);
 float input_value(std::uint64_t i, std::uint64_t seed);
 
 /// The first `count` values of a stream, times `scale`; rounded to bf16 when `dtype` says so.
-std::vector<float> input(std::int64_t count, std::uint64_t seed, float scale, const std::string& dtype);
+std::vector<float> input(std::int64_t count, std::uint64_t seed, float scale,
+                         const std::string& dtype);
 
 /// Streams of the operands, and their scales.
 enum Seed : std::uint64_t { kX = 1, kW, kA, kB, kDy, kGain, kTokens, kProbe = 100 };

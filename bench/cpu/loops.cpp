@@ -33,7 +33,9 @@ bool has(unsigned word, int bit) { return ((word >> bit) & 1U) != 0; }
 
 // The compiler's test asks the operating system too.
 bool has_avx512() { return __builtin_cpu_supports("avx512f") != 0; }
-bool has_avx2() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0; }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+}
 bool has_avx512_bf16() { return has_avx512() && has(cpuid(7, 1).eax, 5); }
 
 // Linux hands the tiles to a process that asks.
@@ -41,35 +43,44 @@ bool has_amx() {
   constexpr long kRequestPermission = 0x1023;
   constexpr long kTileData = 18;
   const Leaf leaf = cpuid(7, 0);
-  return has(leaf.edx, 22) && has(leaf.edx, 24) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return has(leaf.edx, 22) && has(leaf.edx, 24) &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-#define WICK_CLOBBERS                                                                                           \
-  "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
-      "xmm12", "xmm13"
+#define WICK_CLOBBERS                                                                             \
+  "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
+      "xmm10", "xmm11", "xmm12", "xmm13"
 #define WICK_CHAIN(op, reg, n) op " %%" reg "12, %%" reg "13, %%" reg #n "\n\t"
 #define WICK_CLEAR(n) "vxorps %%xmm" #n ", %%xmm" #n ", %%xmm" #n "\n\t"
 // Twelve chains hide the latency of one.
-#define WICK_CHAINS(op, reg)                                                                                     \
-  "1:\n\t" WICK_CHAIN(op, reg, 0) WICK_CHAIN(op, reg, 1) WICK_CHAIN(op, reg, 2) WICK_CHAIN(op, reg, 3)           \
-      WICK_CHAIN(op, reg, 4) WICK_CHAIN(op, reg, 5) WICK_CHAIN(op, reg, 6) WICK_CHAIN(op, reg, 7)                \
-          WICK_CHAIN(op, reg, 8) WICK_CHAIN(op, reg, 9) WICK_CHAIN(op, reg, 10) WICK_CHAIN(op, reg, 11)          \
-              "dec %0\n\tjnz 1b\n\tvzeroupper"
-#define WICK_CLEAR_ALL                                                                                           \
-  WICK_CLEAR(0) WICK_CLEAR(1) WICK_CLEAR(2) WICK_CLEAR(3) WICK_CLEAR(4) WICK_CLEAR(5) WICK_CLEAR(6)              \
-      WICK_CLEAR(7) WICK_CLEAR(8) WICK_CLEAR(9) WICK_CLEAR(10) WICK_CLEAR(11) WICK_CLEAR(12) WICK_CLEAR(13)
+#define WICK_CHAINS(op, reg)                                                                      \
+  "1:\n\t" WICK_CHAIN(op, reg, 0) WICK_CHAIN(op, reg, 1) WICK_CHAIN(op, reg, 2)                   \
+      WICK_CHAIN(op, reg, 3) WICK_CHAIN(op, reg, 4) WICK_CHAIN(op, reg, 5) WICK_CHAIN(op, reg, 6) \
+          WICK_CHAIN(op, reg, 7) WICK_CHAIN(op, reg, 8) WICK_CHAIN(op, reg, 9)                    \
+              WICK_CHAIN(op, reg, 10) WICK_CHAIN(op, reg, 11) "dec %0\n\tjnz 1b\n\tvzeroupper"
+#define WICK_CLEAR_ALL                                                                       \
+  WICK_CLEAR(0)                                                                              \
+  WICK_CLEAR(1) WICK_CLEAR(2) WICK_CLEAR(3) WICK_CLEAR(4) WICK_CLEAR(5) WICK_CLEAR(6)        \
+      WICK_CLEAR(7) WICK_CLEAR(8) WICK_CLEAR(9) WICK_CLEAR(10) WICK_CLEAR(11) WICK_CLEAR(12) \
+          WICK_CLEAR(13)
 
 constexpr double kChains = 12;
 
 double f32_avx512(std::int64_t rounds) {
   const double flops = kChains * 16 * 2 * static_cast<double>(rounds);
-  __asm__ volatile(WICK_CLEAR_ALL WICK_CHAINS("vfmadd231ps", "zmm") : "+r"(rounds) : : WICK_CLOBBERS);
+  __asm__ volatile(WICK_CLEAR_ALL WICK_CHAINS("vfmadd231ps", "zmm")
+                   : "+r"(rounds)
+                   :
+                   : WICK_CLOBBERS);
   return flops;
 }
 
 double f32_avx2(std::int64_t rounds) {
   const double flops = kChains * 8 * 2 * static_cast<double>(rounds);
-  __asm__ volatile(WICK_CLEAR_ALL WICK_CHAINS("vfmadd231ps", "ymm") : "+r"(rounds) : : WICK_CLOBBERS);
+  __asm__ volatile(WICK_CLEAR_ALL WICK_CHAINS("vfmadd231ps", "ymm")
+                   : "+r"(rounds)
+                   :
+                   : WICK_CLOBBERS);
   return flops;
 }
 
@@ -105,19 +116,26 @@ double bf16_amx(std::int64_t rounds) {
 // Eight vectors a turn.
 #define WICK_LOAD(reg, bytes, n) "vmovups " #n "*" #bytes "(%0), %%" reg #n "\n\t"
 #define WICK_STORE(store, reg, bytes, n) store " %%" reg #n ", " #n "*" #bytes "(%1)\n\t"
-#define WICK_LOADS(reg, bytes)                                                                                \
-  WICK_LOAD(reg, bytes, 0) WICK_LOAD(reg, bytes, 1) WICK_LOAD(reg, bytes, 2) WICK_LOAD(reg, bytes, 3)         \
-      WICK_LOAD(reg, bytes, 4) WICK_LOAD(reg, bytes, 5) WICK_LOAD(reg, bytes, 6) WICK_LOAD(reg, bytes, 7)
-#define WICK_STORES(store, reg, bytes)                                                                        \
-  WICK_STORE(store, reg, bytes, 0) WICK_STORE(store, reg, bytes, 1) WICK_STORE(store, reg, bytes, 2)          \
-      WICK_STORE(store, reg, bytes, 3) WICK_STORE(store, reg, bytes, 4) WICK_STORE(store, reg, bytes, 5)      \
-          WICK_STORE(store, reg, bytes, 6) WICK_STORE(store, reg, bytes, 7)
-#define WICK_TURNS(reg, bytes, stores)                                                                        \
-  "1:\n\t" WICK_LOADS(reg, bytes) stores "add $8*" #bytes ", %0\n\tadd $8*" #bytes                            \
-  ", %1\n\tsub $8*" #bytes ", %2\n\tjnz 1b\n\tvzeroupper"
-#define WICK_MEMORY_LOOP(name, reg, bytes, stores, end)                                                       \
-  void name(const std::byte* from, std::byte* to, std::int64_t count) {                                       \
-    __asm__ volatile(WICK_TURNS(reg, bytes, stores) end : "+r"(from), "+r"(to), "+r"(count) : : WICK_CLOBBERS); \
+#define WICK_LOADS(reg, bytes)                                                   \
+  WICK_LOAD(reg, bytes, 0)                                                       \
+  WICK_LOAD(reg, bytes, 1) WICK_LOAD(reg, bytes, 2) WICK_LOAD(reg, bytes, 3)     \
+      WICK_LOAD(reg, bytes, 4) WICK_LOAD(reg, bytes, 5) WICK_LOAD(reg, bytes, 6) \
+          WICK_LOAD(reg, bytes, 7)
+#define WICK_STORES(store, reg, bytes)                                      \
+  WICK_STORE(store, reg, bytes, 0)                                          \
+  WICK_STORE(store, reg, bytes, 1) WICK_STORE(store, reg, bytes, 2)         \
+      WICK_STORE(store, reg, bytes, 3) WICK_STORE(store, reg, bytes, 4)     \
+          WICK_STORE(store, reg, bytes, 5) WICK_STORE(store, reg, bytes, 6) \
+              WICK_STORE(store, reg, bytes, 7)
+#define WICK_TURNS(reg, bytes, stores)                                             \
+  "1:\n\t" WICK_LOADS(reg, bytes) stores "add $8*" #bytes ", %0\n\tadd $8*" #bytes \
+                                         ", %1\n\tsub $8*" #bytes ", %2\n\tjnz 1b\n\tvzeroupper"
+#define WICK_MEMORY_LOOP(name, reg, bytes, stores, end)                 \
+  void name(const std::byte* from, std::byte* to, std::int64_t count) { \
+    __asm__ volatile(WICK_TURNS(reg, bytes, stores) end                 \
+                     : "+r"(from), "+r"(to), "+r"(count)                \
+                     :                                                  \
+                     : WICK_CLOBBERS);                                  \
   }
 
 WICK_MEMORY_LOOP(read_avx512, "zmm", 64, "", "")

@@ -19,7 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 // Amount a second of all threads: all begin together, and each repeats a piece of work until the time is over.
 double rate(int threads, double milliseconds, const std::function<double(int)>& work) {
@@ -63,7 +65,8 @@ double bandwidth(const std::string& kind, std::int64_t bytes, int threads, doubl
   const MemoryLoop loop = memory_loop(kind);
   if (loop == nullptr) throw std::invalid_argument("no such kind of access: " + kind);
   // Each thread has its part of the footprint; a copy has half of that to read and half to write.
-  const std::int64_t part = std::max<std::int64_t>(bytes / threads / (reads ? 1 : 2) / kLoopBytes, 1) * kLoopBytes;
+  const std::int64_t part =
+      std::max<std::int64_t>(bytes / threads / (reads ? 1 : 2) / kLoopBytes, 1) * kLoopBytes;
   std::vector<std::vector<std::byte>> memory(static_cast<std::size_t>(threads));
   return rate(threads, milliseconds, [&](int thread) {
     std::vector<std::byte>& mine = memory[static_cast<std::size_t>(thread)];

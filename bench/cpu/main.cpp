@@ -76,9 +76,11 @@ class Session {
     if (engine_ != nullptr && words[0] == "check") return check(parse_case(words, 1));
     if (engine_ != nullptr && words[0] == "time" && words.size() > 5) {
       const std::size_t end = words.size() - 3;
-      const std::optional<Work>& work = prepared(parse_case({words.begin(), words.begin() + static_cast<std::ptrdiff_t>(end)}, 1));
+      const std::optional<Work>& work = prepared(
+          parse_case({words.begin(), words.begin() + static_cast<std::ptrdiff_t>(end)}, 1));
       if (!work) return {{"unsupported", true}};
-      return timed(*work, number(words, end), number(words, end + 1), static_cast<std::size_t>(number(words, end + 2)));
+      return timed(*work, number(words, end), number(words, end + 1),
+                   static_cast<std::size_t>(number(words, end + 2)));
     }
     throw std::invalid_argument("unknown command: " + words[0]);
   }
@@ -94,7 +96,8 @@ class Session {
   }
 
   const std::optional<Work>& prepared(const Case& which) {
-    const std::string key = fmt::format("{} {} {}", which.op, which.dtype, fmt::join(which.sizes, " "));
+    const std::string key =
+        fmt::format("{} {} {}", which.op, which.dtype, fmt::join(which.sizes, " "));
     const auto found = works_.find(key);
     if (found != works_.end()) return found->second;
     return works_.emplace(key, engine_->prepare(which)).first->second;
@@ -123,7 +126,8 @@ int run(const std::string& name) {
     say({{"absent", error.what()}});
     return 3;
   }
-  say({{"version", engine ? engine->version() : peak_instructions("f32")}, {"compiler", WICK_BENCH_COMPILER}});
+  say({{"version", engine ? engine->version() : peak_instructions("f32")},
+       {"compiler", WICK_BENCH_COMPILER}});
   Session session(std::move(engine));
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream stream(line);

@@ -20,8 +20,8 @@ using Tag = memory::format_tag;
 
 void sgemm(const Product& p) {
   const dnnl_status_t status =
-      dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.M, p.N, p.K, p.alpha, p.a, p.lda, p.b, p.ldb,
-                 p.beta, p.c, p.ldc);
+      dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.M, p.N, p.K, p.alpha, p.a,
+                 p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
   if (status != dnnl_success) throw std::runtime_error("dnnl_sgemm failed");
 }
 
@@ -51,16 +51,20 @@ struct Running {
 Matrix result_of(const memory& from, std::int64_t rows, std::int64_t columns, bool is_bf16) {
   Matrix result{rows, columns, std::vector<float>(static_cast<std::size_t>(rows * columns))};
   for (std::size_t i = 0; i < result.values.size(); ++i) {
-    result.values[i] = is_bf16 ? static_cast<float>(static_cast<const BFloat16*>(from.get_data_handle())[i])
-                               : static_cast<const float*>(from.get_data_handle())[i];
+    result.values[i] =
+        is_bf16 ? static_cast<float>(static_cast<const BFloat16*>(from.get_data_handle())[i])
+                : static_cast<const float*>(from.get_data_handle())[i];
   }
   return result;
 }
 
-Work work_of(const std::shared_ptr<Running>& running, std::int64_t rows, std::int64_t columns, bool is_bf16) {
-  return {[running] { running->run(); }, [running, rows, columns, is_bf16] {
+Work work_of(const std::shared_ptr<Running>& running, std::int64_t rows, std::int64_t columns,
+             bool is_bf16) {
+  return {[running] { running->run(); },
+          [running, rows, columns, is_bf16] {
             running->run();
-            return std::vector<Matrix>{result_of(running->operands.at(DNNL_ARG_DST), rows, columns, is_bf16)};
+            return std::vector<Matrix>{
+                result_of(running->operands.at(DNNL_ARG_DST), rows, columns, is_bf16)};
           }};
 }
 
@@ -79,9 +83,10 @@ Work product_bf16(const Case& which) {
   const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(x, w, y), running->engine);
 #endif
   running->primitive = dnnl::matmul(description);
-  running->operands = {{DNNL_ARG_SRC, running->make(x, input(M * K, kX, 1, "bf16"), true)},
-                       {DNNL_ARG_WEIGHTS, running->make(w, input(N * K, kW, kWeightScale, "bf16"), true)},
-                       {DNNL_ARG_DST, memory(y, running->engine)}};
+  running->operands = {
+      {DNNL_ARG_SRC, running->make(x, input(M * K, kX, 1, "bf16"), true)},
+      {DNNL_ARG_WEIGHTS, running->make(w, input(N * K, kW, kWeightScale, "bf16"), true)},
+      {DNNL_ARG_DST, memory(y, running->engine)}};
   return work_of(running, M, N, true);
 }
 
@@ -91,15 +96,17 @@ Work softmax_f32(const Case& which) {
   const auto running = std::make_shared<Running>();
   const memory::desc x({rows, columns}, memory::data_type::f32, Tag::ab);
 #if DNNL_VERSION_MAJOR >= 3
-  const dnnl::softmax_forward::primitive_desc description(running->engine, dnnl::prop_kind::forward_inference,
-                                                          dnnl::algorithm::softmax_accurate, x, x, 1);
+  const dnnl::softmax_forward::primitive_desc description(
+      running->engine, dnnl::prop_kind::forward_inference, dnnl::algorithm::softmax_accurate, x, x,
+      1);
 #else
   const dnnl::softmax_forward::primitive_desc description(
       dnnl::softmax_forward::desc(dnnl::prop_kind::forward_inference, x, 1), running->engine);
 #endif
   running->primitive = dnnl::softmax_forward(description);
-  running->operands = {{DNNL_ARG_SRC, running->make(x, input(rows * columns, kX, kLogitScale, "f32"), false)},
-                       {DNNL_ARG_DST, memory(x, running->engine)}};
+  running->operands = {
+      {DNNL_ARG_SRC, running->make(x, input(rows * columns, kX, kLogitScale, "f32"), false)},
+      {DNNL_ARG_DST, memory(x, running->engine)}};
   return work_of(running, rows, columns, false);
 }
 

@@ -12,8 +12,8 @@ namespace wick::bench {
 
 namespace {
 
-using CblasSgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*,
-                            int);
+using CblasSgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*,
+                            int, float, float*, int);
 using GetConfig = const char* (*)();
 constexpr int kRowMajor = 101;
 constexpr int kNoTranspose = 111;
@@ -26,7 +26,8 @@ class OpenBlas : public Engine {
     sgemm_ = reinterpret_cast<CblasSgemm>(dlsym(library_, "cblas_sgemm"));
     // SAFETY: as above.
     config_ = reinterpret_cast<GetConfig>(dlsym(library_, "openblas_get_config"));
-    if (sgemm_ == nullptr || config_ == nullptr) throw std::runtime_error("libopenblas lacks cblas_sgemm");
+    if (sgemm_ == nullptr || config_ == nullptr)
+      throw std::runtime_error("libopenblas lacks cblas_sgemm");
   }
 
   std::string version() const override { return config_(); }
@@ -34,9 +35,9 @@ class OpenBlas : public Engine {
   std::optional<Work> prepare(const Case& which) override {
     return blas_work(which, [sgemm = sgemm_](const Product& p) {
       const auto number = [](std::int64_t n) { return static_cast<int>(n); };
-      sgemm(kRowMajor, p.transpose_a ? kTranspose : kNoTranspose, p.transpose_b ? kTranspose : kNoTranspose,
-            number(p.M), number(p.N), number(p.K), p.alpha, p.a, number(p.lda), p.b, number(p.ldb), p.beta, p.c,
-            number(p.ldc));
+      sgemm(kRowMajor, p.transpose_a ? kTranspose : kNoTranspose,
+            p.transpose_b ? kTranspose : kNoTranspose, number(p.M), number(p.N), number(p.K),
+            p.alpha, p.a, number(p.lda), p.b, number(p.ldb), p.beta, p.c, number(p.ldc));
     });
   }
 

@@ -72,7 +72,8 @@ class Ours : public Engine {
   std::string version() const override {
     std::string forced;
     for (const char* const kernel : {"matmul", "isa"}) {
-      if (!forced_variant(kernel).empty()) forced += fmt::format(", {}={}", kernel, forced_variant(kernel));
+      if (!forced_variant(kernel).empty())
+        forced += fmt::format(", {}={}", kernel, forced_variant(kernel));
     }
     return fmt::format("{} threads{}", num_threads(), forced);
   }
@@ -87,7 +88,8 @@ class Ours : public Engine {
       return forward_work([lora = Lora(which)] { return lora.delta(); });
     }
     const bool is_softmax = which.op == "softmax";
-    const Tensor x = tensor(which, {which.size(0), which.size(1)}, kX, is_softmax ? kLogitScale : 1);
+    const Tensor x =
+        tensor(which, {which.size(0), which.size(1)}, kX, is_softmax ? kLogitScale : 1);
     if (is_softmax) {
       return forward_work([x] { return softmax(x); });
     }

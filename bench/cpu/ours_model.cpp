@@ -17,12 +17,23 @@ constexpr float kModelScale = 0.05F;
 constexpr double kLearningRate = 1e-3;
 constexpr int kCheckedSteps = 4;
 
-enum Size { kHidden, kIntermediate, kLayers, kHeads, kKeyHeads, kVocabulary, kBatch, kLength, kRank };
+enum Size {
+  kHidden,
+  kIntermediate,
+  kLayers,
+  kHeads,
+  kKeyHeads,
+  kVocabulary,
+  kBatch,
+  kLength,
+  kRank
+};
 
 // FNV-1a: a stream of values for each tensor by its name.
 std::uint64_t seed_of(std::string_view name) {
   std::uint64_t hash = 2166136261U;
-  for (const char c : name) hash = ((hash ^ static_cast<unsigned char>(c)) * 16777619U) & 0xFFFFFFFF;
+  for (const char c : name)
+    hash = ((hash ^ static_cast<unsigned char>(c)) * 16777619U) & 0xFFFFFFFF;
   return hash & 0xFFFFF;
 }
 
@@ -44,7 +55,8 @@ Llama make_llama(const Case& which, float scale_of_b) {
       which.size(kHidden), which.size(kIntermediate), which.size(kLayers), which.size(kHeads),
       which.size(kKeyHeads), which.size(kVocabulary));
   const DType dtype = which.dtype == "bf16" ? DType::kBF16 : DType::kF32;
-  Llama llama{.model = CausalLm::create(parse_model_config(json), 0, kCpuDevice, dtype, dtype), .adapter = {}};
+  Llama llama{.model = CausalLm::create(parse_model_config(json), 0, kCpuDevice, dtype, dtype),
+              .adapter = {}};
   for (const auto& [name, tensor] : llama.model->parameters()) {
     // Gains stay one: the model may hold them in another dtype besides.
     if (name.find("norm") == std::string::npos) fill(tensor, name, kModelScale);
@@ -96,9 +108,11 @@ Work training(const Case& which) {
   const auto step = [llama, batch, optimizer] {
     return optimizer->step(std::span(batch.get(), 1), kLearningRate, 0)->loss;
   };
-  return {[step] { static_cast<void>(step()); }, [step] {
+  return {[step] { static_cast<void>(step()); },
+          [step] {
             Matrix losses{kCheckedSteps, 1, {}};
-            for (int i = 0; i < kCheckedSteps; ++i) losses.values.push_back(static_cast<float>(step()));
+            for (int i = 0; i < kCheckedSteps; ++i)
+              losses.values.push_back(static_cast<float>(step()));
             return std::vector<Matrix>{losses};
           }};
 }
@@ -120,13 +134,17 @@ Work decoding(const Case& which) {
     cache->truncate(length);
     return llama.model->logits(llama.model->hidden(next, {.cache = cache.get()}));
   };
-  return {[token] { static_cast<void>(token()); }, [token, batch, which] {
-            return std::vector<Matrix>{{batch, which.size(kVocabulary), token().to_vector<float>()}};
-          }};
+  return {
+      [token] { static_cast<void>(token()); },
+      [token, batch, which] {
+        return std::vector<Matrix>{{batch, which.size(kVocabulary), token().to_vector<float>()}};
+      }};
 }
 
 }  // namespace
 
-Work prepare_model(const Case& which) { return which.op == "train" ? training(which) : decoding(which); }
+Work prepare_model(const Case& which) {
+  return which.op == "train" ? training(which) : decoding(which);
+}
 
 }  // namespace wick::bench

@@ -22,7 +22,8 @@ struct Operand {
   }
 };
 
-Operand operand(const Case& which, std::int64_t rows, std::int64_t columns, Seed seed, float scale) {
+Operand operand(const Case& which, std::int64_t rows, std::int64_t columns, Seed seed,
+                float scale) {
   return {rows, columns, input(rows * columns, seed, scale, which.dtype)};
 }
 
@@ -30,7 +31,8 @@ Vector times(const Operand& m, const Vector& v) {
   Vector result(static_cast<std::size_t>(m.rows));
   for (std::int64_t row = 0; row < m.rows; ++row) {
     double sum = 0;
-    for (std::int64_t i = 0; i < m.columns; ++i) sum += m.at(row, i) * v[static_cast<std::size_t>(i)];
+    for (std::int64_t i = 0; i < m.columns; ++i)
+      sum += m.at(row, i) * v[static_cast<std::size_t>(i)];
     result[static_cast<std::size_t>(row)] = sum;
   }
   return result;
@@ -40,7 +42,8 @@ Vector transposed_times(const Operand& m, const Vector& v) {
   Vector result(static_cast<std::size_t>(m.columns), 0);
   for (std::int64_t row = 0; row < m.rows; ++row) {
     const double factor = v[static_cast<std::size_t>(row)];
-    for (std::int64_t i = 0; i < m.columns; ++i) result[static_cast<std::size_t>(i)] += factor * m.at(row, i);
+    for (std::int64_t i = 0; i < m.columns; ++i)
+      result[static_cast<std::size_t>(i)] += factor * m.at(row, i);
   }
   return result;
 }
@@ -110,7 +113,8 @@ std::vector<Vector> of_gradients(const Case& which) {
   const auto db = [&](const Vector& v) {
     return scaled(transposed_times(dy, times(p.x, transposed_times(p.a, v))), kLoraScale);
   };
-  return {for_each_probe(p.N, y), for_each_probe(p.K, dx), for_each_probe(p.K, da), for_each_probe(p.r, db)};
+  return {for_each_probe(p.N, y), for_each_probe(p.K, dx), for_each_probe(p.K, da),
+          for_each_probe(p.r, db)};
 }
 
 // Rows of `columns` values, each replaced in place.
@@ -146,7 +150,8 @@ std::vector<Vector> of_rms_norm(const Case& which) {
   return of_rows(which, 1, [&](Vector& row) {
     double squares = 0;
     for (const double value : row) squares += value * value;
-    const double factor = 1 / std::sqrt(squares / static_cast<double>(row.size()) + static_cast<double>(kNormEps));
+    const double factor =
+        1 / std::sqrt(squares / static_cast<double>(row.size()) + static_cast<double>(kNormEps));
     for (std::size_t i = 0; i < row.size(); ++i) row[i] *= factor * static_cast<double>(gain[i]);
   });
 }
@@ -167,7 +172,8 @@ class Reference : public Engine {
     }
     if (which.op == "lora_linear") {
       const Lora p(which);
-      return std::vector<Vector>{for_each_probe(p.N, [&](const Vector& v) { return plus(p.base(v), p.delta(v)); })};
+      return std::vector<Vector>{
+          for_each_probe(p.N, [&](const Vector& v) { return plus(p.base(v), p.delta(v)); })};
     }
     return std::nullopt;
   }
