@@ -34,6 +34,16 @@ def processors():
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
+def busy_seconds():
+    """What all processes have used so far, and what the host took; 0 where the system does not say."""
+    try:
+        fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, fields[:8])
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
 def python_with(module):
     """The interpreter that has a module: this one or the system's, for which Debian's packages are."""
     for python in dict.fromkeys((sys.executable, "/usr/bin/python3")):
@@ -96,6 +106,14 @@ class Engine:
         answer = self.ask(*words)
         after = self._memory("VmHWM")
         return answer, after - before if before and after else None
+
+    def cpu_seconds(self):
+        """What the process has used so far; 0 where the system does not say."""
+        try:
+            fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self):
         self._signal(signal.SIGCONT)

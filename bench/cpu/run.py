@@ -3,8 +3,9 @@
 
 Every engine is a process of its own, pinned to the same processors and stopped while another works. In each round all
 cases come in a random order, and within a case all engines: 20 ms to warm up, then a chunk of calls. Before and after
-every chunk a loop of multiply-adds says whether the machine was disturbed; such a chunk is repeated. Results are compared
-with a reference in double, those of models among the engines; the figure of one that differs is refused.
+every chunk a loop of multiply-adds says whether the machine was slowed down, and the system whether other processes ran;
+such a chunk is repeated. Results are compared with a reference in double, those of models among the engines; the figure of
+one that differs is refused.
 
 Peers that are not installed are named, and never installed: `./dev bench peers` says how.
 """
@@ -29,7 +30,8 @@ import table
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CANARY_MS, WARM_MS, LEAST_CALLS, TRIES = 2, 20, 3, 3
 LEAST_CHUNK_MS, MOST_CHUNK_MS, OVERHEAD_MS = 5, 150, 40
-CLEAN_SHARE = 0.85
+CLEAN_SHARE = 0.85  # of the canary's best
+OTHERS_SHARE, OTHERS_S = 0.15, 0.02  # of one processor, what others may use during a chunk, and at least that much
 NEVER = {"llama.cpp": "Debian has no package of it"}
 
 
@@ -95,8 +97,18 @@ class Machine:
         self.canary_best = max(self.canary_best, rate)
         return rate
 
-    def is_calm(self, *rates):
-        return min(rates) >= CLEAN_SHARE * self.canary_best
+    def watch(self, engine, work):
+        """What work() answers, and whether nothing disturbed it."""
+
+        def others():
+            own = engine.cpu_seconds() + self.engine.cpu_seconds() + time.process_time()
+            return engines.busy_seconds() - own
+
+        rate, used, begin = self.canary(), others(), time.monotonic()
+        answer = work()
+        rate = min(rate, self.canary())
+        allowed = max(OTHERS_SHARE * (time.monotonic() - begin), OTHERS_S)
+        return answer, rate >= CLEAN_SHARE * self.canary_best and others() - used <= allowed
 
     @staticmethod
     def footprint(case):
@@ -136,6 +148,7 @@ class Session:
 
     def __init__(self, options, threads, budget):
         self.threads = threads
+        self.program = options.program
         self.cases = options.cases
         self.rounds = options.rounds
         self.budget = budget
@@ -161,12 +174,12 @@ class Session:
         say(f"{name} is out: {why}")
 
     def verify(self):
-        # Models first, while nothing else has grown the processes.
-        for case in sorted(self.cases, key=lambda case: not case.is_model):
+        for case in self.cases:
             answers = {}
             for name in list(self.running):
+                memory = self.memory_of(case, name)
                 try:
-                    answer, memory = self.running[name].ask_with_memory("check", case.name)
+                    answer = self.running[name].ask("check", case.name)
                 except engines.EngineError as error:
                     self.results[case, name] = {"refused": str(error)}
                     self.lose(name, str(error))
@@ -174,8 +187,23 @@ class Session:
                 if "unsupported" in answer:
                     continue
                 answers[name] = answer
-                self.results[case, name] = {"peak_memory_bytes": memory} if case.op == "train" and memory else {}
+                self.results[case, name] = {"peak_memory_bytes": memory} if memory else {}
             self.judge(case, answers)
+
+    def memory_of(self, case, name):
+        """What training takes at most, in a process that has done nothing else."""
+        if case.op != "train":
+            return None
+        fresh, _ = engines.start([name], self.program, self.threads)
+        if name not in fresh:
+            return None
+        try:
+            answer, memory = fresh[name].ask_with_memory("check", case.name)
+            return memory if "probes" in answer else None
+        except engines.EngineError:
+            return None  # it will say so again where it is verified
+        finally:
+            fresh[name].close()
 
     def judge(self, case, answers):
         exact = self.reference.ask("check", case.name)
@@ -219,10 +247,11 @@ class Session:
             say(f"{self.threads} threads: round {number + 1} of at most {self.rounds} is done")
 
     def chunk(self, case, name, chunk_ms, end):
+        engine = self.running[name]
         for attempt in range(TRIES):
-            before = self.machine.canary()
             try:
-                answer = self.running[name].ask("time", case.name, WARM_MS, chunk_ms, LEAST_CALLS)
+                answer, calm = self.machine.watch(
+                    engine, lambda: engine.ask("time", case.name, WARM_MS, chunk_ms, LEAST_CALLS))
             except engines.EngineError as error:
                 self.results[case, name] = {"refused": str(error)}
                 self.lose(name, str(error))
@@ -230,7 +259,6 @@ class Session:
             if "us" not in answer:
                 self.results[case, name] = {"refused": answer.get("error", "no time came back")}
                 return
-            calm = self.machine.is_calm(before, self.machine.canary())
             if calm or time.monotonic() > end:
                 break
         self.chunks.setdefault((case, name), []).append({**answer, "disturbed": not calm, "tries": attempt + 1})

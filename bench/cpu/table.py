@@ -47,7 +47,8 @@ def cell(record):
     low, high = record["interval_us"]
     spread = 100 * max(high - record["us"], record["us"] - low) / record["us"]
     share = f", {100 * record['share']:.0f} %" if record.get("share") else ""
-    return f"{number(record['us'])} ±{spread:.0f} %{share}" + ("" if record["clean"] else " ~")
+    reach = f" ±{spread:.0f} %" if len(record["rounds_us"]) > 1 else ""  # one round says nothing of it
+    return f"{number(record['us'])}{reach}{share}" + ("" if record["clean"] else " ~")
 
 
 def rows(records):
@@ -88,21 +89,30 @@ def footer(records):
                    f"{record['peak_memory_bytes'] / 2**20:,.0f} MiB at most")  # fmt: skip
 
 
-LEGEND = ("µs: median of the rounds, ± how far its interval reaches, share of the floor's speed; ~: disturbed in every "
-          "round. A ratio above 1 means that Wick is faster.")  # fmt: skip
+def legend(records):
+    """How to read the figures, and whether to trust them."""
+    timed = [record for record in records if "us" in record]
+    least = min((record["coverage"] for record in timed if len(record["rounds_us"]) > 1), default=0)
+    reach = f", ± how far its interval of at least {100 * least:.0f} % reaches" if least else ""
+    yield (f"µs: median of the rounds{reach}, share of the floor's speed; ~: disturbed in every round. A ratio above 1 means "
+           "that Wick is faster.")  # fmt: skip
+    dirty = sum(not record["clean"] for record in timed)
+    if dirty > len(timed) / 10:
+        yield f"The machine was busy: {dirty} of {len(timed)} figures had no undisturbed round. Do not quote this run."
 
 
 def text(records):
     lines = list(rows(records))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     body = ["  ".join(part.ljust(width) for part, width in zip(line, widths)).rstrip() for line in lines]
-    return "\n".join([*header(records), "", *body, "", *footer(records), LEGEND])
+    return "\n".join([*header(records), "", *body, "", *footer(records), *legend(records)])
 
 
 def markdown(records):
     lines = [f"| {' | '.join(line)} |" for line in rows(records)]
     lines.insert(1, "|" + "---|" * len(next(iter(rows(records)))))
-    return "\n".join([*(line + "  " for line in header(records)), "", *lines, "", *(f"- {f}" for f in footer(records)), LEGEND])
+    notes = [f"- {note}" for note in (*footer(records), *legend(records))]
+    return "\n".join([*(line + "  " for line in header(records)), "", *lines, "", *notes])
 
 
 def main(argv):

@@ -35,7 +35,7 @@ for line in sys.stdin:
 def record(engine, us, interval, **more):
     return {"kind": "case", "case": "softmax f32 2 3", "label": "softmax f32 2×3", "threads": 2, "engine": engine,
             "floor_us": 4.0, "bound": "bytes", "us": us, "interval_us": interval, "coverage": 0.98, "clean": True,
-            "share": 4.0 / us, **more}  # fmt: skip
+            "share": 4.0 / us, "rounds_us": interval, **more}  # fmt: skip
 
 
 def a_run(*records, cpu="a CPU", peak=1e11):
@@ -126,6 +126,26 @@ class Engines(unittest.TestCase):
         self.assertIn("No such file", absent["ours"])
 
 
+class Watching(unittest.TestCase):
+    def watched(self, rates, others):
+        """Whether a chunk is calm at these canaries, while other processes use so many seconds."""
+        canary, busy = mock.Mock(), iter([100.0, 100.0 + others])
+        canary.ask.side_effect = [{"flops": rate} for rate in rates]
+        canary.cpu_seconds.return_value = 0.0
+        machine = run.Machine(canary)
+        machine.canary_best = 100.0
+        with mock.patch.object(engines, "busy_seconds", lambda: next(busy)):
+            answer, calm = machine.watch(canary, lambda: "answer")
+        self.assertEqual(answer, "answer")
+        return calm
+
+    def test_slow_machines_and_busy_ones_are_noticed(self):
+        self.assertTrue(self.watched([90, 99], 0.0))
+        self.assertFalse(self.watched([90, 50], 0.0))
+        self.assertFalse(self.watched([50, 99], 0.0))
+        self.assertFalse(self.watched([99, 99], 0.5))
+
+
 class Runs(unittest.TestCase):
     def measured(self, probes, reference='{"probes": [[1.0, 2.0]]}'):
         """The records of a run whose engines answer `probes`, and whose reference says 1 and 2."""
@@ -176,6 +196,10 @@ class Outputs(unittest.TestCase):
         text = table.text(records)
         self.assertRegex(text, r"softmax f32 2×3 +2 +4.0 bytes +5.0 ±10 %, 80 % +10.0 ±10 %, 40 % ~ +REFUSED +2.00x")
         self.assertIn("absent: torch (no Python here has torch)", text)
+        self.assertIn("interval of at least 98 % reaches", text)
+        self.assertIn("The machine was busy: 1 of 2 figures", text)
+        self.assertNotIn("busy", table.text(a_run(record("ours", 5.0, [4.5, 5.5]))))
+        self.assertRegex(table.text(a_run(record("ours", 5.0, [5.0, 5.0], rounds_us=[5.0]))), r"bytes +5.0, 80 %")
         self.assertIn("refused: softmax f32 2×3, onednn, 2 threads: differs", text)
         self.assertIn("| softmax f32 2×3 | 2 | 4.0 bytes |", table.markdown(records))
         drawn = share_chart.draw(records)
