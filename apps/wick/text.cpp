@@ -1,16 +1,16 @@
 #include "text.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <string_view>
 #include <utility>
 
+#include "base/number.hpp"
+#include "base/platform.hpp"
 #include "wick/base/error.hpp"
 #include "wick/runtime/memory.hpp"
 
@@ -24,10 +24,7 @@ namespace {
 
 double parse_number(const std::string& text, const std::string& what) {
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    fail(what + ": \"" + text + "\" is not a number");
-  }
+  if (!detail::read_number(text, value)) fail(what + ": \"" + text + "\" is not a number");
   return value;
 }
 
@@ -103,15 +100,7 @@ std::string shell_line(const std::vector<std::string>& words) {
   return line;
 }
 
-std::int64_t peak_memory_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-#if defined(__APPLE__)
-  return usage.ru_maxrss;
-#else
-  return usage.ru_maxrss * std::int64_t{1024};
-#endif
-}
+std::int64_t peak_memory_bytes() { return detail::peak_memory_bytes(); }
 
 std::int64_t peak_memory_bytes(Device device) {
   return device == kCpuDevice ? peak_memory_bytes() : memory_stats(device).peak_bytes;

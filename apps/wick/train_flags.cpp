@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
+#include "base/number.hpp"
 #include "command.hpp"
 #include "train_ranks.hpp"
 
@@ -45,10 +45,7 @@ std::pair<std::string, Value> assignment(const std::string& text, const std::str
   const std::size_t equals = text.rfind('=');
   Value value{};
   if (equals != std::string::npos && equals > 0) {
-    const char* begin = text.data() + equals + 1;
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(begin, end, value);
-    if (error == std::errc() && stop == end) return {text.substr(0, equals), value};
+    if (detail::read_number(text.substr(equals + 1), value)) return {text.substr(0, equals), value};
   }
   fail(flag + " takes NAME=NUMBER, got \"" + text + "\"");
 }

@@ -1,5 +1,7 @@
 #include "base/platform.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -41,6 +43,17 @@ std::string program_path() {
   if (_NSGetExecutablePath(path.data(), &size) == 0) return path.data();
 #endif
   throw Error(ErrorKind::kUnsupported, "ranks", "the system does not say which program this is");
+}
+
+std::int64_t peak_memory_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+#if defined(__APPLE__)
+  constexpr std::int64_t kUnit = 1;
+#else
+  constexpr std::int64_t kUnit = 1024;
+#endif
+  return usage.ru_maxrss * kUnit;
 }
 
 void die_with_parent() {

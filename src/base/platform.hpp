@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 // The only place outside the backends where the platform or the compiler is asked about.
@@ -47,6 +48,9 @@ int available_processors();
 
 /// The file of the running program, to start it again. Throws Error kUnsupported where the system does not tell.
 std::string program_path();
+
+/// The most memory that this process has held at once.
+std::int64_t peak_memory_bytes();
 
 /// Has this process killed when the one that started it is gone, where the system knows how to.
 void die_with_parent();

@@ -31,9 +31,9 @@ class SignalsBlocked {
  public:
   SignalsBlocked() {
     sigset_t blocked;
-    ::sigfillset(&blocked);
+    sigfillset(&blocked);  // a macro on some systems
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
-      ::sigdelset(&blocked, fault);
+      sigdelset(&blocked, fault);
     }
     ::pthread_sigmask(SIG_BLOCK, &blocked, &before_);
   }

@@ -18,6 +18,9 @@
 #include "wick/base/error.hpp"
 #include "wick/runtime/communicator.hpp"
 
+// No header of macOS declares it.
+extern "C" char** environ;  // NOLINT(readability-redundant-declaration): others do
+
 namespace wick {
 
 namespace {

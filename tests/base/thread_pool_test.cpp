@@ -139,7 +139,7 @@ TEST(ThreadPool, OtherThreadsWorkToo) {
   EXPECT_TRUE(threads.contains(std::this_thread::get_id()));
 }
 
-bool blocks(const sigset_t& mask, int signal) { return ::sigismember(&mask, signal) == 1; }
+bool blocks(const sigset_t& mask, int signal) { return sigismember(&mask, signal) == 1; }
 
 sigset_t own_mask() {
   sigset_t mask;

@@ -1,12 +1,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/platform.hpp"
 #include "models/model_support.hpp"
 #include "wick/runtime/memory.hpp"
 
@@ -22,17 +22,6 @@ const detail::Json kConfig{{"model_type", "llama"},         {"architectures", {"
                            {"intermediate_size", 4096},     {"num_hidden_layers", 1},
                            {"num_attention_heads", 32},     {"num_key_value_heads", 8},
                            {"max_position_embeddings", 64}, {"tie_word_embeddings", true}};
-
-// The largest resident size of this process so far.
-std::int64_t peak_bytes() {
-  rusage usage{};
-  EXPECT_EQ(::getrusage(RUSAGE_SELF, &usage), 0);
-#if defined(__APPLE__)
-  return usage.ru_maxrss;
-#else
-  return std::int64_t{1024} * usage.ru_maxrss;
-#endif
-}
 
 // A checkpoint of zeros: a header, and a hole for the data.
 std::int64_t write_sparse_checkpoint(const std::filesystem::path& folder, const std::string& dtype,
@@ -73,18 +62,18 @@ TEST(LargeModel, LoadsAsItIsStoredWithoutACopy) {
   const test::TempFolder folder;
   const std::int64_t bytes = write_sparse_checkpoint(folder.path(), "F32", 4);
   ASSERT_GT(bytes, kGigabyte);
-  const std::int64_t before = peak_bytes();
+  const std::int64_t before = detail::peak_memory_bytes();
   const auto model = CausalLm::load(folder.path());
   EXPECT_EQ(model->num_bytes(), bytes);
   // Nothing was read yet, and nothing is held twice: neither the tied head nor anything else.
-  EXPECT_LT(peak_bytes() - before, kGigabyte / 50);
+  EXPECT_LT(detail::peak_memory_bytes() - before, kGigabyte / 50);
   EXPECT_LT(memory_stats(kCpuDevice).peak_bytes, kGigabyte / 50);
 
   const NoGradGuard no_gradient;
   const Tensor logits = model->logits(model->hidden(test::ids_tensor({1, 2, 65535})));
   EXPECT_EQ(logits.shape(), (Shape{1, 3, 65536}));
   for (const float value : test::floats(logits)) ASSERT_EQ(value, 0);
-  EXPECT_LT(peak_bytes(), 2 * kGigabyte);
+  EXPECT_LT(detail::peak_memory_bytes(), 2 * kGigabyte);
   EXPECT_LT(memory_stats(kCpuDevice).peak_bytes, kGigabyte / 50);
 }
 
@@ -99,7 +88,7 @@ TEST(LargeModel, HalfOfItInHalfPrecisionRunsWithoutConversion) {
   for (const float value : test::floats(logits)) ASSERT_EQ(value, 0);
   // Parts of a weight are converted at a time, in scratch memory of a fixed size.
   EXPECT_LT(memory_stats(kCpuDevice).peak_bytes, kGigabyte / 50);
-  EXPECT_LT(peak_bytes(), 2 * kGigabyte);
+  EXPECT_LT(detail::peak_memory_bytes(), 2 * kGigabyte);
 }
 
 }  // namespace

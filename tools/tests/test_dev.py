@@ -30,7 +30,7 @@ class DevCase(unittest.TestCase):
         self.stand_in("id", "echo 0")
         self.stand_in("nproc", "echo 2")
         self.stand_in("sleep")
-        self.stand_in("uname", "echo Linux")
+        self.stand_in("uname", '[ "$1" = -sm ] && echo Linux x86_64 || echo Linux')
         self.stand_in("apt-get")
         self.stand_in("cmake")
         self.installed()
@@ -110,12 +110,12 @@ class Deps(DevCase):
             (self.bin / name).unlink()
         self.stand_in("uname", "echo Darwin")
         self.assertIn("Homebrew", self.dev("deps")[1])
-        there = "cmake ninja ccache fmt googletest highway onednn llvm"
+        there = "cmake ninja ccache fmt googletest highway llvm"
         self.stand_in("brew", f'[ "$1" = install ] || printf "%s\\n" {there}')
         (self.bin / "python3").unlink()
         status, output, calls = self.dev("deps")
         self.assertEqual(status, 0, output)
-        self.assertEqual(calls[-1], "brew install google-benchmark libomp python nlohmann-json cli11 pcre2 utf8proc yaml-cpp")
+        self.assertEqual(calls[-1], "brew install google-benchmark python nlohmann-json cli11 pcre2 utf8proc yaml-cpp")
 
     def test_other_systems(self):
         (self.bin / "apt-get").unlink()
@@ -144,6 +144,67 @@ class Commands(DevCase):
         self.assertEqual(self.dev("build", "asan")[2], ["cmake --build build/asan --parallel 2"])
         self.stand_in("cmake", "exit 3")
         self.assertNotEqual(self.dev("build")[0], 0)
+
+    def macos_tree(self):
+        """What ./dev build macos takes: prepare.sh, and a compiler that makes one program and one library."""
+        prepare = self.root / "cmake/toolchains/macos/prepare.sh"
+        prepare.parent.mkdir(parents=True, exist_ok=True)
+        prepare.write_text('#!/bin/sh\nprintf "prepare %s\\n" "$*" >>"$CALLS"\nexit ${PREPARE_EXIT:-0}\n')
+        prepare.chmod(0o755)
+        for name in ("find", "ln"):
+            (self.bin / name).symlink_to(shutil.which(name))
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", 'echo "2 passed, 0 failed"; exit "${VERIFY_EXIT:-0}"')
+        self.stand_in("npm")
+        self.stand_in("apt-get", "echo a list of packages")
+        for path in ("apps/wick/wick", "src/libwick.a", "CMakeFiles/probe.bin", "build.ninja"):
+            self.built(path)
+
+    def built(self, path):
+        file = self.root / "build/macos" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(0o644 if "." in path else 0o755)
+
+    def test_build_for_macos(self):
+        self.macos_tree()
+        status, output, calls = self.dev("build", "macos")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "2 passed, 0 failed"), output)
+        expected = ["apt-get indextargets", f"prepare {self.root}/.cache/wick/macos", "cmake -G Ninja",
+                    "cmake --build build/macos-libraries", "cmake --build build/macos --parallel 2", "python3"]  # fmt: skip
+        self.assertEqual([call[: len(start)] for call, start in zip(calls, expected, strict=True)], expected)
+        verified = calls[-1].split()
+        self.assertEqual(verified[1], "tools/verify_macos.py")
+        self.assertEqual({word for word in verified if word.startswith("build/macos/")},
+                         {"build/macos/apps/wick/wick", "build/macos/src/libwick.a"})  # fmt: skip
+        self.assertNotIn("--agree", verified)
+        self.assertIn("cmake --build build/macos --parallel 2 --target a b", self.dev("build", "macos", "a", "b")[2])
+        self.assertIn(f"prepare {self.root}/x/wick/macos", self.dev("build", "macos", XDG_CACHE_HOME=f"{self.root}/x")[2])
+        self.built("tests/second-link/wick")
+        self.assertIn("--agree build/macos/tests/second-link/wick", self.dev("build", "macos")[2][-1])
+
+    def test_what_fails_ends_the_build_for_macos(self):
+        self.macos_tree()
+        self.assertEqual(self.dev("build", "macos", VERIFY_EXIT="1")[0], 1)
+        status, _, calls = self.dev("build", "macos", PREPARE_EXIT="3")
+        self.assertEqual((status, calls[-1][:7]), (3, "prepare"))
+        self.stand_in("cmake", "exit 4")
+        self.assertEqual(self.dev("build", "macos")[0], 4)
+
+    def test_what_a_build_for_macos_needs_is_installed(self):
+        self.macos_tree()
+        self.installed(lacking=["lld-19", "npm"])
+        calls = self.dev("build", "macos")[2]
+        self.assertTrue(any(call.startswith("apt-get install") and call.endswith(" lld-19") for call in calls), calls)
+        (self.bin / "npm").unlink()
+        calls = self.dev("build", "macos")[2]
+        self.assertTrue(any(call.startswith("apt-get install") and call.endswith(" lld-19 npm") for call in calls), calls)
+        self.installed()
+        self.stand_in("apt-get")  # no list of packages
+        self.assertIn("apt-get update -q", self.dev("build", "macos")[2])
+        self.stand_in("uname", "echo Darwin arm64")
+        status, output, calls = self.dev("build", "macos")
+        self.assertEqual((status, calls), (1, []))
+        self.assertIn("./dev build mac", output)
 
     def test_tests_pass_their_arguments_and_their_verdict_on(self):
         self.stand_in("ctest", 'exit "$CTEST_EXIT"')
@@ -285,18 +346,18 @@ class Commands(DevCase):
 
 
 class Nightly(DevCase):
-    def test_fuzzes_for_a_minute_or_as_told(self):
+    def test_builds_for_macos_and_fuzzes_for_a_minute_or_as_told(self):
         (self.root / ".ci").mkdir()
         shutil.copy(REPO / ".ci/nightly", self.root / ".ci")
         (self.root / "dev").unlink()
-        self.stand_in("dev", "exit 4")
+        self.stand_in("dev", '[ "$1" = build ] || exit 4')
         (self.root / "dev").symlink_to(self.bin / "dev")
         calls = self.root / "calls.txt"
         for arguments, seconds in (([], "60"), (["7"], "7")):
             calls.write_text("")
             result = subprocess.run([str(self.root / ".ci/nightly"), *arguments], check=False,
                                     env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
-            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev fuzz {seconds}\n"))
+            self.assertEqual((result.returncode, calls.read_text()), (4, f"dev build macos\ndev fuzz {seconds}\n"))
 
 
 class Ci(DevCase):
@@ -309,7 +370,7 @@ class Ci(DevCase):
         shutil.copy(REPO / "tools/sum_parts.py", self.root / "tools")
         defaults = {"deps": ":", "lint": "echo lint passed", "test_dev": "echo 5 passed, 0 failed, 1 skipped",
                     "test_release-cpu": "echo 4 passed, 0 failed", "demo_build/demo": "echo loss 1",
-                    "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed"}  # fmt: skip
+                    "test_asan": "echo 3 passed, 0 failed", "test_tsan": "echo 2 passed, 0 failed", "build_macos": "echo 3 passed, 0 failed"}  # fmt: skip
         cases = "".join(f"{key}) {action};; " for key, action in {**defaults, **answers}.items())
         (self.root / "dev").unlink()
         self.stand_in("dev", f'case "$1${{2:+_$2}}" in {cases} esac')
@@ -328,23 +389,25 @@ class Ci(DevCase):
 
     def test_the_sum_comes_last(self):
         status, lines, calls = self.ci()
-        self.assertEqual((status, lines[-1]), (0, "17 passed, 0 failed, 1 skipped"))
+        self.assertEqual((status, lines[-1]), (0, "20 passed, 0 failed, 1 skipped"))
         parts = ["deps", "lint", "test dev", "test release-cpu ops", "demo build/demo release-cpu",
-                 "test asan ops", "test asan parsers", "test tsan threads"]
+                 "test asan ops", "test asan parsers", "test tsan threads",
+                 "build macos apps/wick/wick wick_second_link wick_c_api apple_product_test base_test sgemm_test"]
         self.assertEqual([call.strip() for call in calls], [f"dev {part}" for part in parts])
 
     def test_a_failed_part_fails_all_and_the_rest_still_runs(self):
         for answers, last in (
-            ({"lint": "echo lint failed: a; exit 1"}, "17 passed, 1 failed, 1 skipped"),
-            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "16 passed, 2 failed"),
-            ({"demo_build/demo": "echo loss nan; exit 1"}, "17 passed, 1 failed, 1 skipped"),
-            ({"test_asan": "echo ninja: stopped; exit 1"}, "11 passed, 2 failed, 1 skipped"),
-            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "17 passed, 1 failed, 1 skipped"),
+            ({"lint": "echo lint failed: a; exit 1"}, "20 passed, 1 failed, 1 skipped"),
+            ({"test_dev": "echo 4 passed, 2 failed; exit 1"}, "19 passed, 2 failed"),
+            ({"demo_build/demo": "echo loss nan; exit 1"}, "20 passed, 1 failed, 1 skipped"),
+            ({"test_asan": "echo ninja: stopped; exit 1"}, "14 passed, 2 failed, 1 skipped"),
+            ({"build_macos": "echo 2 passed, 1 failed; exit 1"}, "19 passed, 1 failed, 1 skipped"),
+            ({"test_tsan": "echo 2 passed, 0 failed; exit 1"}, "20 passed, 1 failed, 1 skipped"),
         ):
             with self.subTest(answers=answers):
                 shutil.copy(REPO / "dev", self.root)
                 status, lines, calls = self.ci(**answers)
-                self.assertEqual((status, lines[-1], len(calls)), (1, last, 8))
+                self.assertEqual((status, lines[-1], len(calls)), (1, last, 9))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "backends/cpu/cpu_kernels.hpp"
+#include "backends/cpu/gemm.hpp"
 #include "backends/cpu/instruction_set.hpp"
 #include "wick/runtime/settings.hpp"
 
@@ -26,8 +27,7 @@ std::shared_ptr<Stream> CpuBackend::make_stream() { return std::make_shared<CpuS
 std::unique_ptr<Event> CpuBackend::make_event() { return std::make_unique<CpuEvent>(); }
 
 std::span<const std::string_view> CpuBackend::variants(std::string_view kernel) const noexcept {
-  static constexpr std::string_view kMatmul[] = {"tiles", "onednn", "plain"};
-  if (kernel == "matmul") return kMatmul;
+  if (kernel == "matmul") return gemm_variants();
   if (kernel == "isa") return instruction_sets();
   return {};
 }

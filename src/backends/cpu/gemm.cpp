@@ -1,10 +1,5 @@
 #include "backends/cpu/gemm.hpp"
 
-#include <oneapi/dnnl/dnnl.h>
-#if defined(WICK_OPENMP)
-#include <omp.h>
-#endif
-
 #include <algorithm>
 #include <cstddef>
 #include <utility>
@@ -14,7 +9,7 @@
 #include "backends/cpu/gemm_plan.hpp"
 #include "backends/cpu/gemm_tiles.hpp"
 #include "backends/cpu/scratch.hpp"
-#include "base/check.hpp"
+#include "backends/cpu/sgemm.hpp"
 #include "wick/runtime/settings.hpp"
 
 namespace wick::cpu {
@@ -22,29 +17,6 @@ namespace wick::cpu {
 namespace {
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
-
-// How many threads oneDNN may use when the calling thread calls it; returns the number before.
-int set_onednn_threads(int n) {
-#if defined(WICK_OPENMP)
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(n);
-  return before;
-#else
-  return n;
-#endif
-}
-
-// Makes oneDNN work on the calling thread alone: the blocks are spread over our own threads.
-class SingleThreadedOnednn {
- public:
-  SingleThreadedOnednn() : before_(set_onednn_threads(1)) {}
-  ~SingleThreadedOnednn() { set_onednn_threads(before_); }
-  SingleThreadedOnednn(const SingleThreadedOnednn&) = delete;
-  SingleThreadedOnednn& operator=(const SingleThreadedOnednn&) = delete;
-
- private:
-  int before_;
-};
 
 // ---- Operands -----------------------------------------------------------------------------------
 
@@ -76,15 +48,23 @@ Operand packed(const Operand& x, std::int64_t row, std::int64_t column, std::int
 
 // ---- Blocks -------------------------------------------------------------------------------------
 
-void multiply_onednn(const TileProduct& p, const Operand& a) {
-  // A matrix whose columns are contiguous is a transposed one to oneDNN.
-  const bool a_rows = rows_contiguous(a, p.K);
-  const bool b_rows = rows_contiguous(p.b, p.N);
-  const dnnl_status_t status =
-      dnnl_sgemm(a_rows ? 'N' : 'T', b_rows ? 'N' : 'T', p.M, p.N, p.K, p.alpha, p.a,
-                 a_rows ? a.row_stride : a.column_stride, static_cast<const float*>(p.b.data),
-                 b_rows ? p.b.row_stride : p.b.column_stride, p.beta, p.c, p.c_stride);
-  detail::check(status == dnnl_success, "oneDNN refused a product of valid sizes");
+// `a` and p.b lie ready or are panels.
+void multiply_by_library(const TileProduct& p, const Operand& a) {
+  const auto as_operand = [](const Operand& x, std::int64_t columns) {
+    const bool rows = rows_contiguous(x, columns) && x.row_stride <= kSgemmLargest;
+    return SgemmOperand{.data = static_cast<const float*>(x.data),
+                        .stride = rows ? x.row_stride : x.column_stride,
+                        .transposed = !rows};
+  };
+  sgemm({.M = p.M,
+         .N = p.N,
+         .K = p.K,
+         .alpha = p.alpha,
+         .a = as_operand(a, p.K),
+         .b = as_operand(p.b, p.N),
+         .beta = p.beta,
+         .c = p.c,
+         .c_stride = p.c_stride});
 }
 
 // The block of c whose first element is (row, column) of the g-th matrix, and the scratch for it.
@@ -156,7 +136,7 @@ void add_slice_of_dots(const TermPlan& plan, const Block& block, const Slice& sl
 void add_slice(const TermPlan& plan, const Block& block, const Slice& slice, const Sums& sums) {
   Operand a = part_of(plan.a, block.g, block.row, slice.k);
   Operand b = part_of(plan.b, block.g, slice.k, block.column);
-  const bool keep_columns = plan.way == Way::kOnednn;
+  const bool keep_columns = plan.way == Way::kLibrary;
   if (plan.pack_a) {
     a = packed(a, block.row, slice.k, block.rows, slice.depth, keep_columns, block.a_panel);
   }
@@ -176,7 +156,7 @@ void add_slice(const TermPlan& plan, const Block& block, const Slice& slice, con
   if (plan.way == Way::kPlain) {
     multiply_tile(product);
   } else {
-    multiply_onednn(product, a);
+    multiply_by_library(product, a);
   }
 }
 
@@ -193,7 +173,7 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
       case Way::kDots:
         add_slice_of_dots(term, block, slice, sums);
         break;
-      case Way::kOnednn:
+      case Way::kLibrary:
       case Way::kPlain:
         add_slice(term, block, slice, sums);
         break;
@@ -247,7 +227,7 @@ void store_transposed(const Plan& plan, const Block& block, const float* sums, c
 void run_block(const Plan& plan, const Block& block, const BlockScratch& scratch) {
   const Product& p = plan.product;
   const Result c = part_of(p.c, block.g, block.row, block.column);
-  // The stride of a single row may be anything, but oneDNN checks it.
+  // The stride of a single row may be anything, but the library checks it.
   const std::int64_t c_stride = block.rows == 1 ? block.columns : p.c.row_stride;
   const Sums sums = plan.in_place
                         ? Sums{static_cast<float*>(c.data), c_stride}
@@ -273,7 +253,7 @@ void run_plan(Stream& stream, const Plan& plan) {
   const std::int64_t blocks_down = divide_up(p.M, cut.rows);
   const std::int64_t blocks_of_one = blocks_down * divide_up(p.N, cut.columns);
   parallel_for(stream, p.G * blocks_of_one, plan.grain, [&](std::int64_t begin, std::int64_t end) {
-    const SingleThreadedOnednn guard;
+    const SingleThreadedSgemm guard;
     const BlockScratch scratch(stream, plan);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = i % blocks_of_one % blocks_down * cut.rows;
@@ -294,11 +274,17 @@ void run_plan(Stream& stream, const Plan& plan) {
 
 }  // namespace
 
+std::span<const std::string_view> gemm_variants() {
+  static const std::string_view kTilesFirst[] = {"tiles", sgemm_name(), "plain"};
+  static const std::string_view kLibraryFirst[] = {sgemm_name(), "tiles", "plain"};
+  return sgemm_has_matrix_units() ? kLibraryFirst : kTilesFirst;
+}
+
 GemmVariant gemm_variant() {
   const std::string forced = forced_variant("matmul");
-  if (forced == "onednn") return GemmVariant::kOnednn;
-  if (forced == "plain") return GemmVariant::kPlain;
-  return GemmVariant::kTiles;
+  const std::string_view name = forced.empty() ? gemm_variants().front() : std::string_view(forced);
+  if (name == sgemm_name()) return GemmVariant::kLibrary;
+  return name == "plain" ? GemmVariant::kPlain : GemmVariant::kTiles;
 }
 
 void gemm(Stream& stream, const Product& product, GemmVariant variant) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/thread_pool.hpp"
 #include "wick/layout/dtype.hpp"
@@ -62,9 +63,12 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product: tiles of registers, oneDNN, or plain loops. A few rows times a matrix take the
+/// What multiplies the blocks of a product: tiles of registers, sgemm() of a library, or plain loops. A few rows times a matrix take the
 /// plain loops in each: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kTiles, kOnednn, kPlain };
+enum class GemmVariant { kTiles, kLibrary, kPlain };
+
+/// The names of the variants, as those of "matmul", the best first. A library that reaches matrix units is ahead of tiles.
+std::span<const std::string_view> gemm_variants();
 
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.
 GemmVariant gemm_variant();

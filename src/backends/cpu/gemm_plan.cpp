@@ -1,6 +1,7 @@
 #include "backends/cpu/gemm_plan.hpp"
 
 #include "backends/cpu/gemm_tiles.hpp"
+#include "backends/cpu/sgemm.hpp"
 
 namespace wick::cpu {
 
@@ -20,7 +21,9 @@ constexpr std::int64_t kLeastDepthToTurn = 128;
 constexpr std::int64_t kLongDepth = 2048;
 constexpr std::int64_t kPanelDepth = 256;
 
-// Largest blocks of c. oneDNN packs what it multiplies, so that larger blocks repeat less of that.
+constexpr std::int64_t kLargestDepth = std::int64_t{1} << 30;  // sgemm() takes as much
+
+// Largest blocks of c. The library packs what it multiplies, so that larger blocks repeat less of that.
 constexpr std::int64_t kBlockRows = 512;
 constexpr std::int64_t kBlockRowsWithPanels = 256;
 constexpr std::int64_t kBlockColumns = 384;
@@ -48,8 +51,9 @@ constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) {
 
 // True where the matrix can be read from where it lies.
 bool lies_ready(const Operand& x, std::int64_t rows, std::int64_t columns) {
-  return x.dtype == DType::kF32 && x.map == nullptr &&
-         (rows_contiguous(x, columns) || columns_contiguous(x, rows));
+  if (x.dtype != DType::kF32 || x.map != nullptr) return false;
+  return (rows_contiguous(x, columns) && x.row_stride <= kSgemmLargest) ||
+         (columns_contiguous(x, rows) && x.column_stride <= kSgemmLargest);
 }
 
 // ---- Terms --------------------------------------------------------------------------------------
@@ -65,12 +69,12 @@ bool takes_dots(const Product& p, const TermPlan& plan, std::int64_t K) {
   return p.N <= kFewColumns || (p.M <= kFewColumns && columns_contiguous(plan.b, K));
 }
 
-void plan_onednn(const Product& p, std::int64_t K, TermPlan& plan) {
+void plan_library(const Product& p, std::int64_t K, TermPlan& plan) {
   const bool b_lies_ready = lies_ready(plan.b, K, p.N);
-  plan.way = Way::kOnednn;
+  plan.way = Way::kLibrary;
   plan.pack_a = !lies_ready(plan.a, p.M, K);
   plan.pack_b = !b_lies_ready;
-  plan.depth = plan.pack_a || plan.pack_b ? std::min(K, kPanelDepth) : K;
+  plan.depth = plan.pack_a || plan.pack_b ? std::min(K, kPanelDepth) : std::min(K, kLargestDepth);
 }
 
 TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
@@ -79,13 +83,13 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
                 .a = with_plain_strides(term.a, p.M, K),
                 .b = with_plain_strides(term.b, K, p.N),
                 .depth = std::min(K, kPanelDepth)};
-  const bool onednn_ready = variant == GemmVariant::kOnednn && lies_ready(plan.b, K, p.N);
-  if (takes_few_rows(p, plan, K) && !onednn_ready) {
+  const bool library_ready = variant == GemmVariant::kLibrary && lies_ready(plan.b, K, p.N);
+  if (takes_few_rows(p, plan, K) && !library_ready) {
     plan.way = Way::kPlain;
     plan.pack_b = false;
     plan.depth = std::min(K, kLongDepth);
-  } else if (variant == GemmVariant::kOnednn) {
-    plan_onednn(p, K, plan);
+  } else if (variant == GemmVariant::kLibrary) {
+    plan_library(p, K, plan);
   } else if (variant == GemmVariant::kPlain) {
     plan.way = Way::kPlain;
   } else if (takes_dots(p, plan, K)) {
@@ -103,7 +107,7 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
 
 // ---- Blocks -------------------------------------------------------------------------------------
 
-// Blocks grow in these steps, which fill the registers of oneDNN's kernels: 48 columns at a time
+// Blocks grow in these steps, which fill the registers of a library's kernels: 48 columns at a time
 // with the widest vectors. Narrow blocks would differ too much in size in steps of 48.
 constexpr std::int64_t kStep = 16;
 constexpr std::int64_t column_step(std::int64_t columns) { return columns > 192 ? 48 : kStep; }
@@ -242,7 +246,8 @@ Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
   }
   if (plan.terms.empty()) return plan;
   cut_blocks(plan, K, threads);
-  plan.in_place = p.c.dtype == DType::kF32 && !plan.transposed;
+  plan.in_place =
+      p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
   const std::int64_t least = variant == GemmVariant::kTiles ? kLeastTileCost : kLeastCost;
   plan.grain = 1 + least / (1 + cost_of_block(plan.cut, K));
   count_scratch(plan);

@@ -10,10 +10,10 @@ namespace wick::cpu {
 
 /// What multiplies the blocks of a term.
 enum class Way {
-  kTiles,   ///< add_tiles()
-  kDots,    ///< multiply_dots(): few columns, or few rows
-  kOnednn,  ///< oneDNN
-  kPlain,   ///< multiply_tile(): anything, and the best for a vector times a matrix
+  kTiles,    ///< add_tiles()
+  kDots,     ///< multiply_dots(): few columns, or few rows
+  kLibrary,  ///< sgemm()
+  kPlain,    ///< multiply_tile(): anything, and the best for a vector times a matrix
 };
 
 /// What is the same for all blocks of a term.

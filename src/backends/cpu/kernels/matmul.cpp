@@ -1,7 +1,10 @@
+#include <algorithm>
+#include <string>
+
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/gemm.hpp"
 #include "runtime/args/matmul_args.hpp"
-#include "runtime/variants.hpp"
+#include "wick/runtime/settings.hpp"
 
 namespace wick::cpu {
 
@@ -42,25 +45,15 @@ KernelStatus multiply(Stream& stream, const MatmulArgs& args, GemmVariant varian
   return KernelStatus::ok();
 }
 
-KernelStatus matmul_tiles(Stream& stream, const MatmulArgs& args) {
-  return multiply(stream, args, GemmVariant::kTiles);
-}
-
-KernelStatus matmul_onednn(Stream& stream, const MatmulArgs& args) {
-  return multiply(stream, args, GemmVariant::kOnednn);
-}
-
-KernelStatus matmul_plain(Stream& stream, const MatmulArgs& args) {
-  return multiply(stream, args, GemmVariant::kPlain);
-}
-
 }  // namespace
 
 // A task owns blocks of c: see gemm().
 KernelStatus matmul(Stream& stream, const MatmulArgs& args) {
-  static constexpr Variant<MatmulArgs> kVariants[] = {
-      {"tiles", matmul_tiles}, {"onednn", matmul_onednn}, {"plain", matmul_plain}};
-  return run_variants<MatmulArgs>("matmul", kVariants, stream, args);
+  const std::string forced = forced_variant("matmul");
+  if (!forced.empty() && std::ranges::count(gemm_variants(), forced) == 0) {
+    return KernelStatus::unsupported("the forced variant is not on this device");
+  }
+  return multiply(stream, args, gemm_variant());
 }
 
 }  // namespace wick::cpu

@@ -1,0 +1,17 @@
+# WICK_SGEMM: what multiplies large f32 matrices on the CPU. Sets WICK_SGEMM_LIBRARY to onednn or accelerate.
+set(WICK_SGEMM AUTO CACHE STRING "f32 products on the CPU: AUTO (Accelerate on macOS, else oneDNN), ACCELERATE, ONEDNN")
+set_property(CACHE WICK_SGEMM PROPERTY STRINGS AUTO ACCELERATE ONEDNN)
+if(NOT WICK_SGEMM MATCHES "^(AUTO|ACCELERATE|ONEDNN)$")
+  message(FATAL_ERROR "WICK_SGEMM must be AUTO, ACCELERATE or ONEDNN, got ${WICK_SGEMM}")
+endif()
+if(WICK_SGEMM STREQUAL "ACCELERATE" AND NOT APPLE)
+  message(FATAL_ERROR "WICK_SGEMM is ACCELERATE, which only macOS has")
+endif()
+
+if(APPLE AND NOT WICK_SGEMM STREQUAL "ONEDNN")
+  set(WICK_SGEMM_LIBRARY accelerate)
+else()
+  set(WICK_SGEMM_LIBRARY onednn)
+  find_package(OneDNN REQUIRED)
+  find_package(OpenMP COMPONENTS CXX)
+endif()
