@@ -1,5 +1,6 @@
 """Engines of the CPU benchmark: one process each, pinned, and stopped while another one works."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ DROPPED = ("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONED
 # glibc keeps what is freed: the faster setting for all who allocate results.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "67108864"}
 PATIENCE_S = 300
+PR_SET_PDEATHSIG = 1
 
 
 class EngineError(Exception):
@@ -71,13 +73,16 @@ class Engine:
     def __init__(self, name, command, threads):
         self.name = name
         cpus = processors()
+        libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-        def pin():
+        def prepare():
             if cpus is not None:
                 os.sched_setaffinity(0, cpus[:threads])
+            if libc is not None:  # a stopped process would outlive a benchmark that is killed
+                libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(threads),
-                                        preexec_fn=pin, bufsize=0)  # fmt: skip
+                                        preexec_fn=prepare, bufsize=0)  # fmt: skip
         self.pending = b""
         self.about = self._line()
         if "absent" in self.about:

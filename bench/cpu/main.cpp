@@ -18,6 +18,7 @@
 #include <iterator>
 #include <map>
 #include <sstream>
+#include <stdexcept>
 
 #include "base/json.hpp"
 #include "case.hpp"
@@ -109,7 +110,13 @@ class Session {
 
 std::unique_ptr<Engine> make_engine(const std::string& name) {
   if (name == "ours") return make_ours();
-  if (name == "onednn") return make_onednn();
+  if (name == "onednn") {
+#if defined(WICK_BENCH_ONEDNN)
+    return make_onednn();
+#else
+    throw std::runtime_error("this build found no oneDNN");
+#endif
+  }
   if (name == "openblas") return make_openblas();
   if (name == "reference") return make_reference();
   if (name == "machine") return nullptr;
