@@ -1,4 +1,4 @@
-// All benchmarks, or some: `./dev bench --benchmark_filter=rms_norm`, `./dev bench --benchmark_filter=english`
+// All benchmarks, or some: `./dev bench ops --benchmark_filter=rms_norm`, `./dev bench ops --benchmark_filter=english`
 
 #include <benchmark/benchmark.h>
 

@@ -86,6 +86,7 @@ class Danger(check_case.CheckCase):
             for path in ("src/ops/a.cpp", "apps/wick/main.cpp", "tests/a.cpp"):
                 self.assert_rule("loaded code", line, path)
             self.assert_rule("loaded code without", line, "src/backends/cuda/a.cpp")
+            self.assert_rule("loaded code without", line, "bench/cpu/openblas.cpp")
             self.assert_fine(f"{line}  // SAFETY: the header's own type", "src/backends/cuda/a.cpp")
         self.assert_fine("class_f(dlsym);  // SAFETY: registration", "softmetal/a.cpp")
 

@@ -263,10 +263,33 @@ class Commands(DevCase):
 
     def test_bench(self):
         self.program("build/release/bench/wick_bench")
-        status, output, calls = self.dev("bench", "--a", "b c")
+        status, output, calls = self.dev("bench", "ops", "--a", "b c")
         self.assertEqual(status, 5, output)
         self.assertIn("ran --a b c", output)
         self.assertEqual(calls[-1], "cmake --build build/release --parallel 2 --target bench/wick_bench")
+
+    def test_bench_cpu(self):
+        self.stand_in("python3")
+        program = "build/release-cpu/bench/wick_cpu_bench"
+        for arguments, flags in (((), ""), (("cpu", "--budget", "5"), " --budget 5"), (("--only", "lora"), " --only lora")):
+            status, output, calls = self.dev("bench", *arguments)
+            self.assertEqual(status, 0, output)
+            self.assertEqual(calls[-2:], ["cmake --build build/release-cpu --parallel 2 --target bench/wick_cpu_bench",
+                                          f"python3 bench/cpu/run.py --program {program}{flags}"])  # fmt: skip
+
+    def test_bench_reads_runs_without_building(self):
+        self.stand_in("python3")
+        for arguments, call in ((("compare", "a b", "c"), "python3 bench/cpu/compare.py a b c"),
+                                (("table", "--markdown", "a"), "python3 bench/cpu/table.py --markdown a"),
+                                (("chart", "a", "b"), "python3 bench/cpu/share_chart.py a b")):  # fmt: skip
+            status, output, calls = self.dev("bench", *arguments)
+            self.assertEqual((status, calls), (0, [call]), output)
+        status, output, calls = self.dev("bench", "peers")
+        self.assertEqual((status, calls), (0, []), output)
+        self.assertIn("python3-torch", output)
+        status, output, _ = self.dev("bench", "gpu")
+        self.assertEqual(status, 1)
+        self.assertIn("bench takes cpu, ops, compare, table, chart or peers, got: gpu", output)
 
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")

@@ -1,0 +1,150 @@
+// "train": one LoRA step of a Llama, "decode": one token after a prompt, by Wick. models.py describes both for the peers
+// in the same words: sizes are hidden, intermediate, layers, heads, key heads, vocabulary, batch, length, rank.
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <string_view>
+
+#include "case.hpp"
+#include "wick/wick.hpp"
+
+namespace wick::bench {
+
+namespace {
+
+constexpr float kModelScale = 0.05F;
+constexpr double kLearningRate = 1e-3;
+constexpr int kCheckedSteps = 4;
+
+enum Size {
+  kHidden,
+  kIntermediate,
+  kLayers,
+  kHeads,
+  kKeyHeads,
+  kVocabulary,
+  kBatch,
+  kLength,
+  kRank
+};
+
+// FNV-1a: a stream of values for each tensor by its name.
+std::uint64_t seed_of(std::string_view name) {
+  std::uint64_t hash = 2166136261U;
+  for (const char c : name)
+    hash = ((hash ^ static_cast<unsigned char>(c)) * 16777619U) & 0xFFFFFFFF;
+  return hash & 0xFFFFF;
+}
+
+void fill(const Tensor& to, std::string_view name, float scale) {
+  copy_(to, Tensor::from_values(input(to.numel(), seed_of(name), scale, "f32"), to.shape()));
+}
+
+struct Llama {
+  std::shared_ptr<CausalLm> model;
+  std::shared_ptr<LoraAdapter> adapter;
+};
+
+Llama make_llama(const Case& which, float scale_of_b) {
+  const std::string json = fmt::format(
+      R"({{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": {},
+          "intermediate_size": {}, "num_hidden_layers": {}, "num_attention_heads": {}, "num_key_value_heads": {},
+          "vocab_size": {}, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+          "tie_word_embeddings": false}})",
+      which.size(kHidden), which.size(kIntermediate), which.size(kLayers), which.size(kHeads),
+      which.size(kKeyHeads), which.size(kVocabulary));
+  const DType dtype = which.dtype == "bf16" ? DType::kBF16 : DType::kF32;
+  Llama llama{.model = CausalLm::create(parse_model_config(json), 0, kCpuDevice, dtype, dtype),
+              .adapter = {}};
+  for (const auto& [name, tensor] : llama.model->parameters()) {
+    // Gains stay one: the model may hold them in another dtype besides.
+    if (name.find("norm") == std::string::npos) fill(tensor, name, kModelScale);
+  }
+  const std::int64_t rank = which.size(kRank);
+  const LoraConfig config{.r = rank,
+                          .lora_alpha = static_cast<double>(kLoraScale) * static_cast<double>(rank),
+                          .target_modules = {.all_linear = true}};
+  llama.adapter = llama.model->create_adapter("bench", config, 0);
+  for (const auto& [path, layer] : llama.adapter->layers()) {
+    fill(layer->a, path + ".lora_A", kModelScale);
+    fill(layer->b, path + ".lora_B", scale_of_b);
+  }
+  llama.model->set_active_adapters({{"bench"}});
+  return llama;
+}
+
+std::vector<std::int32_t> tokens(const Case& which) {
+  const std::int64_t count = which.size(kBatch) * which.size(kLength);
+  std::vector<std::int32_t> ids;
+  for (const float value : input(count, kTokens, 1, "f32")) {
+    const auto vocabulary = static_cast<float>(which.size(kVocabulary));
+    ids.push_back(static_cast<std::int32_t>((value + 1) / 2 * vocabulary));
+  }
+  return ids;
+}
+
+MicroBatch batch_of(const Case& which) {
+  const std::int64_t length = which.size(kLength);
+  MicroBatch batch{.batch_size = which.size(kBatch), .length = length, .ids = tokens(which)};
+  batch.num_tokens = batch.batch_size * length;
+  batch.num_targets = batch.batch_size * (length - 1);
+  for (std::int64_t i = 0; i < batch.num_tokens; ++i) {
+    const bool is_last = (i + 1) % length == 0;
+    batch.targets.push_back(is_last ? -100 : batch.ids[static_cast<std::size_t>(i + 1)]);
+    batch.positions.push_back(static_cast<std::int32_t>(i % length));
+    batch.segments.push_back(0);
+  }
+  return batch;
+}
+
+// The result is the loss of each of the first steps.
+Work training(const Case& which) {
+  const Llama llama = make_llama(which, 0);
+  llama.adapter->set_trainable(true);
+  const auto batch = std::make_shared<MicroBatch>(batch_of(which));
+  const auto optimizer = std::make_shared<Optimizer>(*llama.model, llama.adapter->tensors(),
+                                                     OptimizerOptions{.max_grad_norm = 0});
+  const auto step = [llama, batch, optimizer] {
+    return optimizer->step(std::span(batch.get(), 1), kLearningRate, 0)->loss;
+  };
+  return {[step] { static_cast<void>(step()); },
+          [step] {
+            Matrix losses{kCheckedSteps, 1, {}};
+            for (int i = 0; i < kCheckedSteps; ++i)
+              losses.values.push_back(static_cast<float>(step()));
+            return std::vector<Matrix>{losses};
+          }};
+}
+
+// The result is the logits of the token after the prompt.
+Work decoding(const Case& which) {
+  const Llama llama = make_llama(which, kModelScale);
+  const std::int64_t batch = which.size(kBatch);
+  const std::int64_t length = which.size(kLength);
+  const auto cache = std::make_shared<KvCache>(llama.model->make_cache(batch, length + 1));
+  const Tensor prompt = Tensor::from_values(tokens(which), {batch, length});
+  {
+    const NoGradGuard no_gradient;
+    static_cast<void>(llama.model->hidden(prompt, {.cache = cache.get()}));
+  }
+  const Tensor next = contiguous(slice(prompt, 1, 0, 1));
+  const auto token = [llama, cache, next, length] {
+    const NoGradGuard no_gradient;
+    cache->truncate(length);
+    return llama.model->logits(llama.model->hidden(next, {.cache = cache.get()}));
+  };
+  return {
+      [token] { static_cast<void>(token()); },
+      [token, batch, which] {
+        return std::vector<Matrix>{{batch, which.size(kVocabulary), token().to_vector<float>()}};
+      }};
+}
+
+}  // namespace
+
+Work prepare_model(const Case& which) {
+  return which.op == "train" ? training(which) : decoding(which);
+}
+
+}  // namespace wick::bench
