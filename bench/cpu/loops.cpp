@@ -58,12 +58,12 @@ bool has_amx() {
       WICK_CHAIN(op, reg, 3) WICK_CHAIN(op, reg, 4) WICK_CHAIN(op, reg, 5) WICK_CHAIN(op, reg, 6) \
           WICK_CHAIN(op, reg, 7) WICK_CHAIN(op, reg, 8) WICK_CHAIN(op, reg, 9)                    \
               WICK_CHAIN(op, reg, 10) WICK_CHAIN(op, reg, 11) "dec %0\n\tjnz 1b\n\tvzeroupper"
-#define WICK_CLEAR_ALL                                                                \
-  WICK_CLEAR(0)                                                                       \
-  WICK_CLEAR(1)                                                                       \
-  WICK_CLEAR(2)                                                                       \
-  WICK_CLEAR(3) WICK_CLEAR(4) WICK_CLEAR(5) WICK_CLEAR(6) WICK_CLEAR(7) WICK_CLEAR(8) \
-      WICK_CLEAR(9) WICK_CLEAR(10) WICK_CLEAR(11) WICK_CLEAR(12) WICK_CLEAR(13)
+// clang-format off: it does not settle on one form of this list
+#define WICK_CLEAR_ALL                                                          \
+  WICK_CLEAR(0) WICK_CLEAR(1) WICK_CLEAR(2) WICK_CLEAR(3) WICK_CLEAR(4)         \
+  WICK_CLEAR(5) WICK_CLEAR(6) WICK_CLEAR(7) WICK_CLEAR(8) WICK_CLEAR(9)         \
+  WICK_CLEAR(10) WICK_CLEAR(11) WICK_CLEAR(12) WICK_CLEAR(13)
+// clang-format on
 
 constexpr double kChains = 12;
 
@@ -117,19 +117,20 @@ double bf16_amx(std::int64_t rounds) {
 // Eight vectors a turn.
 #define WICK_LOAD(reg, bytes, n) "vmovups " #n "*" #bytes "(%0), %%" reg #n "\n\t"
 #define WICK_STORE(store, reg, bytes, n) store " %%" reg #n ", " #n "*" #bytes "(%1)\n\t"
-#define WICK_LOADS(reg, bytes)                                               \
-  WICK_LOAD(reg, bytes, 0)                                                   \
-  WICK_LOAD(reg, bytes, 1)                                                   \
-  WICK_LOAD(reg, bytes, 2)                                                   \
-  WICK_LOAD(reg, bytes, 3) WICK_LOAD(reg, bytes, 4) WICK_LOAD(reg, bytes, 5) \
-      WICK_LOAD(reg, bytes, 6) WICK_LOAD(reg, bytes, 7)
-#define WICK_STORES(store, reg, bytes)                                  \
-  WICK_STORE(store, reg, bytes, 0)                                      \
-  WICK_STORE(store, reg, bytes, 1)                                      \
-  WICK_STORE(store, reg, bytes, 2)                                      \
-  WICK_STORE(store, reg, bytes, 3) WICK_STORE(store, reg, bytes, 4)     \
-      WICK_STORE(store, reg, bytes, 5) WICK_STORE(store, reg, bytes, 6) \
-          WICK_STORE(store, reg, bytes, 7)
+#define WICK_LOADS(reg, bytes) \
+  WICK_LOAD(reg, bytes, 0)     \
+  WICK_LOAD(reg, bytes, 1)     \
+  WICK_LOAD(reg, bytes, 2)     \
+  WICK_LOAD(reg, bytes, 3)     \
+  WICK_LOAD(reg, bytes, 4)     \
+  WICK_LOAD(reg, bytes, 5) WICK_LOAD(reg, bytes, 6) WICK_LOAD(reg, bytes, 7)
+#define WICK_STORES(store, reg, bytes) \
+  WICK_STORE(store, reg, bytes, 0)     \
+  WICK_STORE(store, reg, bytes, 1)     \
+  WICK_STORE(store, reg, bytes, 2)     \
+  WICK_STORE(store, reg, bytes, 3)     \
+  WICK_STORE(store, reg, bytes, 4)     \
+  WICK_STORE(store, reg, bytes, 5) WICK_STORE(store, reg, bytes, 6) WICK_STORE(store, reg, bytes, 7)
 #define WICK_TURNS(reg, bytes, stores)                                             \
   "1:\n\t" WICK_LOADS(reg, bytes) stores "add $8*" #bytes ", %0\n\tadd $8*" #bytes \
                                          ", %1\n\tsub $8*" #bytes ", %2\n\tjnz 1b\n\tvzeroupper"

@@ -9,7 +9,8 @@ namespace wick {
 template <class To, class From>
 constexpr To truncate(From value) {
   using Limits = std::numeric_limits<To>;
-  constexpr From kBeyond = static_cast<From>(Limits::max() / 2 + 1) * 2;  // a power of two: exact
+  constexpr To kHalf = Limits::max() / 2 + 1;  // a power of two: exact
+  constexpr From kBeyond = static_cast<From>(kHalf) * 2;
   if (value != value) return 0;
   if (value >= kBeyond) return Limits::max();
   if (value <= static_cast<From>(Limits::min())) return Limits::min();

@@ -48,7 +48,7 @@ class Backend {
   /// Lets this device work on memory of the host, copied nowhere, that `owner` keeps alive. Answers what has to live as long
   /// as the device's tensors on it do; null where the device cannot.
   virtual std::shared_ptr<void> share_host_memory(std::span<std::byte> /*memory*/,
-                                                  std::shared_ptr<void> /*owner*/) {
+                                                  const std::shared_ptr<void>& /*owner*/) {
     return nullptr;
   }
 

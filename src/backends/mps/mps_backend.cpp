@@ -110,7 +110,7 @@ void MpsBackend::copy_to_host(Stream& stream, void* host_dst, const void* device
 // Metal wants whole pages: those that hold a byte of the memory are the process's own, and nothing reads what lies beside
 // it. The owner lives until Metal lets go of the buffer, which may be after the last tensor.
 std::shared_ptr<void> MpsBackend::share_host_memory(std::span<std::byte> memory,
-                                                    std::shared_ptr<void> owner) {
+                                                    const std::shared_ptr<void>& owner) {
   const std::size_t page = apple::metal::page_size();
   // SAFETY: the address is only looked at for its low bits.
   const std::size_t before = reinterpret_cast<std::uintptr_t>(memory.data()) % page;
@@ -118,7 +118,7 @@ std::shared_ptr<void> MpsBackend::share_host_memory(std::span<std::byte> memory,
   try {
     return std::make_shared<SharedPages>(
         memory_, metal().wrap_memory({memory.data() - before, length},
-                                     [kept = std::move(owner)]() mutable { kept.reset(); }));
+                                     [kept = owner]() mutable { kept.reset(); }));
   } catch (const Error&) {
     return nullptr;  // Metal refuses the pages: what is on them is copied
   }

@@ -38,7 +38,7 @@ class MpsBackend final : public Backend {
                     std::size_t bytes) override;
 
   std::shared_ptr<void> share_host_memory(std::span<std::byte> memory,
-                                          std::shared_ptr<void> owner) override;
+                                          const std::shared_ptr<void>& owner) override;
 
   /// Metal's device. Throws Error kDevice when there is none that Wick can use.
   const apple::metal::Device& metal() const;

@@ -144,7 +144,7 @@ KernelStatus by_mps(Stream& stream, const Forward& f) {
     return KernelStatus::unsupported("a small product");
   }
   base.bias = nullptr;
-  const KernelStatus status = multiply_by_mps(stream, base);
+  KernelStatus status = multiply_by_mps(stream, base);
   if (!status.is_ok()) return status;
   Steps steps;
   if (f.xa != nullptr) steps.then([&] { return multiply(stream, f.thin()); });
