@@ -275,16 +275,15 @@ void run_plan(Stream& stream, const Plan& plan) {
 }  // namespace
 
 std::span<const std::string_view> gemm_variants() {
-  static const std::string_view kTilesFirst[] = {"tiles", sgemm_name(), "plain"};
-  static const std::string_view kLibraryFirst[] = {sgemm_name(), "tiles", "plain"};
-  return sgemm_has_matrix_units() ? kLibraryFirst : kTilesFirst;
+  static const std::string_view kNames[] = {"by_shape", "tiles", sgemm_name(), "plain"};
+  return kNames;
 }
 
 GemmVariant gemm_variant() {
   const std::string forced = forced_variant("matmul");
-  const std::string_view name = forced.empty() ? gemm_variants().front() : std::string_view(forced);
-  if (name == sgemm_name()) return GemmVariant::kLibrary;
-  return name == "plain" ? GemmVariant::kPlain : GemmVariant::kTiles;
+  if (forced == "tiles") return GemmVariant::kTiles;
+  if (forced == sgemm_name()) return GemmVariant::kLibrary;
+  return forced == "plain" ? GemmVariant::kPlain : GemmVariant::kByShape;
 }
 
 void gemm(Stream& stream, const Product& product, GemmVariant variant) {

@@ -63,11 +63,12 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product: tiles of registers, sgemm() of a library, or plain loops. A few rows times a matrix take the
+/// What multiplies the blocks of a product: tiles of registers, sgemm() of a library, the one of
+/// these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take the
 /// plain loops in each: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kTiles, kLibrary, kPlain };
+enum class GemmVariant { kByShape, kTiles, kLibrary, kPlain };
 
-/// The names of the variants, as those of "matmul", the best first. A library that reaches matrix units is ahead of tiles.
+/// The names of the variants, as those of "matmul", the best first.
 std::span<const std::string_view> gemm_variants();
 
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.

@@ -16,6 +16,9 @@ constexpr std::int64_t kLeastDotDepth = 64;
 constexpr std::int64_t kFewColumns = 16;
 // Below this, turning sums back costs more than transposing b.
 constexpr std::int64_t kLeastDepthToTurn = 128;
+// With so many rows, a library's kernels make up for packing b on each call.
+constexpr std::int64_t kLibraryRows = 192;
+constexpr std::int64_t kLibraryRowsToTurn = 256;
 // How far along K panels reach: four f32 rows of kLongDepth fit a first-level cache, panels of kPanelDepth together with a
 // block of c a second-level one.
 constexpr std::int64_t kLongDepth = 2048;
@@ -69,6 +72,15 @@ bool takes_dots(const Product& p, const TermPlan& plan, std::int64_t K) {
   return p.N <= kFewColumns || (p.M <= kFewColumns && columns_contiguous(plan.b, K));
 }
 
+// Whether sgemm() is the faster one for a large product of matrices that lie ready. It packs both of them on each call, so that
+// it needs more rows where the columns of b, as those of a weight [N,K], must be transposed for that.
+bool prefers_library(const Product& p, const TermPlan& plan, std::int64_t K) {
+  if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N)) return false;
+  if (p.M < kFewColumns || p.N < kFewColumns || K < kLeastDepthToTurn) return false;
+  if (sgemm_has_matrix_units()) return true;
+  return p.M >= (plan.b.column_stride == 1 ? kLibraryRows : kLibraryRowsToTurn);
+}
+
 void plan_library(const Product& p, std::int64_t K, TermPlan& plan) {
   const bool b_lies_ready = lies_ready(plan.b, K, p.N);
   plan.way = Way::kLibrary;
@@ -88,7 +100,8 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
     plan.way = Way::kPlain;
     plan.pack_b = false;
     plan.depth = std::min(K, kLongDepth);
-  } else if (variant == GemmVariant::kLibrary) {
+  } else if (variant == GemmVariant::kLibrary ||
+             (variant == GemmVariant::kByShape && prefers_library(p, plan, K))) {
     plan_library(p, K, plan);
   } else if (variant == GemmVariant::kPlain) {
     plan.way = Way::kPlain;
@@ -191,7 +204,7 @@ bool strips_of_rows(const Plan& plan) {
 
 void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
   const Product& p = plan.product;
-  if (any_term(plan, Way::kTiles)) {
+  if (any_term(plan, Way::kTiles) && !any_term(plan, Way::kLibrary)) {
     plan.transposed = strips_of_rows(plan);
     if (plan.transposed) {
       const Cut cut = cut_tiles(p.G, p.N, p.M, K, threads);
@@ -248,7 +261,8 @@ Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
   cut_blocks(plan, K, threads);
   plan.in_place =
       p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
-  const std::int64_t least = variant == GemmVariant::kTiles ? kLeastTileCost : kLeastCost;
+  const std::int64_t least =
+      any_term(plan, Way::kTiles) || any_term(plan, Way::kDots) ? kLeastTileCost : kLeastCost;
   plan.grain = 1 + least / (1 + cost_of_block(plan.cut, K));
   count_scratch(plan);
   return plan;
