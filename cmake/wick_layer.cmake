@@ -25,6 +25,10 @@ if(WICK_SANITIZE)
   target_compile_options(wick_settings INTERFACE
     -fsanitize=${WICK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(wick_settings INTERFACE -fsanitize=${WICK_SANITIZE})
+  if(WICK_SANITIZE MATCHES "address")
+    target_sources(wick_settings INTERFACE
+      $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${PROJECT_SOURCE_DIR}/cmake/leak_suppressions.cpp>)
+  endif()
 endif()
 
 # wick_add_layer(<name> SOURCES <file>... [DEPENDS <layer>...] [PRIVATE <library>...])
