@@ -140,13 +140,14 @@ Tensor CausalLm::attend(const Layer& layer, const Tensor& x, const Tensor& posit
                         const CausalPass& pass) const {
   const std::int64_t batch = x.dim(0);
   const std::int64_t length = x.dim(1);
-  const auto heads = [&](const Linear& linear, std::int64_t count) {
-    const Tensor y = linear.forward(x, pass.context);
+  const auto heads = [&](const Tensor& y, std::int64_t count) {
     return reshape(y, {batch, length, count, config_.head_dim});
   };
-  Tensor q = heads(*layer.q, config_.num_attention_heads);
-  Tensor k = heads(*layer.k, config_.num_key_value_heads);
-  Tensor v = heads(*layer.v, config_.num_key_value_heads);
+  const Linear* const projections[] = {layer.q, layer.k, layer.v};
+  const std::vector<Tensor> projected = Linear::forward_all(projections, x, pass.context);
+  Tensor q = heads(projected[0], config_.num_attention_heads);
+  Tensor k = heads(projected[1], config_.num_key_value_heads);
+  Tensor v = heads(projected[2], config_.num_key_value_heads);
   if (layer.q_norm.defined()) {
     q = rms_norm(q, layer.q_norm, {.eps = config_.norm_eps});
     k = rms_norm(k, layer.k_norm, {.eps = config_.norm_eps});
@@ -167,14 +168,35 @@ Tensor CausalLm::attend(const Layer& layer, const Tensor& x, const Tensor& posit
   return layer.o->forward(reshape(mixed, {batch, length, width}), pass.context);
 }
 
-Tensor CausalLm::run_layer(const Layer& layer, const Tensor& x, const Tensor& positions,
-                           const CausalPass& pass) const {
+// The norm of all that the layers have added up so far, which is then in `sum` alone.
+Tensor CausalLm::normed(Residual& residual, const Tensor& weight) const {
   const NormOptions norm{.eps = config_.norm_eps};
-  const Tensor h = add(x, attend(layer, rms_norm(x, layer.input_norm, norm), positions, pass));
-  const Tensor normed = rms_norm(h, layer.post_attention_norm, norm);
-  const Tensor gate = layer.gate->forward(normed, pass.context);
-  const Tensor up = layer.up->forward(normed, pass.context);
-  return add(h, layer.down->forward(swiglu(gate, up), pass.context));
+  if (!residual.pending.defined()) return rms_norm(residual.sum, weight, norm);
+  const NormedSum result = add_rms_norm(residual.sum, residual.pending, weight, norm);
+  residual = {.sum = result.sum};
+  return result.normed;
+}
+
+CausalLm::Residual CausalLm::run_layer(const Layer& layer, Residual residual,
+                                       const Tensor& positions, const CausalPass& pass) const {
+  const Tensor input = normed(residual, layer.input_norm);
+  residual.pending = attend(layer, input, positions, pass);
+  const Tensor attended = normed(residual, layer.post_attention_norm);
+  const Linear* const halves[] = {layer.gate, layer.up};
+  const std::vector<Tensor> expanded = Linear::forward_all(halves, attended, pass.context);
+  residual.pending = layer.down->forward(swiglu(expanded[0], expanded[1]), pass.context);
+  return residual;
+}
+
+// Keeps one tensor, its input, for the time until backward() runs it again.
+Tensor CausalLm::run_checkpointed(const Layer& layer, const Tensor& x, const Tensor& positions,
+                                  const CausalPass& pass) const {
+  // By value: it runs again in backward(), long after this call. The layers live as long as the model.
+  const auto segment = [this, &layer, positions, pass](const std::vector<Tensor>& inputs) {
+    const Residual result = run_layer(layer, {.sum = inputs[0]}, positions, pass);
+    return std::vector<Tensor>{add(result.sum, result.pending)};
+  };
+  return checkpoint(segment, {x})[0];
 }
 
 Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
@@ -184,20 +206,17 @@ Tensor CausalLm::hidden(const Tensor& ids, const CausalPass& pass) const {
   const std::int64_t seen = pass.cache == nullptr ? 0 : pass.cache->length();
   const Tensor positions =
       pass.positions.defined() ? pass.positions : positions_after(seen, ids.dim(1), device_);
-  Tensor x = cast(embedding(embed_tokens_, ids), compute_dtype_);
+  Residual residual{.sum = cast(embedding(embed_tokens_, ids), compute_dtype_)};
   for (const Layer& layer : layers_) {
+    // Checkpointed layers come first: nothing is pending before them.
     if (layer.index < pass.checkpointed_layers && grad_enabled()) {
-      // By value: it runs again in backward(), long after this call. The layers live as long as the model.
-      const auto segment = [this, &layer, positions, pass](const std::vector<Tensor>& inputs) {
-        return std::vector<Tensor>{run_layer(layer, inputs[0], positions, pass)};
-      };
-      x = checkpoint(segment, {x})[0];
+      residual.sum = run_checkpointed(layer, residual.sum, positions, pass);
     } else {
-      x = run_layer(layer, x, positions, pass);
+      residual = run_layer(layer, std::move(residual), positions, pass);
     }
   }
   if (pass.cache != nullptr) pass.cache->advance(ids.dim(1));
-  return rms_norm(x, norm_, {.eps = config_.norm_eps});
+  return normed(residual, norm_);
 }
 
 Tensor CausalLm::logits(const Tensor& hidden, const PassContext& context) const {

@@ -46,10 +46,13 @@ Tensor Linear::weight_for(DType activations) const {
   return is_half(activations) ? cast(weight_, activations) : weight_;
 }
 
+bool Linear::is_frozen() const {
+  return !weight_.requires_grad() && !(bias_.defined() && bias_.requires_grad());
+}
+
 Tensor Linear::plain(const Tensor& x) const {
-  const bool trained = weight_.requires_grad() || (bias_.defined() && bias_.requires_grad());
   // A frozen product with a bias in one kernel: the adapter of rank 0.
-  if (bias_.defined() && !trained) return fused(x, no_a_, no_b_, {});
+  if (bias_.defined() && is_frozen()) return fused(x, no_a_, no_b_, {});
   return with_bias(matmul(x, weight_for(x.dtype()), {.transpose_b = true}), bias_);
 }
 
@@ -115,6 +118,45 @@ Tensor Linear::forward(const Tensor& x, const PassContext& pass) const {
     return adapted(x, pass, *adapters_[0].layer);
   }
   return mixed(x, pass);
+}
+
+// Whether forward() is a lora_linear() of operands_for().
+bool Linear::may_join(DType activations, const PassContext& pass) const {
+  if (weight_.requires_grad()) return false;
+  if (bias_.defined() && !is_half(activations) && bias_.dtype() != weight_.dtype()) return false;
+  if (adapters_.empty() || is_merged()) return is_frozen();
+  const WeightedLora& adapter = adapters_.front();
+  const bool drops = pass.training && adapter.layer->dropout > 0;
+  return adapters_.size() == 1 && adapter.weight == 1 && !adapter.layer->magnitude.defined() &&
+         !drops;
+}
+
+LoraOperands Linear::operands_for(DType activations) const {
+  LoraOperands operands{.weight = weight_for(activations), .lora_a = no_a_, .lora_b = no_b_};
+  if (bias_.defined()) operands.bias = cast(bias_, operands.weight.dtype());
+  if (adapters_.empty() || is_merged()) return operands;
+  const LoraLayer& layer = *adapters_.front().layer;
+  operands.lora_a = layer.a;
+  operands.lora_b = layer.b;
+  operands.scale = layer.scale;
+  return operands;
+}
+
+std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, const Tensor& x,
+                                        const PassContext& pass) {
+  const bool adapted = std::ranges::any_of(
+      layers, [](const Linear* layer) { return layer->has_adapters() && !layer->is_merged(); });
+  const bool join = adapted && std::ranges::all_of(layers, [&](const Linear* layer) {
+                      return layer->may_join(x.dtype(), pass);
+                    });
+  if (join) {
+    std::vector<LoraOperands> operands;
+    for (const Linear* layer : layers) operands.push_back(layer->operands_for(x.dtype()));
+    return lora_linears(x, operands);
+  }
+  std::vector<Tensor> results;
+  for (const Linear* layer : layers) results.push_back(layer->forward(x, pass));
+  return results;
 }
 
 void Linear::check_fits(const LoraLayer& layer) const {

@@ -3,6 +3,7 @@
 #include "autograd/tape.hpp"
 #include "ops/checks.hpp"
 #include "ops/layouts.hpp"
+#include "ops/lora_operands.hpp"
 #include "ops/random_key.hpp"
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/launch.hpp"
@@ -12,31 +13,9 @@ namespace wick {
 
 namespace {
 
-void check_operands(const detail::Check& check, const Tensor& x, const Tensor& weight,
-                    const Tensor& bias, const Tensor& lora_a, const Tensor& lora_b) {
-  check.floating("x", x);
-  check.floating("weight", weight);
-  check.that(weight.dtype() == x.dtype() || x.dtype() == DType::kF32, ErrorKind::kDtype,
-             "weight must have the dtype of x, unless x is f32");
-  check.same_dtype("lora_a", lora_a, "lora_b", lora_b);
-  check.that(lora_a.dtype() == DType::kF32 || lora_a.dtype() == x.dtype(), ErrorKind::kDtype,
-             "lora_a and lora_b must be f32 or have the dtype of x");
-  check.that(x.rank() >= 1, ErrorKind::kShape, "x must have at least one dimension");
-  check.that(weight.rank() == 2 && weight.dim(1) == x.dim(-1), ErrorKind::kShape,
-             "weight must be [N,{}] to match the last axis of x", x.dim(-1));
-  check.that(lora_a.rank() == 2 && lora_a.dim(1) == x.dim(-1), ErrorKind::kShape,
-             "lora_a must be [r,{}] to match the last axis of x", x.dim(-1));
-  check.shape("lora_b", lora_b, {weight.dim(0), lora_a.dim(0)}, "to match weight and lora_a");
-  if (!bias.defined()) return;
-  check.shape("bias", bias, {weight.dim(0)}, "to match weight");
-  check.same_dtype("bias", bias, "weight", weight);
-}
-
-void check_options(const detail::Check& check, const Tensor& weight, const LoraOptions& options) {
+void check_options(const detail::Check& check, const LoraOptions& options) {
   check.that(options.dropout >= 0 && options.dropout < 1, ErrorKind::kArgument,
              "dropout must be in [0, 1), got {}", options.dropout);
-  check.that(!detail::needs_gradient({weight}), ErrorKind::kArgument,
-             "weight is frozen in this op but requires a gradient (matmul() trains it)");
 }
 
 // What the gradient needs of the options; the tensors come back with the saved ones.
@@ -85,8 +64,8 @@ Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const detail::Check check(
       "lora_linear",
       {{"x", x}, {"weight", weight}, {"bias", bias, true}, {"lora_a", lora_a}, {"lora_b", lora_b}});
-  check_operands(check, x, weight, bias, lora_a, lora_b);
-  check_options(check, weight, options);
+  detail::check_lora_operands(check, x, weight, bias, lora_a, lora_b);
+  check_options(check, options);
   const RandomKeyArgs key = detail::key_args(check, options.key, x.device());
   const Constants constants{static_cast<float>(options.scale), options.dropout,
                             detail::SavedKey(options.key)};

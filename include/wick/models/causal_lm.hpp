@@ -65,8 +65,16 @@ class CausalLm : public Model {
  private:
   struct Layer;
   void build(ParameterSource& source);
-  Tensor run_layer(const Layer& layer, const Tensor& x, const Tensor& positions,
-                   const CausalPass& pass) const;
+  /// What the layers have added up: `pending`, if defined, is not in `sum` yet.
+  struct Residual {
+    Tensor sum;
+    Tensor pending = {};
+  };
+  Tensor normed(Residual& residual, const Tensor& weight) const;
+  Residual run_layer(const Layer& layer, Residual residual, const Tensor& positions,
+                     const CausalPass& pass) const;
+  Tensor run_checkpointed(const Layer& layer, const Tensor& x, const Tensor& positions,
+                          const CausalPass& pass) const;
   Tensor attend(const Layer& layer, const Tensor& x, const Tensor& positions,
                 const CausalPass& pass) const;
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,10 @@ class Linear {
   /// y = x Wᵀ + b + Σ weight · adapter(x). x […,K], result […,N] of x's dtype. Gradients reach x, the bias and every
   /// adapter. Merged adapters are part of W.
   Tensor forward(const Tensor& x, const PassContext& pass) const;
+  /// forward() of one to three layers of one x: adapters read x together, and its gradient is made at once, where the
+  /// layers' adapters allow it (one each, or none; no dropout, no DoRA).
+  static std::vector<Tensor> forward_all(std::span<const Linear* const> layers, const Tensor& x,
+                                         const PassContext& pass);
 
   /// Throws Error kShape when the adapter's tensors do not fit the weight.
   void check_fits(const LoraLayer& layer) const;
@@ -84,6 +89,9 @@ class Linear {
   Tensor merged_weight() const;
 
  private:
+  bool is_frozen() const;
+  bool may_join(DType activations, const PassContext& pass) const;
+  LoraOperands operands_for(DType activations) const;
   Tensor plain(const Tensor& x) const;
   Tensor fused(const Tensor& x, const Tensor& a, const Tensor& b, const LoraOptions& options) const;
   Tensor adapted(const Tensor& x, const PassContext& pass, const LoraLayer& layer) const;

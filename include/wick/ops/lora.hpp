@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "wick/ops/random.hpp"
 #include "wick/tensor/tensor.hpp"
 
@@ -28,6 +30,25 @@ struct LoraOptions {
 ///   https://arxiv.org/abs/2312.03732
 Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& lora_a,
                    const Tensor& lora_b, const LoraOptions& options = {});
+
+/// One of the layers of lora_linears(), as the operands of lora_linear().
+struct LoraOperands {
+  Tensor weight;
+  Tensor bias;
+  Tensor lora_a;
+  Tensor lora_b;
+  double scale = 1;
+};
+
+/// Layers that share their input, as q, k and v or gate and up do: lora_linear(x, …) for each, without dropout. x is read
+/// once for all adapters, and its gradient is written once.
+///
+/// Shapes: x […,K], rank >= 1; one to three layers, each as in lora_linear; each result […,N of its layer].
+/// Dtypes: as lora_linear.
+/// Errors: as lora_linear; kArgument unless there are one to three layers.
+/// Gradient: x, and of each layer bias, lora_a, lora_b.
+/// Source: as lora_linear
+std::vector<Tensor> lora_linears(const Tensor& x, const std::vector<LoraOperands>& layers);
 
 /// The factor that DoRA gives each output of an adapted layer: its magnitude over the norm of its row,
 /// out[n] = magnitude[n] / ‖W[n,:] + scale · (B A)[n,:]‖₂. A row whose norm is 0 gives 0.

@@ -29,6 +29,7 @@ struct NormBackward {
   float* bias_sums;
   std::int64_t R;
   std::int64_t D;
+  const T* dsum = nullptr;  ///< [R,D] dense or null: is added to dx
 };
 
 inline constexpr int kSumRowThreads = 512;
@@ -106,6 +107,16 @@ __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackwar
     const NormRow<kCentered, kPacks, kVec, T> row = next;
     const Place<kValues, kVec> place(first + threadIdx.y, a.R, D);
     next.load(a, Place<kValues, kVec>(first + step + threadIdx.y, a.R, D));
+    Raw<kVec, T> dsum[kCentered ? 1 : kPacks];
+    const bool adds = !kCentered && a.dsum != nullptr;
+    if constexpr (!kCentered) {
+#pragma unroll
+      for (int i = 0; i < kPacks; ++i) {
+        if (adds && place.has(i)) {
+          dsum[i] = load_raw<kVec>(a.dsum + place.row * a.D + place.column(i));
+        }
+      }
+    }
     float totals[2] = {0, 0};  // of g · n and of g
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
@@ -144,6 +155,7 @@ __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackwar
         const float normed = (row.x[i].get(j) - row.mean) * row.inv;
         const float g = row.dy[i].get(j) * weight[i * kVec + j];
         dx[j] = row.inv * fmaf(-normed, mean_gn, g - mean_g);
+        if constexpr (!kCentered) dx[j] += adds ? dsum[i].get(j) : 0.0F;
       }
       store_values<kVec>(a.dx + place.row * a.D + place.column(i), dx);
     }
@@ -202,6 +214,7 @@ __global__ void __launch_bounds__(kLongRowThreads) norm_backward_long_rows(NormB
       const float g = dy_pack.get(i) * weight[i];
       const float normed = (x_pack.get(i) - mean) * inv;
       dx[i] = inv * fmaf(-normed, mean_gn, g - mean_g);
+      if (a.dsum != nullptr) dx[i] += to_float(a.dsum[row * a.D + column + i]);
     }
     store_values<kVec>(a.dx + row * a.D + column, dx);
   };
@@ -348,7 +361,7 @@ void launch_norm_backward(Stream& stream, const NormBackward<T>& a, const Tensor
     return;
   }
   const bool wide = a.D % kPackSize<T> == 0 && is_aligned(a.dy, 16) && is_aligned(a.dx, 16) &&
-                    rows_aligned(a.x, sizeof(T), a.stride, a.R) && a.weight.aligned();
+                    is_aligned(a.dsum, 16) && rows_aligned(a.x, sizeof(T), a.stride, a.R) && a.weight.aligned();
   const RowPlan plan =
       plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>, kSumRowThreads);
   if (!wide || plan.values == 0) {

@@ -22,6 +22,8 @@ struct NormForward {
   std::int64_t R;
   std::int64_t D;
   float eps;
+  const T* addend = nullptr;  ///< [R,D] dense or null: x + addend is normed, and written to sum
+  T* sum = nullptr;
 };
 
 /// values[at..at+N) = out for normed values.
@@ -39,6 +41,18 @@ __device__ __forceinline__ void scale_normed(const NormForward<T>& a, int column
   }
 }
 
+/// v = the sum of v and the row of the addend, rounded as it is kept.
+template <int kValues, int kVec, class T>
+__device__ __forceinline__ void add_addend(const NormForward<T>& a,
+                                           const Place<kValues, kVec>& place,
+                                           float (&v)[kValues]) {
+  float addend[kValues];
+  load_row(a.addend + place.row * a.D, place, 0.0F, addend);
+#pragma unroll
+  for (int i = 0; i < kValues; ++i) v[i] = to_float(from_float<T>(v[i] + addend[i]));
+  store_row(a.sum + place.row * a.D, place, v);
+}
+
 /// One row in registers.
 template <bool kCentered, int kValues, int kVec, class T>
 __global__ void __launch_bounds__(kRowThreads<T>) norm_rows(NormForward<T> a) {
@@ -47,6 +61,7 @@ __global__ void __launch_bounds__(kRowThreads<T>) norm_rows(NormForward<T> a) {
   const Place<kValues, kVec> place(row_of_grid(), a.R, static_cast<int>(a.D));
   float v[kValues];
   load_row(a.x + place.row * a.stride, place, 0.0F, v);
+  if (!kCentered && a.addend != nullptr) add_addend(a, place, v);
   // Few values: the launch is short, and the weight's way from memory would be waited for after the row's.
   constexpr bool kEarly = !kCentered && kValues <= kFewValues;
   float weight[kEarly ? kValues : 1];
@@ -88,7 +103,7 @@ __global__ void __launch_bounds__(kRowThreads<T>) norm_rows(NormForward<T> a) {
   if (kCentered && a.mean != nullptr) a.mean[place.row] = mean;
 }
 
-/// A row that is too long for registers is read twice, with its mean three times.
+/// A row that is too long for registers is read twice, with its mean three times. It has no addend.
 template <bool kCentered, int kVec, class T>
 __global__ void __launch_bounds__(kLongRowThreads) norm_long_rows(NormForward<T> a) {
   __shared__ ReduceRoom<1> for_mean;
@@ -125,14 +140,16 @@ __global__ void __launch_bounds__(kLongRowThreads) norm_long_rows(NormForward<T>
   if (kCentered && a.mean != nullptr) a.mean[row] = mean;
 }
 
+/// Refuses an addend of rows that are too long.
 template <bool kCentered, class T>
-void launch_norm(Stream& stream, const NormForward<T>& a) {
-  if (a.R == 0 || a.D == 0) return;
+KernelStatus launch_norm(Stream& stream, const NormForward<T>& a) {
+  if (a.R == 0 || a.D == 0) return KernelStatus::ok();
   constexpr int kMost = 32;
   const bool wide = a.D % kPackSize<T> == 0 && rows_aligned(a.x, sizeof(T), a.stride, a.R) &&
                     rows_aligned(a.out, sizeof(T), a.D, a.R) && a.weight.aligned() &&
-                    a.bias.aligned();
+                    a.bias.aligned() && is_aligned(a.addend, 16) && is_aligned(a.sum, 16);
   const RowPlan plan = plan_rows(stream, a.R, a.D, wide, kMost, kRowThreads<T>);
+  if (plan.values == 0 && a.addend != nullptr) return KernelStatus::unsupported("long rows");
   switch_plan<T, kMost>(plan, [&]<int kValues, int kVec>(Int<kValues>, Int<kVec>) {
     if constexpr (kValues == 0) {
       launch_on(stream, norm_long_rows<kCentered, kVec, T>, plan.grid, plan.block, 0, a);
@@ -140,6 +157,7 @@ void launch_norm(Stream& stream, const NormForward<T>& a) {
       launch_on(stream, norm_rows<kCentered, kValues, kVec, T>, plan.grid, plan.block, 0, a);
     }
   });
+  return KernelStatus::ok();
 }
 
 }  // namespace wick::cuda

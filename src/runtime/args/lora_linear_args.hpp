@@ -1,5 +1,9 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <span>
+
 #include "layout/tensor_view.hpp"
 #include "runtime/args/random_args.hpp"
 
@@ -50,6 +54,32 @@ struct LoraLinearBackwardArgs {
     visit("db", db);
     visit("dbias", dbias);
     visit("offset_base", key.offset_base);
+  }
+};
+
+inline constexpr std::size_t kMostLoraLinears = 3;
+
+/// At least one lora_linear, all of one x [M,K] and without dropout.
+struct LoraLinearsArgs {
+  std::array<LoraLinearArgs, kMostLoraLinears> each;
+  std::size_t count = 0;
+
+  std::span<const LoraLinearArgs> parts() const { return {each.data(), count}; }
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    for (const LoraLinearArgs& part : parts()) part.for_each_view(visit);
+  }
+};
+
+/// Their gradients. dx is the same in each, or absent in each: it is the sum over all.
+struct LoraLinearsBackwardArgs {
+  std::array<LoraLinearBackwardArgs, kMostLoraLinears> each;
+  std::size_t count = 0;
+
+  std::span<const LoraLinearBackwardArgs> parts() const { return {each.data(), count}; }
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    for (const LoraLinearBackwardArgs& part : parts()) part.for_each_view(visit);
   }
 };
 

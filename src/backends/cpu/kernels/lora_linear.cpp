@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/gemm.hpp"
@@ -88,55 +91,57 @@ void multiply_by_a(Stream& stream, const Operand& dropped_x, const TensorView& a
        gemm_variant());
 }
 
-// The sizes and operands that the gradients share.
+// The sizes and operands that the gradients of a layer share, and g [M,R] = dy b where dx or da needs it.
 struct Backward {
+  Backward(Stream& stream, const LoraLinearBackwardArgs& given, const TileFunction* dropping)
+      : args(given),
+        drop(dropping),
+        M(given.dy.dim(0)),
+        N(given.dy.dim(1)),
+        K(given.a.dim(1)),
+        R(given.a.dim(0)),
+        dy(matrix(given.dy, N)),
+        dropped_x(matrix(given.x, K)),
+        variant(gemm_variant()),
+        g(stream, R > 0 && given.scale != 0 && (given.dx || given.da) ? M * R : 0) {
+    dropped_x.map = drop;
+    if (g.data() == nullptr) return;
+    const Term terms[] = {{.a = dy, .b = matrix(args.b, R), .K = N}};
+    gemm(stream, {.M = M, .N = R, .terms = terms, .c = {.data = g.data(), .row_stride = R}},
+         variant);
+  }
+
   const LoraLinearBackwardArgs& args;
   const TileFunction* drop;  // null without dropout
   std::int64_t M, N, K, R;
   Operand dy, dropped_x;
   GemmVariant variant;
+  ScratchArray<float> g;
 };
 
-Backward shared_by_gradients(const LoraLinearBackwardArgs& args, const TileFunction& drop) {
-  const std::int64_t N = args.dy.dim(1);
-  const std::int64_t K = args.a.dim(1);
-  Backward shared{.args = args,
-                  .drop = args.dropout_p > 0 ? &drop : nullptr,
-                  .M = args.dy.dim(0),
-                  .N = N,
-                  .K = K,
-                  .R = args.a.dim(0),
-                  .dy = matrix(args.dy, N),
-                  .dropped_x = matrix(args.x, K),
-                  .variant = gemm_variant()};
-  shared.dropped_x.map = shared.drop;
-  return shared;
-}
-
-// dx [M,K] = drop'(scale · g a) + dy w: the adapter's part first, so that the mask meets it alone.
-void input_gradient(Stream& stream, const Backward& b, const float* g) {
-  const Term terms[] = {{.a = matrix(g, b.R),
-                         .b = matrix(b.args.a, b.K),
-                         .K = b.R,
-                         .alpha = b.args.scale,
-                         .map_sum = b.drop},
-                        {.a = b.dy, .b = matrix(b.args.w, b.K), .K = b.N}};
-  gemm(stream, {.M = b.M, .N = b.K, .terms = terms, .c = result(b.args.dx, b.K)}, b.variant);
-}
-
-// dx and da, which both need g [M,R] = dy b.
-void input_and_a_gradients(Stream& stream, const Backward& b) {
-  const bool has_adapter = b.R > 0 && b.args.scale != 0;
-  const ScratchArray<float> g(stream, has_adapter ? b.M * b.R : 0);
-  if (has_adapter) {
-    const Term terms[] = {{.a = b.dy, .b = matrix(b.args.b, b.R), .K = b.N}};
-    gemm(stream, {.M = b.M, .N = b.R, .terms = terms, .c = {.data = g.data(), .row_stride = b.R}},
-         b.variant);
+// dx [M,K] = Σ drop'(scale · g a) + dy w over the layers: an adapter's part first, so that the mask meets it alone.
+void input_gradient(Stream& stream, std::span<const Backward* const> layers) {
+  const Backward& first = *layers.front();
+  std::vector<Term> terms;
+  for (const Backward* layer : layers) {
+    const Backward& b = *layer;
+    terms.push_back({.a = matrix(b.g.data(), b.R),
+                     .b = matrix(b.args.a, b.K),
+                     .K = b.R,
+                     .alpha = b.args.scale,
+                     .map_sum = b.drop});
+    terms.push_back({.a = b.dy, .b = matrix(b.args.w, b.K), .K = b.N});
   }
-  if (b.args.dx) input_gradient(stream, b, g.data());
-  if (!b.args.da) return;
-  const Term terms[] = {
-      {.a = transposed(matrix(g.data(), b.R)), .b = b.dropped_x, .K = b.M, .alpha = b.args.scale}};
+  gemm(stream, {.M = first.M, .N = first.K, .terms = terms, .c = result(first.args.dx, first.K)},
+       first.variant);
+}
+
+// da [R,K] = scale · gᵀ drop(x).
+void a_gradient(Stream& stream, const Backward& b) {
+  const Term terms[] = {{.a = transposed(matrix(b.g.data(), b.R)),
+                         .b = b.dropped_x,
+                         .K = b.M,
+                         .alpha = b.args.scale}};
   gemm(stream, {.M = b.R, .N = b.K, .terms = terms, .c = result(b.args.da, b.K)}, b.variant);
 }
 
@@ -155,6 +160,13 @@ void b_gradient(Stream& stream, const Backward& b) {
 void bias_gradient(Stream& stream, const Backward& b) {
   const Term terms[] = {{.a = ones(), .b = b.dy, .K = b.M}};
   gemm(stream, {.M = 1, .N = b.N, .terms = terms, .c = result(b.args.dbias, b.N)}, b.variant);
+}
+
+// The gradients of the parameters of a layer.
+void parameter_gradients(Stream& stream, const Backward& b) {
+  if (b.args.da) a_gradient(stream, b);
+  if (b.args.db) b_gradient(stream, b);
+  if (b.args.dbias) bias_gradient(stream, b);
 }
 
 }  // namespace
@@ -190,10 +202,29 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
 KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
   const Dropout dropout(args.dropout_p, args.key, args.a.dim(1));
   const TileFunction drop = dropout;
-  const Backward b = shared_by_gradients(args, drop);
-  if (args.dx || args.da) input_and_a_gradients(stream, b);
-  if (args.db) b_gradient(stream, b);
-  if (args.dbias) bias_gradient(stream, b);
+  const Backward layer(stream, args, args.dropout_p > 0 ? &drop : nullptr);
+  const Backward* const layers[] = {&layer};
+  if (args.dx) input_gradient(stream, layers);
+  parameter_gradients(stream, layer);
+  return KernelStatus::ok();
+}
+
+// As lora_linear, layer by layer.
+KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
+  for (const LoraLinearArgs& layer : args.parts()) lora_linear(stream, layer);
+  return KernelStatus::ok();
+}
+
+// As lora_linear_backward, layer by layer; dx [M,K] is one product over all.
+KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs& args) {
+  std::vector<std::unique_ptr<Backward>> layers;
+  std::vector<const Backward*> seen;
+  for (const LoraLinearBackwardArgs& layer : args.parts()) {
+    layers.push_back(std::make_unique<Backward>(stream, layer, nullptr));
+    seen.push_back(layers.back().get());
+  }
+  if (args.parts().front().dx) input_gradient(stream, seen);
+  for (const Backward* layer : seen) parameter_gradients(stream, *layer);
   return KernelStatus::ok();
 }
 

@@ -36,10 +36,18 @@ float rms_norm_row(const T* x, const float* w, T* out, std::int64_t D, float eps
   return inv;
 }
 
-// With n = x · inv, g = dy · w: dx = inv (g − n · mean(g · n)); dw += dy · n. dx and dw may be null.
+// sum[d] = x[d] + y[d] for one row.
 template <class T>
-void rms_norm_backward_row(const T* dy, const T* x, const float* w, float inv, T* dx, float* dw,
-                           std::int64_t D) {
+void add_row(const T* x, const T* y, T* sum, std::int64_t D) {
+  for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+    store_some(hn::Add(load_some(x + i, n), load_some(y + i, n)), sum + i, n);
+  });
+}
+
+// With n = x · inv, g = dy · w: dx = inv (g − n · mean(g · n)) + dsum; dw += dy · n. dx, dw and dsum may be null.
+template <class T>
+void rms_norm_backward_row(const T* dy, const T* x, const float* w, float inv, const T* dsum, T* dx,
+                           float* dw, std::int64_t D) {
   const auto vinv = hn::Set(F32(), inv);
   auto dot = hn::Zero(F32());
   for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
@@ -53,7 +61,8 @@ void rms_norm_backward_row(const T* dy, const T* x, const float* w, float inv, T
   for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
     const auto normed = hn::Mul(load_some(x + i, n), vinv);
     const auto g = hn::Mul(load_some(dy + i, n), load_some(w + i, n));
-    store_some(hn::Mul(vinv, hn::NegMulAdd(normed, mean, g)), dx + i, n);
+    const auto own = hn::Mul(vinv, hn::NegMulAdd(normed, mean, g));
+    store_some(dsum == nullptr ? own : hn::Add(own, load_some(dsum + i, n)), dx + i, n);
   });
 }
 
@@ -63,10 +72,17 @@ void rms_norm_rows(Stream& stream, const RmsNormArgs& a, const float* weight) {
   float* const inv_rms = a.inv_rms ? data_as<float>(a.inv_rms) : nullptr;
   switch_floating(a.x.dtype, [&]<class T>(std::type_identity<T>) {
     const T* const x = data_as<const T>(a.x);
+    const T* const addend = a.addend ? data_as<const T>(a.addend) : nullptr;
+    T* const sum = a.addend ? data_as<T>(a.sum) : nullptr;
     T* const out = data_as<T>(a.out);
     parallel_for(stream, a.x.dim(0), row_grain(D), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
-        const float inv = rms_norm_row(x + r * a.x.stride(0), weight, out + r * D, D, a.eps);
+        const T* row = x + r * a.x.stride(0);
+        if (addend != nullptr) {
+          add_row(row, addend + r * D, sum + r * D, D);
+          row = sum + r * D;
+        }
+        const float inv = rms_norm_row(row, weight, out + r * D, D, a.eps);
         if (inv_rms != nullptr) inv_rms[r] = inv;
       }
     });
@@ -82,6 +98,7 @@ void rms_norm_backward_rows(Stream& stream, const RmsNormBackwardArgs& a, const 
   switch_floating(a.x.dtype, [&]<class T>(std::type_identity<T>) {
     const T* const dy = data_as<const T>(a.dy);
     const T* const x = data_as<const T>(a.x);
+    const T* const dsum = a.dsum ? data_as<const T>(a.dsum) : nullptr;
     T* const dx = a.dx ? data_as<T>(a.dx) : nullptr;
     parallel_for(stream, kRowPartials, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; ++block) {
@@ -90,6 +107,7 @@ void rms_norm_backward_rows(Stream& stream, const RmsNormBackwardArgs& a, const 
         const std::int64_t last = std::min(R, (block + 1) * rows_per_block);
         for (std::int64_t r = block * rows_per_block; r < last; ++r) {
           rms_norm_backward_row(dy + r * D, x + r * a.x.stride(0), weight, inv_rms[r],
+                                dsum == nullptr ? nullptr : dsum + r * D,
                                 dx == nullptr ? nullptr : dx + r * D, dw, D);
         }
       }

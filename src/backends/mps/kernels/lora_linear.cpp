@@ -328,4 +328,29 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   return steps.status();
 }
 
+// As lora_linear, layer by layer.
+KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
+  Steps steps;
+  for (const LoraLinearArgs& layer : args.parts()) {
+    steps.then([&] { return lora_linear(stream, layer); });
+  }
+  return steps.status();
+}
+
+// As lora_linear_backward, layer by layer; the gradients of x are added up.
+KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs& args) {
+  const TensorView& dx = args.parts().front().dx;
+  const Scratch room(stream, dx && args.count > 1 ? bytes_of(dx.numel(), dx.dtype) : 0);
+  TensorView own = dx;
+  own.data = room.data();
+  Steps steps;
+  for (std::size_t i = 0; i < args.count; ++i) {
+    LoraLinearBackwardArgs layer = args.each[i];
+    if (dx && i > 0) layer.dx = own;
+    steps.then([&] { return lora_linear_backward(stream, layer); });
+    if (dx && i > 0) steps.then([&] { return add(stream, {.a = dx, .b = own, .out = dx}); });
+  }
+  return steps.status();
+}
+
 }  // namespace wick::mps

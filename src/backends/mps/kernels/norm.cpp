@@ -3,6 +3,7 @@
 #include "backends/mps/kernels/norm_kargs.hpp"
 #include "backends/mps/mps_kernels.hpp"
 #include "backends/mps/row_plan.hpp"
+#include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/norm_args.hpp"
 
 namespace wick::mps {
@@ -115,8 +116,13 @@ void norm_backward(Stream& stream, const NormBackward& a) {
 }  // namespace
 
 KernelStatus rms_norm(Stream& stream, const RmsNormArgs& args) {
+  if (args.addend) {
+    const KernelStatus status =
+        add(stream, {.a = args.x, .b = args.addend, .out = args.sum});
+    if (!status.is_ok()) return status;
+  }
   norm_forward(stream, {.kind = kRmsNorm,
-                        .x = args.x,
+                        .x = args.addend ? args.sum : args.x,
                         .weight = args.weight,
                         .bias = {},
                         .out = args.out,
@@ -136,7 +142,8 @@ KernelStatus rms_norm_backward(Stream& stream, const RmsNormBackwardArgs& args) 
                          .dx = args.dx,
                          .dweight = args.dweight,
                          .dbias = {}});
-  return KernelStatus::ok();
+  if (!args.dsum || !args.dx) return KernelStatus::ok();
+  return add(stream, {.a = args.dx, .b = args.dsum, .out = args.dx});
 }
 
 KernelStatus layer_norm(Stream& stream, const LayerNormArgs& args) {
