@@ -1,6 +1,7 @@
 #include "backends/cuda/hopper_lora.hpp"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "backends/cuda/hopper_lora_kernel.cuh"
@@ -15,75 +16,56 @@ namespace {
 constexpr std::int64_t kFewestRows = 128;
 constexpr std::int64_t kMostRank = 64;
 constexpr int kRasterRows = 16 * 128;  // of x, walked before the next tile along N
-constexpr int kTurnThreads = 128;
-
-// Eight elements `step` apart times `scale`, as 16-bit numbers.
-template <class T, class Source>
-__device__ __forceinline__ uint4 round_eight_of(const Source* from, std::int64_t step,
-                                                float scale) {
-  float values[8];
-#pragma unroll
-  for (int i = 0; i < 8; ++i) values[i] = scale * to_float(from[i * step]);
-  return make_uint4(pack_two<T>(values[0], values[1]), pack_two<T>(values[2], values[3]),
-                    pack_two<T>(values[4], values[5]), pack_two<T>(values[6], values[7]));
-}
-
-template <class T>
-__device__ __forceinline__ uint4 round_eight(const Matrix& m, std::int64_t at, std::int64_t step,
-                                             float scale) {
-  if (m.dtype == DType::kF32) {
-    return round_eight_of<T>(static_cast<const float*>(m.data) + at, step, scale);
-  }
-  return round_eight_of<T>(static_cast<const T*>(m.data) + at, step, scale);
-}
-
-// turned [N, R] = scale · s [R, N].
-template <class T>
-__global__ void turn_kernel(Matrix s, std::int64_t N, int R, float scale, T* turned) {
-  const std::int64_t unit = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  const int eights = R / 8;
-  const bool along_rank = s.row_stride == 1;
-  const std::int64_t n = along_rank ? unit / eights : unit % N;
-  const std::int64_t r = 8 * (along_rank ? unit % eights : unit / N);
-  if (n >= N || r >= R) return;
-  // SAFETY: rows of turned are made of 16 bytes and begin at multiples of them.
-  *reinterpret_cast<uint4*>(turned + n * R + r) =
-      round_eight<T>(s, r * s.row_stride + n * s.column_stride, s.row_stride, scale);
-}
 
 // ---- Launches -----------------------------------------------------------------------------------
 
 template <class Tiling>
 HopperCall call_of(const HopperLora& p) {
   constexpr int kGroupRows = Tiling::kM * Tiling::kCluster;
-  return {.M = static_cast<int>(p.M),
-          .N = static_cast<int>(p.N),
-          .k_tiles = static_cast<int>(ceil_div(p.K, Tiling::kK)),
-          .rank_steps = static_cast<int>(ceil_div(p.R, 16)),
-          .rank_tile = p.R <= 16   ? 16
-                       : p.R <= 32 ? 32
-                                   : 64,
-          .m_groups = static_cast<int>(ceil_div(p.M, kGroupRows)),
-          .n_tiles = static_cast<int>(ceil_div(p.N, Tiling::kN)),
-          .raster = kRasterRows / kGroupRows,
-          .bias = p.bias,
-          .out = p.out};
+  HopperCall call{.M = static_cast<int>(p.M),
+                  .m_groups = static_cast<int>(ceil_div(p.M, kGroupRows)),
+                  .n_tiles = 0,
+                  .raster = kRasterRows / kGroupRows,
+                  .summed = p.sums_parts ? p.count : 1,
+                  .stages = 0,
+                  .parts = {}};
+  for (int i = 0; i < p.count; ++i) {
+    const HopperPart& part = p.parts[static_cast<std::size_t>(i)];
+    const int k_tiles = static_cast<int>(ceil_div(part.K, Tiling::kK));
+    if (i == 0 || !p.sums_parts) call.n_tiles += static_cast<int>(ceil_div(part.N, Tiling::kN));
+    if (i == 0 || p.sums_parts) call.stages += k_tiles + 1;
+    call.parts[i] = {.N = static_cast<int>(part.N),
+                     .n_end = call.n_tiles,
+                     .k_tiles = k_tiles,
+                     .rank_steps = static_cast<int>(ceil_div(part.R, 16)),
+                     .rank_tile = part.R <= 16   ? 16
+                                  : part.R <= 32 ? 32
+                                                 : 64,
+                     .bias = part.bias,
+                     .out = part.out};
+  }
+  return call;
+}
+
+template <class Tiling>
+HopperMaps maps_of(const HopperLora& whole, const HopperPart& p, int rank_tile) {
+  return {.x = tensor_map(whole.dtype, p.x.data, whole.M, p.K, p.x.row_stride, Tiling::kM),
+          .w = Tiling::kAcrossK ? tensor_map(whole.dtype, p.w.data, p.K, p.N, p.w.row_stride,
+                                             Tiling::kWBoxRows)
+                                : tensor_map(whole.dtype, p.w.data, p.N, p.K, p.w.column_stride,
+                                             Tiling::kWBoxRows),
+          .p = tensor_map(whole.dtype, p.p.data, whole.M, p.R, p.p.row_stride, Tiling::kM,
+                          rank_tile),
+          .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile)};
 }
 
 template <class Tiling>
 void launch_hopper_lora(Stream& stream, const HopperLora& p) {
-  using T = typename Tiling::T;
-  const Scratch turned(stream, static_cast<std::size_t>(p.N * p.R) * sizeof(T));
-  launch_on(stream, &turn_kernel<T>, static_cast<unsigned>(ceil_div(p.N * p.R / 8, kTurnThreads)),
-            kTurnThreads, 0, p.s, p.N, static_cast<int>(p.R), p.scale, turned.as<T>());
   const HopperCall call = call_of<Tiling>(p);
-  const HopperMaps maps{
-      .x = tensor_map(p.dtype, p.x.data, p.M, p.K, p.x.row_stride, Tiling::kM),
-      .w = Tiling::kAcrossK
-               ? tensor_map(p.dtype, p.w.data, p.K, p.N, p.w.row_stride, Tiling::kWBoxRows)
-               : tensor_map(p.dtype, p.w.data, p.N, p.K, p.w.column_stride, Tiling::kWBoxRows),
-      .p = tensor_map(p.dtype, p.p, p.M, p.R, p.R, Tiling::kM, call.rank_tile),
-      .s = tensor_map(p.dtype, turned.data(), p.N, p.R, p.R, Tiling::kSBoxRows, call.rank_tile)};
+  HopperPartMaps maps{};
+  for (int i = 0; i < p.count; ++i) {
+    maps.parts[i] = maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
+  }
   const int clusters =
       std::min(call.m_groups * call.n_tiles,
                backend_of_stream(stream).properties().multiProcessorCount / Tiling::kCluster);
@@ -91,7 +73,7 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Tiling::kSharedBytes),
         "cudaFuncSetAttribute");
-  launch_clusters_on(stream, kernel, Tiling::kCluster,
+  launch_clusters_on(stream, kernel, dim3(Tiling::kCluster),
                      static_cast<unsigned>(clusters * Tiling::kCluster), Tiling::kThreads,
                      Tiling::kSharedBytes, maps, call);
 }
@@ -112,9 +94,16 @@ enum class Cut { kWidest, kWide, kInTurns, kNarrow };
 // Rounds of tiles over the chip, each as long as its tile is wide and deep. What else they take was fitted to 30 shapes on
 // an H100: the end of a tile costs two steps along K where nothing else runs meanwhile, tiles taken in turns read more.
 Cut choose(const HopperLora& p, int multiprocessors) {
-  const auto k_tiles = static_cast<double>(ceil_div(p.K, 64));
+  const std::span parts(p.parts.data(), static_cast<std::size_t>(p.count));
+  const std::span along_k = p.sums_parts ? parts : parts.first(1);
+  const std::span along_n = p.sums_parts ? parts.first(1) : parts;
+  std::int64_t steps = 0;
+  for (const HopperPart& part : along_k) steps += ceil_div(part.K, 64);
+  const auto k_tiles = static_cast<double>(steps);
   const auto rounds = [&](std::int64_t width, int cluster) {
-    const std::int64_t tiles = ceil_div(p.M, std::int64_t{128} * cluster) * ceil_div(p.N, width);
+    std::int64_t columns = 0;
+    for (const HopperPart& part : along_n) columns += ceil_div(part.N, width);
+    const std::int64_t tiles = ceil_div(p.M, std::int64_t{128} * cluster) * columns;
     return static_cast<double>(ceil_div(tiles, multiprocessors / cluster) * width);
   };
   const std::pair<Cut, double> costs[] = {
@@ -150,6 +139,25 @@ void launch_chosen(Stream& stream, const HopperLora& p) {
   }
 }
 
+constexpr std::int64_t kMostSize = std::int64_t{1} << 24;
+
+bool suits(const Matrix& m) {
+  const std::int64_t along = m.row_stride == 1 ? m.column_stride : m.row_stride;
+  return is_aligned(m.data, 16) && along % 8 == 0 && (m.row_stride == 1 || m.column_stride == 1);
+}
+
+// Why a part is not for this kernel; empty when it is.
+std::string refusal(const HopperPart& p) {
+  if (p.N == 0 || p.K == 0 || p.R == 0) return "nothing to compute";
+  if (p.R > kMostRank || p.R % 8 != 0) return "a rank above 64, or no multiple of 8";
+  if (p.N > kMostSize || p.K > kMostSize) return "too large";
+  if (p.N % 8 != 0 || p.K % 8 != 0 || p.x.column_stride != 1 || !suits(p.x) || !suits(p.w) ||
+      !is_aligned(p.out, 16)) {
+    return "rows that are not made of 16 bytes";
+  }
+  return {};
+}
+
 // Why a product is not for this kernel; empty when it is.
 std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
 #if !defined(WICK_CUDA_SM90A)
@@ -157,20 +165,11 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
 #endif
   if (device.major != 9 || device.minor != 0) return "not a Hopper GPU";
   if (p.dtype != DType::kF16 && p.dtype != DType::kBF16) return "neither f16 nor bf16";
-  if (p.M < kFewestRows || p.N == 0 || p.K == 0 || p.R == 0)
-    return "few rows, or nothing to compute";
-  if (p.R > kMostRank || p.R % 8 != 0) return "a rank above 64, or no multiple of 8";
-  if (p.M > std::int64_t{1} << 24 || p.N > std::int64_t{1} << 24 || p.K > std::int64_t{1} << 24) {
-    return "too large";
-  }
-  const auto whole = [](std::int64_t n) { return n % 8 == 0; };
-  const auto suits = [&](const Matrix& m) {
-    const std::int64_t along = m.row_stride == 1 ? m.column_stride : m.row_stride;
-    return is_aligned(m.data, 16) && whole(along) && (m.row_stride == 1 || m.column_stride == 1);
-  };
-  if (!whole(p.N) || !whole(p.K) || p.x.column_stride != 1 || !suits(p.x) || !suits(p.w) ||
-      !is_aligned(p.out, 16) || !is_aligned(p.p, 16)) {
-    return "rows that are not made of 16 bytes";
+  if (p.M < kFewestRows) return "few rows";
+  if (p.M > kMostSize) return "too large";
+  for (int i = 0; i < p.count; ++i) {
+    std::string reason = refusal(p.parts[static_cast<std::size_t>(i)]);
+    if (!reason.empty()) return reason;
   }
   return {};
 }
@@ -184,7 +183,7 @@ std::string hopper_lora_refusal(Stream& stream, const HopperLora& p) {
 KernelStatus multiply_hopper_lora(Stream& stream, const HopperLora& p) {
   const std::string reason = hopper_lora_refusal(stream, p);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
-  const bool across = p.w.row_stride != 1;
+  const bool across = p.parts.front().w.row_stride != 1;
   if (p.dtype == DType::kF16) {
     across ? launch_chosen<half, true>(stream, p) : launch_chosen<half, false>(stream, p);
   } else {

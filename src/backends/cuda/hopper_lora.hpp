@@ -1,36 +1,46 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "backends/cuda/products.hpp"
 
 namespace wick::cuda {
 
-/// A product and a low-rank one in one launch, on Hopper's tensor cores:
-///
-///     out [M,N] = x [M,K] w [K,N] + scale · p [M,R] s [R,N] + bias [N]
-///
-/// x, w, p, bias and out are f16 or bf16, s is f32 or the same; scale · s is rounded to x's dtype. Sums are f32, and out is
-/// rounded once.
-struct HopperLora {
-  std::int64_t M = 0;
+inline constexpr int kMostHopperParts = 3;
+
+/// A wide product x [M,K] w [K,N] and a low-rank one p [M,R] s [R,N] beside it.
+struct HopperPart {
   std::int64_t N = 0;
   std::int64_t K = 0;
   std::int64_t R = 0;
-  DType dtype = DType::kBF16;
-  Matrix x;                    ///< rows dense along K
-  Matrix w;                    ///< dense along K (row_stride 1) or along N (column_stride 1)
-  void* p = nullptr;           ///< dense
-  Matrix s;                    ///< dense along either axis
-  const void* bias = nullptr;  ///< may be null
-  void* out = nullptr;         ///< dense
-  float scale = 1;
+  Matrix x;           ///< rows dense along K
+  Matrix w;           ///< dense along K (row_stride 1) or along N (column_stride 1), as that of the other parts
+  Matrix p;           ///< rows dense along R
+  void* s = nullptr;  ///< [N,R], dense
+  const void* bias = nullptr;  ///< [N], may be null
+  void* out = nullptr;         ///< [M,N], dense
 };
 
-/// Why multiply_hopper_lora() does not take a product; empty when it does.
+/// Up to three of them in one launch, on Hopper's tensor cores. Either each part has a result,
+///
+///     out = x w + p s + bias,
+///
+/// with one K for all, or one result is the sum over all parts, which then share N, bias and out. All is f16 or bf16. Sums
+/// are f32, and out is rounded once.
+struct HopperLora {
+  std::int64_t M = 0;
+  DType dtype = DType::kBF16;
+  std::array<HopperPart, kMostHopperParts> parts;
+  int count = 0;
+  bool sums_parts = false;
+};
+
+/// Why multiply_hopper_lora() does not take a product, empty when it does: other GPUs, ranks above 64, sizes that are no
+/// multiples of 8, few rows. Looks at sizes and strides alone, and at the addresses of x, w and out.
 std::string hopper_lora_refusal(Stream& stream, const HopperLora& product);
 
-/// Enqueues it, or says why not: other GPUs, ranks above 64, sizes that are no multiples of 8, few rows.
+/// Enqueues it, or says why not.
 KernelStatus multiply_hopper_lora(Stream& stream, const HopperLora& product);
 
 }  // namespace wick::cuda

@@ -1,35 +1,46 @@
 #pragma once
 
 #include "backends/cuda/hopper_barrier.cuh"
+#include "backends/cuda/hopper_lora.hpp"
 #include "backends/cuda/tensor_cores.cuh"
 #include "backends/cuda/wgmma.cuh"
 
-// out [M,N] = x w + p s + bias by Hopper's tensor cores. One thread tells the copy engine what to fetch, two warpgroups
+// out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread tells the copy engine what to fetch, two warpgroups
 // multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
 // stores while the other multiplies (short sums). p and s are one more tile along K, as narrow as the rank lets it be. Two
 // blocks of a cluster make tiles one below the other and share those of w and s.
 
 namespace wick::cuda {
 
-struct HopperCall {
-  int M;
+struct HopperPartCall {
   int N;
+  int n_end;       ///< number of the tile along N, over all parts, behind its last one
   int k_tiles;     ///< of x and w
   int rank_steps;  ///< of 16
   int rank_tile;   ///< 16, 32 or 64: what is fetched of p and s along the rank
-  int m_groups;    ///< clusters of tiles along M
-  int n_tiles;
-  int raster;        ///< how many m_groups are walked before the next tile along N
   const void* bias;  ///< [N], may be null
   void* out;
 };
 
-/// How the copy engine sees the operands.
+struct HopperCall {
+  int M;
+  int m_groups;  ///< clusters of tiles along M
+  int n_tiles;   ///< over all parts, or of the one that has the sum
+  int raster;    ///< how many m_groups are walked before the next tile along N
+  int summed;    ///< parts that are added up; 1 where each has its own result
+  int stages;    ///< tiles along K of a result, those of the ranks counted
+  HopperPartCall parts[kMostHopperParts];
+};
+
+/// How the copy engine sees the operands of a part.
 struct HopperMaps {
   CUtensorMap x;  ///< [M,K]
   CUtensorMap w;  ///< [N,K], or [K,N]
   CUtensorMap p;  ///< [M,R]
   CUtensorMap s;  ///< [N,R]
+};
+struct HopperPartMaps {
+  HopperMaps parts[kMostHopperParts];
 };
 
 /// How a product is cut. kTurns: warpgroups take tiles in turns.
@@ -100,6 +111,7 @@ __device__ __forceinline__ int rank_in_cluster() {
 struct HopperPlace {
   int row;
   int column;
+  int part;  ///< the first one that is computed there
 
   template <class Tiling>
   static __device__ __forceinline__ HopperPlace of(const HopperCall& call, int tile) {
@@ -107,8 +119,12 @@ struct HopperPlace {
     const int first = tile / per_band * call.raster;
     const int height = min(call.m_groups - first, call.raster);
     const int inside = tile % per_band;
+    const int n = inside / height;
+    int part = 0;
+    while (n >= call.parts[part].n_end) ++part;
+    const int begin = part == 0 ? 0 : call.parts[part - 1].n_end;
     return {((first + inside % height) * Tiling::kCluster + rank_in_cluster<Tiling>()) * Tiling::kM,
-            inside / height * Tiling::kN};
+            (n - begin) * Tiling::kN, part};
   }
 };
 
@@ -159,18 +175,22 @@ __device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
 
 template <class Tiling>
 __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& shared,
-                                        const HopperMaps& maps) {
+                                        const HopperPartMaps& maps) {
   const int tiles = call.m_groups * call.n_tiles;
   HopperRing<Tiling::kStages> ring;
   for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles;
        tile += gridDim.x / Tiling::kCluster) {
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
-    for (int k = 0; k <= call.k_tiles; ++k, ring.next()) {
-      shared.empty(ring.stage).wait(ring.parity ^ 1);
-      if (k < call.k_tiles) {
-        fetch_base(shared, ring.stage, maps, place, k * Tiling::kK);
-      } else {
-        fetch_adapter(shared, ring.stage, maps, place, call.rank_tile * 2);
+    for (int part = place.part; part < place.part + call.summed; ++part) {
+      const HopperMaps& own = maps.parts[part];
+      const int k_tiles = call.parts[part].k_tiles;
+      for (int k = 0; k <= k_tiles; ++k, ring.next()) {
+        shared.empty(ring.stage).wait(ring.parity ^ 1);
+        if (k < k_tiles) {
+          fetch_base(shared, ring.stage, own, place, k * Tiling::kK);
+        } else {
+          fetch_adapter(shared, ring.stage, own, place, call.parts[part].rank_tile * 2);
+        }
       }
     }
   }
@@ -207,8 +227,8 @@ __device__ __forceinline__ void exchange_in_quad(unsigned (&v)[4]) {
 }
 
 template <class T, int kCount>
-__device__ __forceinline__ void store_sums(const HopperCall& call, const float (&sum)[kCount][4],
-                                           int row, int column) {
+__device__ __forceinline__ void store_sums(const HopperPartCall& call, int M,
+                                           const float (&sum)[kCount][4], int row, int column) {
   const int t = threadIdx.x % 4;
   T* const out = static_cast<T*>(call.out);
   const T* const bias = static_cast<const T*>(call.bias);
@@ -235,7 +255,7 @@ __device__ __forceinline__ void store_sums(const HopperCall& call, const float (
       exchange_in_quad(v);
       const int at = row + 8 * half_row;
       const int c = column + (n + t) * 8;
-      if (at >= call.M || c >= call.N) continue;
+      if (at >= M || c >= call.N) continue;
       // SAFETY: rows of out are made of 16 bytes and begin at multiples of them.
       *reinterpret_cast<uint4*>(out + std::int64_t{at} * call.N + c) =
           make_uint4(v[0], v[1], v[2], v[3]);
@@ -281,29 +301,37 @@ struct HopperConsumer {
     }
   }
 
-  __device__ __forceinline__ void multiply() {
+  __device__ __forceinline__ void multiply(int first) {
     // Whoever waits for a stage must not be more than one round ahead of it: parities tell no more apart.
     if (Tiling::kTurns) shared.turn(group).wait(turn_parity);
     turn_parity ^= 1;
-    int before = 0;
-    for (int k = 0; k < call.k_tiles; ++k, ring.next()) {
-      shared.full(ring.stage).wait(ring.parity);
-      hopper::begin_products();
+    int before = -1;  // the stage whose products may still run
+    for (int part = first; part < first + call.summed; ++part) {
+      const HopperPartCall& own = call.parts[part];
+      for (int k = 0; k < own.k_tiles; ++k, ring.next()) {
+        shared.full(ring.stage).wait(ring.parity);
+        hopper::begin_products();
 #pragma unroll
-      for (int i = 0; i < Tiling::kK / 16; ++i) {
-        add_step<Tiling::kAcrossK>(i, Tiling::kRowBytes, k > 0 || i > 0);
+        for (int i = 0; i < Tiling::kK / 16; ++i) {
+          add_step<Tiling::kAcrossK>(i, Tiling::kRowBytes, before >= 0 || i > 0);
+        }
+        hopper::commit_products();
+        hopper::wait_for_products<1>();
+        if (before >= 0) release(before);
+        before = ring.stage;
       }
-      hopper::commit_products();
-      hopper::wait_for_products<1>();
-      if (k > 0) release(before);
-      before = ring.stage;
-    }
-    shared.full(ring.stage).wait(ring.parity);
+      shared.full(ring.stage).wait(ring.parity);
 #pragma unroll 1
-    for (int i = 0; i < call.rank_steps; ++i) {
-      hopper::begin_products();
-      add_step<false>(i, call.rank_tile * 2, true);
-      hopper::commit_products();
+      for (int i = 0; i < own.rank_steps; ++i) {
+        hopper::begin_products();
+        add_step<false>(i, own.rank_tile * 2, true);
+        hopper::commit_products();
+      }
+      if (part + 1 == first + call.summed) break;
+      hopper::wait_for_products<1>();
+      release(before);
+      before = ring.stage;
+      ring.next();
     }
     if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
     hopper::wait_for_products<0>();
@@ -315,24 +343,24 @@ struct HopperConsumer {
   }
 
   __device__ __forceinline__ void run() {
-    const int stages = call.k_tiles + 1;
     const int tiles = call.m_groups * call.n_tiles;
     const int step = static_cast<int>(gridDim.x) / Tiling::kCluster;
     int tile = static_cast<int>(blockIdx.x) / Tiling::kCluster;
     if (Tiling::kTurns && group == 1) {
       tile += step;
-      ring.skip(stages);
+      ring.skip(call.stages);
     }
     for (; tile < tiles; tile += Tiling::kTurns ? 2 * step : step) {
-      multiply();
       const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
+      multiply(place.part);
       const int row =
           place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 + thread % kWarp / 4;
 #pragma unroll
       for (int b = 0; b < Tiling::kRowBlocks; ++b) {
-        store_sums<typename Tiling::T>(call, sum[b], row + 64 * b, place.column);
+        store_sums<typename Tiling::T>(call.parts[place.part], call.M, sum[b], row + 64 * b,
+                                       place.column);
       }
-      if (Tiling::kTurns) ring.skip(stages);
+      if (Tiling::kTurns) ring.skip(call.stages);
     }
   }
 };
@@ -341,7 +369,8 @@ struct HopperConsumer {
 
 template <class Tiling>
 __global__ void __launch_bounds__(Tiling::kThreads, 1)
-    hopper_lora_kernel(const __grid_constant__ HopperMaps maps, const HopperCall call) {
+    hopper_lora_kernel(const __grid_constant__ HopperPartMaps maps,
+                       const __grid_constant__ HopperCall call) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ unsigned char memory[];
   const unsigned unaligned = shared_address(memory);

@@ -88,13 +88,13 @@ void launch_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 bl
   check(cudaGetLastError(), "kernel launch");
 }
 
-/// As above for a kernel whose blocks work in clusters of `cluster` along x.
+/// As above for a kernel whose blocks work in clusters.
 template <class... Parameters, class... Args>
-void launch_clusters_on(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 grid,
+void launch_clusters_on(Stream& stream, void (*kernel)(Parameters...), dim3 cluster, dim3 grid,
                         dim3 block, std::size_t shared_bytes, Args&&... args) {
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  attribute.val.clusterDim = {cluster.x, cluster.y, cluster.z};
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;

@@ -7,7 +7,9 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
+#include "layout/tensor_view.hpp"
 #include "runtime/kernel_status.hpp"
 #include "wick/layout/dtype.hpp"
 #include "wick/runtime/stream.hpp"
@@ -22,6 +24,16 @@ struct Matrix {
   std::int64_t column_stride = 1;
   std::int64_t batch_stride = 0;
 };
+
+/// A dense matrix with rows of `columns` elements.
+inline Matrix rows_of(void* data, DType dtype, std::int64_t columns) {
+  return {.data = data, .dtype = dtype, .row_stride = columns};
+}
+inline Matrix rows_of(const TensorView& x) { return rows_of(x.data, x.dtype, x.dim(1)); }
+inline Matrix transposed(Matrix m) {
+  std::swap(m.row_stride, m.column_stride);
+  return m;
+}
 
 /// c [G,M,N] = alpha · a [G,M,K] b [G,K,N] + beta · c (+ bias [N]), accumulated in f32. Rows of c are dense.
 struct Product {

@@ -1,5 +1,9 @@
 #include "backends/cuda/thin_products.hpp"
 
+#include <algorithm>
+#include <utility>
+
+#include "backends/cuda/hopper_barrier.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_cores.cuh"
 
@@ -14,8 +18,8 @@ constexpr int kColumns = 128;  // of a tile of x
 constexpr int kStages = 4;     // tiles of x on their way or in use
 constexpr int kTileBytes = kRows * kColumns * 2;
 constexpr int kMostRank = 64;
-constexpr std::int64_t kFewTiles = 8;
-constexpr std::int64_t kBlocksAtOnce = 3;  // of a multiprocessor: what its shared memory holds
+constexpr std::int64_t kBlocksAtOnce = 2;  // of a multiprocessor
+constexpr std::int64_t kMostInCluster = 8;
 
 // An element of a small operand as a 16-bit number.
 template <class T>
@@ -28,14 +32,13 @@ __device__ T small_element(const Matrix& m, std::int64_t row, std::int64_t colum
 // ---- p = x t and d = xᵀ g -----------------------------------------------------------------------
 // A block has kGroups · kRows rows of x and some tiles of its columns. It goes through these column by column,
 // and in each from row to row: so the sums over rows of a tile's columns stay in registers until they are
-// complete, as do the sums over columns of all its rows.
+// complete, as do the sums over columns of all its rows. Where several blocks share the columns of some rows, they form
+// a cluster and add up p in each other's shared memory; without clusters, a second kernel does it.
 
 struct ThinCall {
-  ThinProducts products;
-  int tiles_per_block;
-  float*
-      p_parts;  // [blocks along columns, M, R8]; null where there is one block, which writes p itself
-  float* d_parts;  // [blocks along rows, C, R8]
+  ThinProducts products[kMostThin];
+  float* p_parts[kMostThin];  // [blocks along columns, M, R8], null with clusters or one block
+  float* d_parts[kMostThin];  // [blocks along rows, C, R8]
 };
 
 // t [R8, kColumns] of a tile, rounded: fetched into registers early, stored when its place is free. A thread's elements
@@ -55,7 +58,8 @@ struct SmallTile {
   int columns_step;        // of the thread's next element
   int valid;               // how many of the thread's elements have a rank below R
 
-  __device__ __forceinline__ SmallTile(const ThinProducts& a, std::int64_t first_column) {
+  __device__ __forceinline__ SmallTile(const ThinProducts& a, std::int64_t R,
+                                       std::int64_t first_column) {
     const int thread = threadIdx.x;
     if (a.t.column_stride == 1) {  // along the rank
       const int r = thread % kRank;
@@ -67,7 +71,7 @@ struct SmallTile {
       columns_step = kThreads / kRank;
       to = r * kPadded + c;
       to_step = columns_step;
-      valid = r < a.R ? kPerThread : 0;
+      valid = r < R ? kPerThread : 0;
     } else {  // along the columns
       const int r = thread / kColumns;
       const int c = thread % kColumns;
@@ -79,7 +83,7 @@ struct SmallTile {
       columns_step = 0;
       to = r * kPadded + c;
       to_step = kRankStep * kPadded;
-      valid = a.R > r ? static_cast<int>((a.R - r + kRankStep - 1) / kRankStep) : 0;
+      valid = R > r ? static_cast<int>((R - r + kRankStep - 1) / kRankStep) : 0;
     }
   }
   template <class Source>
@@ -154,21 +158,71 @@ __device__ __forceinline__ unsigned pair_at(const T* tile, int index) {
   return *reinterpret_cast<const unsigned*>(tile + index);
 }
 
-// An element of p where it is asked for.
+// An element of p where it is asked for; r is below the number of ranks.
 template <class T>
 __device__ __forceinline__ void store_p(const ThinProducts& a, std::int64_t row, std::int64_t r,
                                         float sum) {
-  if (r >= a.R) return;
-  if (a.p_f32 != nullptr) a.p_f32[row * a.R + r] = sum;
-  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.R + r] = from_float<T>(sum);
+  if (a.p != nullptr) static_cast<T*>(a.p)[row * a.p_row_stride + r] = from_float<T>(sum);
+  for (int i = 0; i < a.count; ++i) {
+    const ThinRange& range = a.ranges[i];
+    if (r < range.R) {
+      if (range.p_f32 != nullptr) range.p_f32[row * range.R + r] = sum;
+      return;
+    }
+    r -= range.R;
+  }
+}
+
+__device__ __forceinline__ std::int64_t all_ranks(const ThinProducts& a) {
+  std::int64_t sum = 0;
+  for (int i = 0; i < a.count; ++i) sum += a.ranges[i].R;
+  return sum;
+}
+
+#if __CUDA_ARCH__ >= 900
+// A float of another block of the cluster, at the place of `own` in this one.
+__device__ __forceinline__ float load_from_cluster(const float* own, int rank) {
+  float value;
+  asm volatile(
+      "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\n"
+      "ld.shared::cluster.f32 %0, [remote];\n}\n"
+      : "=f"(value)
+      : "r"(shared_address(own)), "r"(rank)
+      : "memory");
+  return value;
+}
+#endif
+
+// The blocks of a cluster add up their sums [rows, rank], each some of the rows.
+template <class T, int kRank>
+__device__ __forceinline__ void add_up_in_cluster(const ThinProducts& a, std::int64_t R,
+                                                  const float* sums, std::int64_t first_row,
+                                                  int rows) {
+#if __CUDA_ARCH__ >= 900
+  __syncthreads();
+  hopper::meet_cluster();
+  const int blocks = static_cast<int>(gridDim.y);
+  const int own = static_cast<int>(blockIdx.y);
+  const int per_block = rows * kRank / blocks;
+  for (int i = own * per_block + static_cast<int>(threadIdx.x); i < (own + 1) * per_block;
+       i += kThreads) {
+    float total = 0;
+    for (int rank = 0; rank < blocks; ++rank) total += load_from_cluster(sums + i, rank);
+    const std::int64_t row = first_row + i / kRank;
+    if (row < a.M && i % kRank < R) store_p<T>(a, row, i % kRank, total);
+  }
+  hopper::meet_cluster();  // a block must not end while others read its memory
+#endif
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
-__global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCall call) {
+__global__ void __launch_bounds__(kThreads, kR8 <= 2 || !kWantsP || !kWantsD ? 2 : 1)
+    thin_kernel(const __grid_constant__ ThinCall call) {
   using Shared = ThinShared<T, kR8, kWantsP, kWantsD, kGroups>;
   constexpr int kPadded = SmallTile<T, kR8>::kPadded;
   extern __shared__ __align__(128) unsigned char shared[];
-  const ThinProducts& a = call.products;
+  const ThinProducts& a = call.products[blockIdx.z];
+  const std::int64_t R = all_ranks(a);
   // SAFETY: the parts of the block's own memory, aligned to 16 bytes.
   T* const small = reinterpret_cast<T*>(shared + kStages * kTileBytes);
   T* const g_tile = small + Shared::kSmall;
@@ -176,9 +230,9 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
   const int warp = threadIdx.x / kWarp;
   const std::int64_t first_row = std::int64_t{blockIdx.x} * Shared::kBlockRows;
   const std::int64_t all_tiles = (a.C + kColumns - 1) / kColumns;
-  const std::int64_t first_tile = std::int64_t{blockIdx.y} * call.tiles_per_block;
-  const int tiles =
-      static_cast<int>(min(std::int64_t{call.tiles_per_block}, all_tiles - first_tile));
+  const std::int64_t per_block = (all_tiles + gridDim.y - 1) / gridDim.y;
+  const std::int64_t first_tile = min(std::int64_t{blockIdx.y} * per_block, all_tiles);
+  const int tiles = static_cast<int>(min(per_block, all_tiles - first_tile));
   const WideTiles<T> wide(a, first_row, first_tile * kColumns);
   const auto stage = [&](int step) {
     return SharedTile<kColumns>{shared_address(shared + step % kStages * kTileBytes)};
@@ -190,7 +244,7 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
 
 #pragma unroll
   for (int step = 0; step < kStages - 1; ++step) fetch_x(step);
-  SmallTile<T, kR8> next_t(a, first_tile * kColumns);
+  SmallTile<T, kR8> next_t(a, R, first_tile * kColumns);
   if constexpr (kWantsP) {
     next_t.fetch(a);
     next_t.store(small);
@@ -199,7 +253,7 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
     constexpr int kRank = kR8 * 8;
     const int r = threadIdx.x % kRank;
     for (int row = threadIdx.x / kRank; row < Shared::kBlockRows; row += kThreads / kRank) {
-      const bool exists = r < a.R && first_row + row < a.M;
+      const bool exists = r < R && first_row + row < a.M;
       g_tile[r * Shared::kPaddedRows + row] =
           exists ? small_element<T>(a.g, first_row + row, r) : from_float<T>(0);
     }
@@ -258,7 +312,7 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           if (column + 8 * i >= a.C) continue;
-          float* const part = call.d_parts +
+          float* const part = call.d_parts[blockIdx.z] +
                               (std::int64_t{blockIdx.x} * a.C + column + 8 * i) * (kR8 * 8) +
                               n * 8 + lane % 4 * 2;
           const float pair[2] = {d_sums[n][2 * i], d_sums[n][2 * i + 1]};
@@ -288,127 +342,191 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 ? 2 : 1) thin_kernel(ThinCa
       }
     }
     __syncthreads();
-    if (warp >= kWarps / 2) return;
+    const bool has_sums = warp < kWarps / 2;
+    if (has_sums) {
+#pragma unroll
+      for (int group = 0; group < kGroups; ++group) {
+#pragma unroll
+        for (int n = 0; n < kR8; ++n) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) p_sums[group][n][i] += meeting[slot(group, n, i)];
+        }
+      }
+    }
+    constexpr int kRank = kR8 * 8;
+    float* const parts = call.p_parts[blockIdx.z];
+    const bool in_cluster = gridDim.y > 1 && parts == nullptr;
+    __syncthreads();
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
 #pragma unroll
       for (int n = 0; n < kR8; ++n) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const std::int64_t row = first_row + group * kRows + warp * 16 + lane / 4 + 8 * i;
-          if (row >= a.M) continue;
-          const float pair[2] = {p_sums[group][n][2 * i] + meeting[slot(group, n, 2 * i)],
-                                 p_sums[group][n][2 * i + 1] + meeting[slot(group, n, 2 * i + 1)]};
-          if (call.p_parts == nullptr) {
-            store_p<T>(a, row, n * 8 + lane % 4 * 2, pair[0]);
-            store_p<T>(a, row, n * 8 + lane % 4 * 2 + 1, pair[1]);
-            continue;
+          if (!has_sums) continue;
+          const int block_row = group * kRows + warp * 16 + lane / 4 + 8 * i;
+          const std::int64_t row = first_row + block_row;
+          const int r = n * 8 + lane % 4 * 2;
+          const float pair[2] = {p_sums[group][n][2 * i], p_sums[group][n][2 * i + 1]};
+          if (in_cluster) {
+            store_pack<2>(meeting + block_row * kRank + r, pair);
+          } else if (row < a.M && parts != nullptr) {
+            store_pack<2>(parts + (std::int64_t{blockIdx.y} * a.M + row) * kRank + r, pair);
+          } else if (row < a.M) {
+            if (r < R) store_p<T>(a, row, r, pair[0]);
+            if (r + 1 < R) store_p<T>(a, row, r + 1, pair[1]);
           }
-          store_pack<2>(call.p_parts + (std::int64_t{blockIdx.y} * a.M + row) * (kR8 * 8) + n * 8 +
-                            lane % 4 * 2,
-                        pair);
         }
       }
+    }
+    if (in_cluster) {
+      add_up_in_cluster<T, kRank>(a, R, meeting, first_row, Shared::kBlockRows);
     }
   }
 }
 
 // p [M,R] from its parts.
 template <class T>
-__global__ void finish_p_kernel(ThinProducts a, int parts, int padded_rank, const float* from) {
+__global__ void finish_p_kernel(const __grid_constant__ ThinCall call, int parts, int padded_rank) {
+  const ThinProducts& a = call.products[blockIdx.y];
+  const float* const from = call.p_parts[blockIdx.y];
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t row = i / padded_rank;
   const std::int64_t r = i % padded_rank;
-  if (row >= a.M) return;
+  if (row >= a.M || r >= all_ranks(a)) return;
   float total = 0;
   for (int part = 0; part < parts; ++part) total += from[part * a.M * padded_rank + i];
   store_p<T>(a, row, r, total);
 }
 
+constexpr int kMostJobs = 6;
+
+struct FinishCall {
+  ThinSums::Job jobs[kMostJobs];
+};
+
 // d [C,R] from its parts.
 template <class T>
-__global__ void finish_d_kernel(ThinProducts a, int parts, int padded_rank, const float* from) {
+__global__ void finish_d_kernel(const __grid_constant__ FinishCall call) {
+  const ThinSums::Job& job = call.jobs[blockIdx.y];
+  const ThinProducts& a = job.products;
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  const std::int64_t c = i / padded_rank;
-  const std::int64_t r = i % padded_rank;
-  if (c >= a.C || r >= a.R) return;
+  const std::int64_t c = i / job.padded_rank;
+  std::int64_t r = i % job.padded_rank;
+  if (c >= a.C || r >= all_ranks(a)) return;
   float total = 0;
-  for (int part = 0; part < parts; ++part) total += from[part * a.C * padded_rank + i];
-  const std::int64_t at = c * a.d.row_stride + r * a.d.column_stride;
-  if (a.d.dtype == DType::kF32) {
-    static_cast<float*>(a.d.data)[at] = total * a.scale;
+#pragma unroll 8
+  for (int block = 0; block < job.blocks; ++block) {
+    total += job.parts[block * a.C * job.padded_rank + i];
+  }
+  int at_range = 0;
+  while (r >= a.ranges[at_range].R) r -= a.ranges[at_range++].R;
+  const ThinRange& range = a.ranges[at_range];
+  if (range.d.data == nullptr) return;
+  const std::int64_t at = c * range.d.row_stride + r * range.d.column_stride;
+  if (range.d.dtype == DType::kF32) {
+    static_cast<float*>(range.d.data)[at] = total * range.scale;
   } else {
-    static_cast<T*>(a.d.data)[at] = from_float<T>(total * a.scale);
+    static_cast<T*>(range.d.data)[at] = from_float<T>(total * range.scale);
   }
 }
 
+bool has_clusters(Stream& stream) {
+#if defined(WICK_CUDA_SM90A)
+  const cudaDeviceProp& device = backend_of_stream(stream).properties();
+  return device.major == 9 && device.minor == 0;
+#else
+  static_cast<void>(stream);
+  return false;
+#endif
+}
+
+std::size_t bytes_of_sums(std::int64_t count, std::int64_t length, int padded_rank) {
+  return static_cast<std::size_t>(count * length * padded_rank) * sizeof(float);
+}
+
+// Blocks along the columns: about as many in all as run at once, in a cluster as a power of two. Each has a tile at least
+// of the widest product.
+std::int64_t column_blocks(Stream& stream, std::int64_t row_blocks,
+                           std::span<const ThinProducts> products, bool wants_p) {
+  std::int64_t widest = 1;
+  for (const ThinProducts& a : products) widest = std::max(widest, ceil_div(a.C, kColumns));
+  const std::int64_t at_once =
+      kBlocksAtOnce * backend_of_stream(stream).properties().multiProcessorCount;
+  const std::int64_t wanted = std::clamp<std::int64_t>(
+      ceil_div(at_once, row_blocks * static_cast<std::int64_t>(products.size())), 1, widest);
+  if (!wants_p) return wanted;
+  std::int64_t blocks = 1;
+  while (blocks < kMostInCluster && 2 * blocks <= widest && blocks < wanted) blocks *= 2;
+  return blocks;
+}
+
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
-void run_thin(Stream& stream, const ThinProducts& a) {
+void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
   using Shared = ThinShared<T, kR8, kWantsP, kWantsD, kGroups>;
   constexpr int kPaddedRank = kR8 * 8;
-  const std::int64_t row_blocks = ceil_div(a.M, Shared::kBlockRows);
-  const std::int64_t tiles = ceil_div(a.C, kColumns);
-  const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
-  // Few tiles for about every multiprocessor are done before parts of them would be added up.
-  const bool undivided = !kWantsD && tiles <= kFewTiles && 10 * row_blocks >= 9 * multiprocessors;
-  const std::int64_t per_block =
-      undivided ? tiles
-                : ceil_div(tiles, std::clamp<std::int64_t>(
-                                      kBlocksAtOnce * multiprocessors / row_blocks, 1, tiles));
-  const std::int64_t column_blocks = ceil_div(tiles, per_block);
-  const bool has_parts = kWantsP && column_blocks > 1;
+  const std::int64_t M = products.front().M;
+  const std::int64_t row_blocks = ceil_div(M, Shared::kBlockRows);
+  const std::int64_t across = column_blocks(stream, row_blocks, products, kWantsP);
+  const bool clusters = kWantsP && across > 1 && has_clusters(stream);
+  const bool p_in_parts = kWantsP && across > 1 && !clusters;
 
-  const auto parts = [&](bool wanted_here, std::int64_t count, std::int64_t length) {
-    return wanted_here ? static_cast<std::size_t>(count * length * kPaddedRank) * sizeof(float) : 0;
-  };
-  const Scratch p_parts(stream, parts(has_parts, column_blocks, a.M));
-  const Scratch d_parts(stream, parts(kWantsD, row_blocks, a.C));
+  ThinCall call{};
+  std::vector<std::unique_ptr<Scratch>> p_memory;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const ThinProducts& a = products[i];
+    call.products[i] = a;
+    if (p_in_parts) {
+      p_memory.push_back(
+          std::make_unique<Scratch>(stream, bytes_of_sums(across, M, kPaddedRank)));
+      call.p_parts[i] = p_memory.back()->as<float>();
+    }
+    if constexpr (kWantsD) {
+      auto memory =
+          std::make_unique<Scratch>(stream, bytes_of_sums(row_blocks, a.C, kPaddedRank));
+      call.d_parts[i] = memory->as<float>();
+      sums.add({a, static_cast<int>(row_blocks), kPaddedRank, memory->as<float>()},
+               std::move(memory));
+    }
+  }
   const auto kernel = &thin_kernel<T, kR8, kWantsP, kWantsD, kGroups>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared::kBytes),
         "cudaFuncSetAttribute");
-  launch_on(stream, kernel,
-            dim3(static_cast<unsigned>(row_blocks), static_cast<unsigned>(column_blocks)), kThreads,
-            Shared::kBytes,
-            ThinCall{.products = a,
-                     .tiles_per_block = static_cast<int>(per_block),
-                     .p_parts = has_parts ? p_parts.as<float>() : nullptr,
-                     .d_parts = d_parts.as<float>()});
-  const auto blocks = [](std::int64_t length) {
-    return static_cast<unsigned>(ceil_div(length * kPaddedRank, kThreads));
-  };
-  if (has_parts) {
-    launch_on(stream, &finish_p_kernel<T>, blocks(a.M), kThreads, 0, a,
-              static_cast<int>(column_blocks), kPaddedRank,
-              static_cast<const float*>(p_parts.as<float>()));
+  const auto problems = static_cast<unsigned>(products.size());
+  const dim3 grid(static_cast<unsigned>(row_blocks), static_cast<unsigned>(across), problems);
+  if (clusters) {
+    launch_clusters_on(stream, kernel, dim3(1, grid.y), grid, kThreads, Shared::kBytes, call);
+  } else {
+    launch_on(stream, kernel, grid, kThreads, Shared::kBytes, call);
   }
-  if constexpr (kWantsD) {
-    launch_on(stream, &finish_d_kernel<T>, blocks(a.C), kThreads, 0, a,
-              static_cast<int>(row_blocks), kPaddedRank,
-              static_cast<const float*>(d_parts.as<float>()));
-  }
+  if (!p_in_parts) return;
+  launch_on(stream, &finish_p_kernel<T>,
+            dim3(static_cast<unsigned>(ceil_div(M * kPaddedRank, kThreads)), problems), kThreads, 0,
+            call, static_cast<int>(across), kPaddedRank);
 }
 
 // Sums over rows want many rows a block, since each block writes its own; sums over columns take registers for
 // every row.
 template <class T, int kR8>
-void run_thin(Stream& stream, const ThinProducts& a) {
-  const bool wants_p = a.t.data != nullptr;
-  const bool wants_d = a.g.data != nullptr;
+void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+  const bool wants_p = products.front().t.data != nullptr;
+  const bool wants_d = products.front().g.data != nullptr;
   if (wants_p && wants_d) {
-    run_thin<T, kR8, true, true, kR8 == 4 ? 2 : 4>(stream, a);
+    run_thin<T, kR8, true, true, (kR8 > 2 ? 2 : 4)>(stream, products, sums);
   } else if (wants_p) {
-    run_thin<T, kR8, true, false, 1>(stream, a);
+    run_thin<T, kR8, true, false, 1>(stream, products, sums);
   } else if (wants_d) {
-    run_thin<T, kR8, false, true, 4>(stream, a);
+    run_thin<T, kR8, false, true, 4>(stream, products, sums);
   }
 }
 
 // f(the smallest number of eights that hold the rank).
 template <class F>
-void switch_rank(std::int64_t rank, const F& f) {
+void switch_rank(std::int64_t rank, bool may_be_48, const F& f) {
   if (rank <= 8) return f(std::integral_constant<int, 1>());
   if (rank <= 16) return f(std::integral_constant<int, 2>());
   if (rank <= 32) return f(std::integral_constant<int, 4>());
+  if (rank <= 48 && may_be_48) return f(std::integral_constant<int, 6>());
   f(std::integral_constant<int, 8>());
 }
 
@@ -501,16 +619,45 @@ __global__ void __launch_bounds__(kThreads) update_kernel(ThinUpdate a) {
 
 }  // namespace
 
-KernelStatus multiply_thin(Stream& stream, const ThinProducts& a) {
-  if (const std::string reason = refusal(a.dtype, a.x, a.M, a.C, a.R); !reason.empty()) {
-    return KernelStatus::unsupported(reason);
+void ThinSums::finish(Stream& stream) {
+  for (std::size_t first = 0; first < jobs_.size(); first += kMostJobs) {
+    const std::size_t count = std::min<std::size_t>(kMostJobs, jobs_.size() - first);
+    FinishCall call{};
+    std::int64_t most = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      call.jobs[i] = jobs_[first + i];
+      most = std::max(most, call.jobs[i].products.C * call.jobs[i].padded_rank);
+    }
+    const dim3 grid(static_cast<unsigned>(ceil_div(most, kThreads)), static_cast<unsigned>(count));
+    switch_16_bits(call.jobs[0].products.dtype, [&]<class T>(std::type_identity<T>) {
+      launch_on(stream, &finish_d_kernel<T>, grid, kThreads, 0, call);
+    });
   }
+  jobs_.clear();
+  memory_.clear();
+}
+
+std::string thin_refusal(const ThinProducts& a) {
   if (a.t.data != nullptr && a.t.row_stride != 1 && a.t.column_stride != 1) {
-    return KernelStatus::unsupported("a small operand that is dense along neither axis");
+    return "a small operand that is dense along neither axis";
   }
-  switch_16_bits(a.dtype, [&]<class T>(std::type_identity<T>) {
-    switch_rank(a.R,
-                [&]<int kR8>(std::integral_constant<int, kR8>) { run_thin<T, kR8>(stream, a); });
+  return refusal(a.dtype, a.x, a.M, a.C, a.R());
+}
+
+KernelStatus multiply_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+  std::int64_t R = 0;
+  bool along_rank = false;  // in steps of a power of two
+  for (const ThinProducts& a : products) {
+    if (const std::string reason = thin_refusal(a); !reason.empty()) {
+      return KernelStatus::unsupported(reason);
+    }
+    R = std::max(R, a.R());
+    along_rank = along_rank || (a.t.data != nullptr && a.t.column_stride == 1);
+  }
+  switch_16_bits(products.front().dtype, [&]<class T>(std::type_identity<T>) {
+    switch_rank(R, !along_rank, [&]<int kR8>(std::integral_constant<int, kR8>) {
+      run_thin<T, kR8>(stream, products, sums);
+    });
   });
   return KernelStatus::ok();
 }

@@ -1,10 +1,11 @@
 #include <optional>
+#include <span>
 
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/dense_products.hpp"
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/few_rows.hpp"
-#include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/lora_layers.hpp"
 #include "backends/cuda/random.cuh"
 #include "backends/cuda/strided.cuh"
 #include "backends/cuda/thin_products.hpp"
@@ -20,15 +21,6 @@ namespace {
 
 // The adapter's products run in x's dtype, so that the tensor cores take them: its f32 parameters, and x aᵀ,
 // are rounded to it on the way in, and sums are f32.
-
-Matrix rows(void* data, DType dtype, std::int64_t columns) {
-  return {.data = data, .dtype = dtype, .row_stride = columns};
-}
-Matrix rows(const TensorView& x) { return rows(x.data, x.dtype, x.dim(1)); }
-Matrix transposed(Matrix m) {
-  std::swap(m.row_stride, m.column_stride);
-  return m;
-}
 
 std::size_t bytes_of(std::int64_t count, DType dtype) {
   return static_cast<std::size_t>(count) * size_of(dtype);
@@ -55,7 +47,7 @@ class As {
 class Dropped {
  public:
   Dropped(Stream& stream, const TensorView& x, double p, const RandomKeyArgs& key)
-      : matrix_(rows(x)) {
+      : matrix_(rows_of(x)) {
     if (p == 0) return;
     copy_.emplace(stream, bytes_of(x.numel(), x.dtype));
     TensorView out = x;
@@ -106,52 +98,68 @@ struct Sizes {
 
 // ---- The adapter's side -------------------------------------------------------------------------
 
-// As multiply_thin(), by products of whole matrices.
+// As multiply_thin() for one adapter, by products of whole matrices.
 KernelStatus plain_thin(Stream& stream, const ThinProducts& p) {
-  const Matrix x = rows(p.x, p.dtype, p.C);
-  const As t(stream, p.t, p.dtype, p.C * p.R);
-  const As g(stream, p.g, p.dtype, p.M * p.R);
+  const ThinRange& range = p.ranges[0];
+  const std::int64_t R = range.R;
+  const Matrix x = rows_of(p.x, p.dtype, p.C);
+  const As t(stream, p.t, p.dtype, p.C * R);
+  const As g(stream, p.g, p.dtype, p.M * R);
   Steps steps;
   if (p.t.data != nullptr) {
-    const bool in_f32 = p.p_f32 != nullptr;
+    const bool in_f32 = range.p_f32 != nullptr;
     steps.then([&] {
       return multiply(stream, {.M = p.M,
-                               .N = p.R,
+                               .N = R,
                                .K = p.C,
                                .a = x,
                                .b = t.matrix(),
-                               .c = in_f32 ? p.p_f32 : p.p,
+                               .c = in_f32 ? range.p_f32 : p.p,
                                .c_dtype = in_f32 ? DType::kF32 : p.dtype,
-                               .c_row_stride = p.R});
+                               .c_row_stride = R});
     });
   }
   if (p.g.data != nullptr) {
-    const bool along_rank = p.d.column_stride == 1;
+    const bool along_rank = range.d.column_stride == 1;
     const Matrix xt = transposed(x);
     const Matrix gt = transposed(g.matrix());
     steps.then([&] {
-      return multiply(stream, {.M = along_rank ? p.C : p.R,
-                               .N = along_rank ? p.R : p.C,
+      return multiply(stream, {.M = along_rank ? p.C : R,
+                               .N = along_rank ? R : p.C,
                                .K = p.M,
                                .a = along_rank ? xt : gt,
                                .b = along_rank ? g.matrix() : x,
-                               .c = p.d.data,
-                               .c_dtype = p.d.dtype,
-                               .c_row_stride = along_rank ? p.R : p.C,
-                               .alpha = p.scale});
+                               .c = range.d.data,
+                               .c_dtype = range.d.dtype,
+                               .c_row_stride = along_rank ? R : p.C,
+                               .alpha = range.scale});
     });
   }
   return steps.status();
 }
 
-// p = x t and d = scale · xᵀ g, as in ThinProducts.
+// p = x t and d = scale · xᵀ g, as in ThinProducts, for one adapter.
 KernelStatus adapter_products(Stream& stream, const ThinProducts& products) {
   const std::string forced = forced_variant("lora_linear");
   if (forced != "plain") {
-    KernelStatus status = multiply_thin(stream, products);
+    ThinSums sums;
+    KernelStatus status = multiply_thin(stream, std::span(&products, 1), sums);
+    sums.finish(stream);
     if (!status.is_unsupported() || forced == "thin") return status;
   }
   return plain_thin(stream, products);
+}
+
+// xa [M,R] = x aᵀ in f32.
+KernelStatus make_xa(Stream& stream, const TensorView& a, const Sizes& s,
+                     const Matrix& x, float* xa) {
+  return adapter_products(stream, {.M = s.M,
+                                   .C = s.K,
+                                   .x = x.data,
+                                   .dtype = x.dtype,
+                                   .ranges = {ThinRange{.R = s.R, .p_f32 = xa, .d = {}}},
+                                   .t = transposed(rows_of(a)),
+                                   .g = {}});
 }
 
 // As add_thin(), by a product of whole matrices.
@@ -185,27 +193,11 @@ KernelStatus adapter_update(Stream& stream, const ThinUpdate& update) {
 // dx [M,K] = dy w + scale · drop'(g a).
 KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
                             const Matrix& g) {
-  const std::string forced = forced_variant("lora_linear");
-  if (s.R > 0 && args.scale != 0 && args.dropout_p == 0 &&
-      (forced.empty() || forced.starts_with("hopper"))) {
-    KernelStatus whole = multiply_hopper_lora(stream, {.M = s.M,
-                                                       .N = s.K,
-                                                       .K = s.N,
-                                                       .R = s.R,
-                                                       .dtype = args.dy.dtype,
-                                                       .x = rows(args.dy),
-                                                       .w = rows(args.w),
-                                                       .p = g.data,
-                                                       .s = rows(args.a),
-                                                       .out = args.dx.data,
-                                                       .scale = args.scale});
-    if (!whole.is_unsupported() || !forced.empty()) return whole;
-  }
   const Product base{.M = s.M,
                      .N = s.K,
                      .K = s.N,
-                     .a = rows(args.dy),
-                     .b = rows(args.w),
+                     .a = rows_of(args.dy),
+                     .b = rows_of(args.w),
                      .c = args.dx.data,
                      .c_dtype = args.dx.dtype,
                      .c_row_stride = s.K};
@@ -218,11 +210,11 @@ KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, 
                                    .y = args.dx.data,
                                    .dtype = args.dx.dtype,
                                    .p = g,
-                                   .s = rows(args.a),
+                                   .s = rows_of(args.a),
                                    .scale = args.scale});
   }
   const Scratch whole(stream, bytes_of(s.M * s.K, DType::kF32));
-  const As a(stream, rows(args.a), g.dtype, s.R * s.K);
+  const As a(stream, rows_of(args.a), g.dtype, s.R * s.K);
   const KernelStatus update = multiply(stream, {.M = s.M,
                                                 .N = s.K,
                                                 .K = s.R,
@@ -239,18 +231,6 @@ KernelStatus input_gradient(Stream& stream, const LoraLinearBackwardArgs& args, 
               static_cast<const float*>(whole.as<float>()), data_of<T>(args.dx));
   });
   return KernelStatus::ok();
-}
-
-// xa [M,R] in f32 where the forward pass has not kept it.
-KernelStatus make_xa(Stream& stream, const LoraLinearBackwardArgs& args, const Sizes& s,
-                     const Matrix& x, float* xa) {
-  return adapter_products(stream, {.M = s.M,
-                                   .C = s.K,
-                                   .R = s.R,
-                                   .x = x.data,
-                                   .dtype = x.dtype,
-                                   .t = transposed(rows(args.a)),
-                                   .p_f32 = xa});
 }
 
 // dbias [N] = Σ dy over rows.
@@ -310,39 +290,6 @@ KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s
       .status();
 }
 
-// On Hopper: x aᵀ, then everything else in one launch.
-KernelStatus hopper(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
-  if (s.R == 0 || args.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
-  const DType dtype = args.x.dtype;
-  const Scratch p(stream, bytes_of(s.M * s.R, dtype));
-  const HopperLora whole{.M = s.M,
-                         .N = s.N,
-                         .K = s.K,
-                         .R = s.R,
-                         .dtype = dtype,
-                         .x = rows(args.x),
-                         .w = transposed(rows(args.w)),
-                         .p = p.data(),
-                         .s = transposed(rows(args.b)),
-                         .bias = bias.matrix().data,
-                         .out = args.out.data,
-                         .scale = args.scale};
-  const std::string reason = hopper_lora_refusal(stream, whole);
-  if (!reason.empty()) return KernelStatus::unsupported(reason);
-  const ThinProducts thin{.M = s.M,
-                          .C = s.K,
-                          .R = s.R,
-                          .x = args.x.data,
-                          .dtype = dtype,
-                          .t = transposed(rows(args.a)),
-                          .p_f32 = data_of<float>(args.xa),
-                          .p = p.data()};
-  return Steps()
-      .then([&] { return multiply_thin(stream, thin); })
-      .then([&] { return multiply_hopper_lora(stream, whole); })
-      .status();
-}
-
 // Many rows: the base's product, then the adapter's.
 KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
   const DType dtype = args.x.dtype;
@@ -352,8 +299,8 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
     return multiply(stream, {.M = s.M,
                              .N = s.N,
                              .K = s.K,
-                             .a = rows(args.x),
-                             .b = transposed(rows(args.w)),
+                             .a = rows_of(args.x),
+                             .b = transposed(rows_of(args.w)),
                              .c = args.out.data,
                              .c_dtype = dtype,
                              .c_row_stride = s.N,
@@ -365,13 +312,7 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
   {
     const Dropped x(stream, args.x, args.dropout_p, args.key);
     steps.then([&] {
-      return adapter_products(stream, {.M = s.M,
-                                       .C = s.K,
-                                       .R = s.R,
-                                       .x = x.matrix().data,
-                                       .dtype = dtype,
-                                       .t = transposed(rows(args.a)),
-                                       .p_f32 = xa});
+      return make_xa(stream, args.a, s, x.matrix(), xa);
     });
   }
   if (!adapts) return steps.status();
@@ -381,8 +322,8 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
                                    .R = s.R,
                                    .y = args.out.data,
                                    .dtype = dtype,
-                                   .p = rows(xa, DType::kF32, s.R),
-                                   .s = transposed(rows(args.b)),
+                                   .p = rows_of(xa, DType::kF32, s.R),
+                                   .s = transposed(rows_of(args.b)),
                                    .scale = args.scale});
   });
   return steps.status();
@@ -402,7 +343,7 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
   if (forced.empty() || forced.starts_with("hopper")) {
-    KernelStatus status = hopper(stream, args, s, bias);
+    KernelStatus status = forward_together(stream, std::span(&args, 1));
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
   return many_rows(stream, args, s, bias);
@@ -415,37 +356,46 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   const bool adapts = s.R > 0 && s.M > 0 && args.scale != 0;
   const bool needs_g = adapts && (args.dx || args.da);
   const bool needs_db = adapts && args.db;
+  const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced.starts_with("hopper")) {
+    KernelStatus status = backward_together(stream, std::span(&args, 1));
+    if (status.is_ok() && args.dbias) return bias_gradient(stream, args);
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
   const Dropped x(stream, args.x, adapts && (args.da || !args.xa) ? args.dropout_p : 0, args.key);
   const Scratch own_xa(stream, needs_db && !args.xa ? bytes_of(s.M * s.R, DType::kF32) : 0);
   float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
   const Scratch g_memory(stream, needs_g ? bytes_of(s.M * s.R, dtype) : 0);
-  const Matrix g = rows(g_memory.data(), dtype, s.R);
+  const Matrix g = rows_of(g_memory.data(), dtype, s.R);
   Steps steps;
-  if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args, s, x.matrix(), xa); });
+  if (needs_db && !args.xa) steps.then([&] { return make_xa(stream, args.a, s, x.matrix(), xa); });
   if (needs_g || needs_db) {  // one pass over dy
-    ThinProducts side{.M = s.M, .C = s.N, .R = s.R, .x = args.dy.data, .dtype = dtype};
+    ThinProducts side{
+        .M = s.M, .C = s.N, .x = args.dy.data, .dtype = dtype, .ranges = {}, .t = {}, .g = {}};
+    side.ranges[0] = {.R = s.R, .d = {}, .scale = args.scale};
     if (needs_g) {
-      side.t = rows(args.b);
+      side.t = rows_of(args.b);
       side.p = g.data;
+      side.p_row_stride = s.R;
     }
     if (needs_db) {
-      side.g = rows(xa, DType::kF32, s.R);
-      side.d = rows(args.db);
-      side.scale = args.scale;
+      side.g = rows_of(xa, DType::kF32, s.R);
+      side.ranges[0].d = rows_of(args.db);
     }
     steps.then([&] { return adapter_products(stream, side); });
   }
   if (args.dx) steps.then([&] { return input_gradient(stream, args, s, g); });
   if (args.da && needs_g) {
     steps.then([&] {
-      return adapter_products(stream, {.M = s.M,
-                                       .C = s.K,
-                                       .R = s.R,
-                                       .x = x.matrix().data,
-                                       .dtype = dtype,
-                                       .g = g,
-                                       .d = transposed(rows(args.da)),
-                                       .scale = args.scale});
+      return adapter_products(
+          stream, {.M = s.M,
+                   .C = s.K,
+                   .x = x.matrix().data,
+                   .dtype = dtype,
+                   .ranges = {ThinRange{
+                       .R = s.R, .d = transposed(rows_of(args.da)), .scale = args.scale}},
+                   .t = {},
+                   .g = g});
     });
   }
   if (!adapts) {
@@ -454,6 +404,44 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
     }
   }
   if (args.dbias) steps.then([&] { return bias_gradient(stream, args); });
+  return steps.status();
+}
+
+// As lora_linear; together where that is supported.
+KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
+  const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced.starts_with("hopper")) {
+    KernelStatus status = forward_together(stream, args.parts());
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
+  Steps steps;
+  for (const LoraLinearArgs& layer : args.parts()) {
+    steps.then([&] { return lora_linear(stream, layer); });
+  }
+  return steps.status();
+}
+
+// As lora_linear_backward; together where that is supported, else the gradients of x are added up.
+KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs& args) {
+  const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced.starts_with("hopper")) {
+    KernelStatus status = backward_together(stream, args.parts());
+    for (const LoraLinearBackwardArgs& layer : args.parts()) {
+      if (status.is_ok() && layer.dbias) status = bias_gradient(stream, layer);
+    }
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
+  const TensorView& dx = args.parts().front().dx;
+  const Scratch room(stream, dx && args.count > 1 ? bytes_of(dx.numel(), dx.dtype) : 0);
+  TensorView own = dx;
+  own.data = room.data();
+  Steps steps;
+  for (std::size_t i = 0; i < args.count; ++i) {
+    LoraLinearBackwardArgs layer = args.each[i];
+    if (dx && i > 0) layer.dx = own;
+    steps.then([&] { return lora_linear_backward(stream, layer); });
+    if (dx && i > 0) steps.then([&] { return add(stream, {.a = dx, .b = own, .out = dx}); });
+  }
   return steps.status();
 }
 

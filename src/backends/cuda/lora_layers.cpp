@@ -1,0 +1,236 @@
+#include "backends/cuda/lora_layers.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/cuda_backend.hpp"
+#include "backends/cuda/cuda_stream.hpp"
+#include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/small_copies.hpp"
+#include "backends/cuda/thin_products.hpp"
+
+namespace wick::cuda {
+
+namespace {
+
+constexpr std::int64_t kMostRankTogether = 64;  // of one thin product
+
+// Memory in whole units of 16 bytes, cut into parts from the front.
+class Parts {
+ public:
+  Parts(Stream& stream, std::int64_t elements)
+      : memory_(stream, static_cast<std::size_t>(elements) * 2) {}
+
+  void* take(std::int64_t elements) {
+    char* const begin = static_cast<char*>(memory_.data()) + taken_;
+    taken_ += elements * 2;
+    return begin;
+  }
+
+ private:
+  Scratch memory_;
+  std::int64_t taken_ = 0;
+};
+
+// Columns [at, …) of a dense matrix of 16-bit elements.
+Matrix columns_from(void* data, DType dtype, std::int64_t columns, std::int64_t at) {
+  Matrix m = rows_of(data, dtype, columns);
+  m.data = static_cast<char*>(data) + 2 * at;
+  return m;
+}
+
+template <class Args>
+std::int64_t ranks_of(std::span<const Args> layers) {
+  std::int64_t sum = 0;
+  for (const Args& layer : layers) sum += layer.a.dim(0);
+  return sum;
+}
+
+bool aligned_ranks(const auto& layers) {
+  return std::ranges::all_of(layers, [](const auto& layer) {
+    return layer.dropout_p == 0 && layer.a.dim(0) > 0 && layer.a.dim(0) % 8 == 0;
+  });
+}
+
+// The products of ranges with one x: together where that many ranks are taken, else each by itself.
+std::vector<ThinProducts> split_ranks(const ThinProducts& whole) {
+  if (whole.R() <= kMostRankTogether) return {whole};
+  std::vector<ThinProducts> each;
+  std::int64_t at = 0;
+  const auto element = [](const Matrix& m, std::int64_t offset) {
+    return static_cast<char*>(m.data) + offset * static_cast<std::int64_t>(size_of(m.dtype));
+  };
+  for (int i = 0; i < whole.count; ++i) {
+    ThinProducts one = whole;
+    one.ranges = {whole.ranges[static_cast<std::size_t>(i)]};
+    one.count = 1;
+    if (one.t.data != nullptr) one.t.data = element(whole.t, at * whole.t.column_stride);
+    if (one.p != nullptr) one.p = static_cast<char*>(whole.p) + 2 * at;
+    if (one.g.data != nullptr) one.g.data = element(whole.g, at);
+    at += one.ranges[0].R;
+    each.push_back(one);
+  }
+  return each;
+}
+
+std::string first_refusal(std::span<const ThinProducts> products) {
+  for (const ThinProducts& product : products) {
+    std::string reason = thin_refusal(product);
+    if (!reason.empty()) return reason;
+  }
+  return {};
+}
+
+HopperLora product_of(std::span<const LoraLinearArgs> layers) {
+  const TensorView& x = layers.front().x;
+  HopperLora product{.M = x.dim(0), .dtype = x.dtype, .parts = {}};
+  for (const LoraLinearArgs& layer : layers) {
+    product.parts[static_cast<std::size_t>(product.count++)] = {
+        .N = layer.w.dim(0),
+        .K = x.dim(1),
+        .R = layer.a.dim(0),
+        .x = rows_of(x),
+        .w = transposed(rows_of(layer.w)),
+        .p = {},
+        .bias = layer.bias ? layer.bias.data : nullptr,
+        .out = layer.out.data};
+  }
+  return product;
+}
+
+HopperLora product_of(std::span<const LoraLinearBackwardArgs> layers) {
+  const TensorView& dy = layers.front().dy;
+  HopperLora product{.M = dy.dim(0), .dtype = dy.dtype, .parts = {}, .sums_parts = true};
+  for (const LoraLinearBackwardArgs& layer : layers) {
+    product.parts[static_cast<std::size_t>(product.count++)] = {
+        .N = layer.a.dim(1),
+        .K = layer.dy.dim(1),
+        .R = layer.a.dim(0),
+        .x = rows_of(layer.dy),
+        .w = rows_of(layer.w),
+        .p = {},
+        .out = layer.dx ? layer.dx.data : nullptr};
+  }
+  return product;
+}
+
+}  // namespace
+
+KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> layers) {
+  if (!aligned_ranks(layers)) return KernelStatus::unsupported("dropout, or odd ranks");
+  HopperLora product = product_of(layers);
+  std::string reason = hopper_lora_refusal(stream, product);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+
+  const TensorView& x = layers.front().x;
+  const DType dtype = x.dtype;
+  const std::int64_t M = x.dim(0);
+  const std::int64_t K = x.dim(1);
+  const std::int64_t R = ranks_of(layers);
+  std::int64_t b_elements = 0;
+  for (const LoraLinearArgs& layer : layers) b_elements += layer.b.numel();
+  Parts memory(stream, M * R + R * K + b_elements);
+  void* const p = memory.take(M * R);
+  void* const a = memory.take(R * K);
+
+  ThinProducts thin{.M = M,
+                    .C = K,
+                    .x = x.data,
+                    .dtype = dtype,
+                    .ranges = {},
+                    .count = 0,
+                    .t = transposed(rows_of(a, dtype, K)),
+                    .p = p,
+                    .p_row_stride = R};
+  SmallCopies copies;
+  std::int64_t at = 0;
+  for (const LoraLinearArgs& layer : layers) {
+    const std::int64_t r = layer.a.dim(0);
+    HopperPart& part = product.parts[static_cast<std::size_t>(thin.count)];
+    part.p = columns_from(p, dtype, R, at);
+    part.s = memory.take(layer.b.numel());
+    copies.add({.from = rows_of(layer.a), .rows = r, .columns = K,
+               .to = static_cast<char*>(a) + 2 * at * K});
+    copies.add({.from = rows_of(layer.b), .rows = layer.b.dim(0), .columns = r, .to = part.s,
+               .scale = layer.scale});
+    thin.ranges[static_cast<std::size_t>(thin.count++)] = {
+        .R = r, .p_f32 = layer.xa ? static_cast<float*>(layer.xa.data) : nullptr, .d = {}};
+    at += r;
+  }
+  const std::vector<ThinProducts> products = split_ranks(thin);
+  reason = first_refusal(products);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+
+  copy_small(stream, copies, dtype);
+  ThinSums none;
+  KernelStatus status = multiply_thin(stream, products, none);
+  if (!status.is_ok()) return status;
+  return multiply_hopper_lora(stream, product);
+}
+
+KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwardArgs> layers) {
+  const bool all_wanted = std::ranges::all_of(
+      layers, [](const auto& layer) { return layer.da && layer.db && layer.xa; });
+  if (!aligned_ranks(layers) || !all_wanted) {
+    return KernelStatus::unsupported("dropout, odd ranks or missing gradients");
+  }
+  HopperLora product = product_of(layers);
+  std::string reason = hopper_lora_refusal(stream, product);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+
+  const TensorView& x = layers.front().x;
+  const DType dtype = x.dtype;
+  const std::int64_t M = x.dim(0);
+  const std::int64_t K = x.dim(1);
+  const std::int64_t R = ranks_of(layers);
+  Parts memory(stream, M * R + R * K);
+  void* const g = memory.take(M * R);
+
+  std::vector<ThinProducts> sides;  // g and db, one pass over each dy
+  ThinProducts inner{.M = M,
+                     .C = K,
+                     .x = x.data,
+                     .dtype = dtype,
+                     .ranges = {},
+                     .count = 0,
+                     .t = {},
+                     .g = rows_of(g, dtype, R)};  // da, one pass over x
+  SmallCopies copies;
+  std::int64_t at = 0;
+  for (const LoraLinearBackwardArgs& layer : layers) {
+    const std::int64_t r = layer.a.dim(0);
+    HopperPart& part = product.parts[static_cast<std::size_t>(inner.count)];
+    part.p = columns_from(g, dtype, R, at);
+    part.s = memory.take(r * K);
+    copies.add({.from = transposed(rows_of(layer.a)), .rows = K, .columns = r, .to = part.s,
+               .scale = layer.scale});
+    sides.push_back({.M = M,
+                     .C = layer.dy.dim(1),
+                     .x = layer.dy.data,
+                     .dtype = dtype,
+                     .ranges = {ThinRange{.R = r, .d = rows_of(layer.db), .scale = layer.scale}},
+                     .t = rows_of(layer.b),
+                     .p = part.p.data,
+                     .p_row_stride = R,
+                     .g = rows_of(layer.xa)});
+    inner.ranges[static_cast<std::size_t>(inner.count++)] = {
+        .R = r, .d = transposed(rows_of(layer.da)), .scale = layer.scale};
+    at += r;
+  }
+  const std::vector<ThinProducts> inners = split_ranks(inner);
+  reason = first_refusal(sides) + first_refusal(inners);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+
+  ThinSums sums;
+  KernelStatus status = multiply_thin(stream, sides, sums);
+  if (status.is_ok() && layers.front().dx) {
+    copy_small(stream, copies, dtype);
+    status = multiply_hopper_lora(stream, product);
+  }
+  if (status.is_ok()) status = multiply_thin(stream, inners, sums);
+  sums.finish(stream);
+  return status;
+}
+
+}  // namespace wick::cuda

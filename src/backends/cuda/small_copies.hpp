@@ -1,0 +1,31 @@
+#pragma once
+
+#include <array>
+
+#include "backends/cuda/products.hpp"
+
+namespace wick::cuda {
+
+inline constexpr int kMostSmallCopies = 6;
+
+/// to [rows, columns] = scale · from, rounded to 16 bits; to is dense and begins at a multiple of 16 bytes, columns are a
+/// multiple of 8, from is dense along either axis and f32 or of to's dtype.
+struct SmallCopy {
+  Matrix from;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  void* to = nullptr;
+  float scale = 1;
+};
+
+struct SmallCopies {
+  std::array<SmallCopy, kMostSmallCopies> each;
+  int count = 0;
+
+  void add(const SmallCopy& copy) { each[static_cast<std::size_t>(count++)] = copy; }
+};
+
+/// Enqueues all of them in one launch.
+void copy_small(Stream& stream, const SmallCopies& copies, DType dtype);
+
+}  // namespace wick::cuda
