@@ -259,7 +259,7 @@ struct Backward {
 
 // dx [M,K] = dy w + scale · g a.
 KernelStatus input_gradient_by_mps(Stream& stream, const Backward& b) {
-  const KernelStatus status = multiply_by_mps(stream, b.base());
+  KernelStatus status = multiply_by_mps(stream, b.base());
   if (!status.is_ok()) return status;
   Product rest = b.whole();
   rest.K = 0;
