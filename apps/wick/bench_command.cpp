@@ -6,10 +6,9 @@
 #include <functional>
 
 #include "base/json.hpp"
-#include "bench_shapes.hpp"
 #include "command.hpp"
 #include "output.hpp"
-#include "text.hpp"
+#include "shaped_model.hpp"
 
 namespace wick::cli {
 
@@ -18,8 +17,7 @@ namespace {
 using detail::Json;
 
 struct Flags {
-  ModelFlags model;
-  std::string shape;
+  ShapedModelFlags model;
   std::vector<std::string> parts{"train", "generate"};
   std::int64_t rank = 16;
   std::int64_t batch_size = 4;
@@ -100,52 +98,6 @@ Work least_work(const CausalLm& model, const LoraAdapter& adapter, std::int64_t 
   work.train_flops =
       4 * weights + 3 * attention + 6 * static_cast<double>(adapter.num_parameters());
   return work;
-}
-
-MicroBatch random_batch(const CausalLm& model, std::int64_t rows, std::int64_t length) {
-  MicroBatch batch{.batch_size = rows, .length = length, .num_targets = rows * (length - 1)};
-  batch.num_tokens = rows * length;
-  std::uint64_t state = 1;
-  for (std::int64_t i = 0; i < batch.num_tokens; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const auto id = static_cast<std::int32_t>(
-        (state >> 33) % static_cast<std::uint64_t>(model.config().vocab_size));
-    const std::int64_t position = i % length;
-    batch.ids.push_back(id);
-    if (position > 0) batch.targets.push_back(id);
-    if (position + 1 == length) batch.targets.push_back(-100);
-    batch.positions.push_back(static_cast<std::int32_t>(position));
-    batch.segments.push_back(0);
-  }
-  return batch;
-}
-
-std::shared_ptr<CausalLm> make_model(const Flags& flags) {
-  if (flags.shape.empty() == flags.model.model.empty()) {
-    throw Error(ErrorKind::kArgument, "bench", "give --model or --shape, one of them");
-  }
-  if (flags.shape.empty()) return flags.model.load_causal_lm();
-  if (!flags.model.adapters.empty()) {
-    throw Error(ErrorKind::kArgument, "bench", "--adapter needs --model");
-  }
-  apply_num_threads(flags.model.num_threads);
-  const Device device = parse_device(flags.model.device);
-  const DType dtype = parse_dtype(flags.model.dtype).value_or(DType::kBF16);
-  const DType on_gpu = is_half(dtype) ? dtype : DType::kF32;
-  const DType compute = parse_dtype(flags.model.compute_dtype)
-                            .value_or(device.type == DeviceType::kCpu ? DType::kF32 : on_gpu);
-  return CausalLm::create(config_of_shape(flags.shape), 0, device, compute, dtype);
-}
-
-std::shared_ptr<LoraAdapter> adapter_of(CausalLm& model, std::int64_t rank) {
-  if (model.adapters().empty()) {
-    const LoraConfig config{.r = rank,
-                            .lora_alpha = 2.0 * static_cast<double>(rank),
-                            .target_modules = {.all_linear = true}};
-    model.add_adapter("bench", LoraAdapter::create(config, model.lora_host(), 0));
-    model.set_active_adapters({{"bench"}});
-  }
-  return model.adapters().begin()->second;
 }
 
 // Tokens a second, beside the most that the machine could do.
@@ -232,10 +184,10 @@ void print_results(const Flags& flags, const std::vector<Rate>& rates, const Mac
 }
 
 int run_bench(const Flags& flags) {
-  const auto model = make_model(flags);
+  const auto model = flags.model.make("bench");
   const Device device = model->device();
   check(flags, model->config());
-  const auto adapter = adapter_of(*model, flags.rank);
+  const auto adapter = adapter_of(*model, flags.rank, "bench");
   const MicroBatch batch = random_batch(*model, flags.batch_size, flags.length);
   synchronize(device);  // what follows times no loading
   Measured measured;
@@ -280,12 +232,6 @@ void add_bench_command(CLI::App& app, Session& session) {
       app.add_subcommand("bench", "Speed of training and generating with a model, on this machine");
   command->footer(kFooter);
   flags->model.add_to(*command);
-  flags->model.add_compute_dtype_to(*command);
-  command->get_option("--model")->required(false);
-  command->add_option(
-      "--shape", flags->shape,
-      "Instead of --model: random weights, bf16 unless --dtype says otherwise, in the shape of " +
-          shape_names() + " or of a config.json");
   command->add_option("--parts", flags->parts, "What to time: train, generate")
       ->delimiter(',')
       ->check(CLI::IsMember({"train", "generate"}));

@@ -34,6 +34,7 @@ void add_tokenize_command(CLI::App& app, Session& session);
 void add_devices_command(CLI::App& app, Session& session);
 void add_bench_command(CLI::App& app, Session& session);
 void add_selftest_command(CLI::App& app, Session& session);
+void add_tune_command(CLI::App& app, Session& session);
 
 /// The flags of a command that runs a model.
 struct ModelFlags {

@@ -30,6 +30,7 @@ void add_commands(CLI::App& app, Session& session) {
   add_tokenize_command(app, session);
   add_devices_command(app, session);
   add_bench_command(app, session);
+  add_tune_command(app, session);
   add_selftest_command(app, session);
   for (CLI::App* command : app.get_subcommands({})) {
     command->add_option("--config,-c", "YAML or JSON file with the names of these flags")

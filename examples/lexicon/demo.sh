@@ -48,3 +48,5 @@ Try it on:
 And on a model of your own, a folder as Hugging Face lays it out:
   ${wick} train --model ~/models/Qwen2.5-0.5B-Instruct --data my-data --output-dir my-adapter
 TEXT
+
+"$here/first_steps.sh" "$wick" "$output/first-steps"

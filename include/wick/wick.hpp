@@ -40,6 +40,7 @@
 #include "wick/runtime/memory.hpp"
 #include "wick/runtime/settings.hpp"
 #include "wick/runtime/stream.hpp"
+#include "wick/runtime/tune.hpp"
 #include "wick/tensor/tensor.hpp"
 #include "wick/text/chat_template.hpp"
 #include "wick/text/tokenizer.hpp"

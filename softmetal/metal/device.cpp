@@ -220,6 +220,10 @@ void load() {
 
 extern "C" {
 SOFTMETAL_API void softmetal_load() { softmetal::load(); }
+SOFTMETAL_API softmetal::Class* softmetal_class_of(const char* protocol) {
+  softmetal::load();
+  return softmetal::detail::class_of_owner(protocol);
+}
 SOFTMETAL_API softmetal::Object* MTLCreateSystemDefaultDevice() {
   softmetal::load();
   return softmetal::retain(softmetal::system_device().self());

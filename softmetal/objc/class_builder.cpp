@@ -1,5 +1,7 @@
 #include "softmetal/objc/class_builder.hpp"
 
+#include <functional>
+#include <map>
 #include <string>
 
 #include "softmetal/objc/gnu_runtime.hpp"
@@ -29,6 +31,23 @@ void add_method(Class* cls, bool of_class, const char* selector, void (*implemen
       0) {
     fault(std::string("the method ") + selector + " is there already");
   }
+}
+
+namespace {
+
+// Written while the classes are registered, before anybody else can ask.
+std::map<std::string, Class*, std::less<>>& owners() {
+  static std::map<std::string, Class*, std::less<>> classes;
+  return classes;
+}
+
+}  // namespace
+
+void note_owner(const char* name, Class* cls) { owners().emplace(name, cls); }
+
+Class* class_of_owner(const std::string& name) {
+  const auto found = owners().find(name);
+  return found == owners().end() ? nullptr : found->second;
 }
 
 void end_class(Class* cls) { objc_registerClassPair(cls); }

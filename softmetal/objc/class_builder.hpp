@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -58,6 +59,10 @@ Class* begin_class(const char* name, const char* parent);
 void add_method(Class* cls, bool of_class, const char* selector, void (*implementation)(),
                 const char* encoding);
 void end_class(Class* cls);
+/// Notes a class that stands for one of the SDK's classes or protocols; the first one stays.
+void note_owner(const char* name, Class* cls);
+/// The class that stands for it; null where there is none.
+Class* class_of_owner(const std::string& name);
 
 }  // namespace detail
 
@@ -66,7 +71,9 @@ template <wick::apple::objc::FixedString... Owners>
 class ClassBuilder {
  public:
   /// `parent` is null for a root.
-  ClassBuilder(const char* name, const char* parent) : cls_(detail::begin_class(name, parent)) {}
+  ClassBuilder(const char* name, const char* parent) : cls_(detail::begin_class(name, parent)) {
+    (detail::note_owner(Owners.text, cls_), ...);
+  }
 
   /// F is `R (*)(Self, A...)`; Self is the instance's state by reference, or Object* where it has none yet.
   template <wick::apple::objc::FixedString Name, auto F>

@@ -156,6 +156,8 @@ bool process_is_at_least(ProcessState&, wick::apple::objc::NSOperatingSystemVers
   return true;
 }
 
+Object* process_version(ProcessState&) { return string_object("softmetal"); }
+
 }  // namespace
 
 ArrayState::ArrayState(const std::vector<Object*>& objects) : objects_(objects) {
@@ -233,6 +235,7 @@ void register_foundation() {
   process_class = ClassBuilder<"NSProcessInfo">("NSProcessInfo", "NSObject")
                       .class_method<"processInfo", &process_info>()
                       .method<"isOperatingSystemAtLeastVersion:", &process_is_at_least>()
+                      .method<"operatingSystemVersionString", &process_version>()
                       .done();
 }
 

@@ -43,6 +43,13 @@ inline void pause_processor() {
 #endif
 }
 
+/// Where programs keep what they can make again, below the user's home.
+#if defined(__APPLE__)
+inline constexpr const char* kCacheFolder = "Library/Caches";
+#else
+inline constexpr const char* kCacheFolder = ".cache";
+#endif
+
 /// Processors that this process may run on: fewer than the machine has under taskset or in a container.
 int available_processors();
 

@@ -35,6 +35,15 @@ std::shared_ptr<Communicator> Backend::make_communicator(
               to_string(device()) + " cannot be joined with the devices of other processes");
 }
 
+TuneReport Backend::tune(const std::function<void()>& /*work*/, const TuneOptions& /*options*/) {
+  throw Error(ErrorKind::kUnsupported, "tune",
+              to_string(device()) + " has no ways that a measurement could choose between");
+}
+
+TuneReport tune(Device device, const std::function<void()>& work, const TuneOptions& options) {
+  return backend_of(device).tune(work, options);
+}
+
 std::span<const std::unique_ptr<Backend>> all_backends() { return registry().backends; }
 
 std::vector<std::string> absent_devices() { return registry().absent; }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "wick/layout/device.hpp"
 #include "wick/runtime/communicator.hpp"
 #include "wick/runtime/stream.hpp"
+#include "wick/runtime/tune.hpp"
 
 namespace wick {
 
@@ -51,6 +53,9 @@ class Backend {
                                                   const std::shared_ptr<void>& /*owner*/) {
     return nullptr;
   }
+
+  /// As tune() of wick/runtime/tune.hpp.
+  virtual TuneReport tune(const std::function<void()>& work, const TuneOptions& options);
 
   /// Joins this device with those of the other ranks, which `host` has met. Throws Error kUnsupported where there is no
   /// way to.

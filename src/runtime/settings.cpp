@@ -109,6 +109,15 @@ std::optional<int> environment_number(const char* name, const char* other, int l
 
 }  // namespace
 
+// A relative path would mean another folder in each process: the standard of XDG has it ignored.
+std::optional<std::filesystem::path> user_cache_folder() {
+  const std::filesystem::path asked(environment("XDG_CACHE_HOME"));
+  if (asked.is_absolute()) return asked / "wick";
+  const std::filesystem::path home(environment("HOME"));
+  if (!home.is_absolute()) return std::nullopt;
+  return home / detail::kCacheFolder / "wick";
+}
+
 std::optional<RankOptions> rank_from_environment() {
   constexpr int kMostRanks = 4096;
   constexpr int kLastPort = 65535;

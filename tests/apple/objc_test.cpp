@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "apple/objc/block.hpp"
 #include "apple/objc/foundation.hpp"
 #include "apple/objc/message.hpp"
+#include "apple/objc/method_check.hpp"
 #include "apple/objc/structs.hpp"
 
 namespace wick::test {
@@ -39,7 +41,35 @@ class ObjcTest : public AppleTest {};
 TEST_F(ObjcTest, EncodingsLoseOffsetsAndQualifiers) {
   EXPECT_EQ(normalised_encoding("v40@0:8r^v16Q24Q32"), "v@:^vQQ");
   EXPECT_EQ(normalised_encoding("{?=QQQ}16@0:8"), "{?=QQQ}@:");
+  EXPECT_EQ(normalised_encoding("v36@0:8@16{_NSRange=QQ}24C40"), "v@:@{_NSRange=QQ}C");
+  EXPECT_EQ(normalised_encoding("r^{A1=rq{nO=N^v}}8n*16"), "^{A1=q{nO=^v}}*");
   EXPECT_EQ(normalised_encoding(nullptr), "");
+}
+
+TEST_F(ObjcTest, EveryMethodOfTheSystemHasTheTypeOfTheTable) {
+  std::map<MethodState, int> found;
+  for (const MethodCheck& check : check_methods()) {
+    ++found[check.state];
+    EXPECT_NE(check.state, MethodState::kOther)
+        << check.kind << "[" << check.owner << " " << check.selector << "] is " << check.found;
+  }
+  EXPECT_GT(found[MethodState::kSame], 250) << "softmetal has what Wick sends";
+  EXPECT_EQ(found[MethodState::kSame] + found[MethodState::kMissing], std::size(kSelectorRows));
+}
+
+TEST_F(ObjcTest, AMethodIsLookedUpWithItsOwnerKindAndType) {
+  const auto state_of = [](SelectorRow row) { return check_method(row).state; };
+  EXPECT_EQ(state_of({"NSString", '-', "UTF8String", "none", "*@:"}), MethodState::kSame);
+  EXPECT_EQ(state_of({"NSString", '+', "UTF8String", "none", "*@:"}), MethodState::kMissing);
+  EXPECT_EQ(state_of({"NSString", '-', "UTF8String", "none", "^v@:"}), MethodState::kOther);
+  EXPECT_EQ(check_method({"NSString", '-', "UTF8String", "none", "^v@:"}).found, "*@:");
+  EXPECT_EQ(state_of({"NSString", '+', "stringWithUTF8String:", "none", "@@:*"}),
+            MethodState::kSame);
+  EXPECT_EQ(state_of({"NSString", '-', "fly", "none", "v@:"}), MethodState::kMissing);
+  EXPECT_EQ(state_of({"NSBird", '-', "fly", "none", "v@:"}), MethodState::kMissing);
+  // A protocol, in whose place softmetal has a class of another name.
+  EXPECT_EQ(state_of({"MTLCommandBuffer", '-', "commit", "none", "v@:"}), MethodState::kSame);
+  EXPECT_EQ(state_of({"MTLCommandBuffer", '-', "commit", "none", "B@:"}), MethodState::kOther);
 }
 
 TEST_F(ObjcTest, RefAdoptsRetainsMovesAndReleases) {

@@ -4,9 +4,12 @@ import json
 import shutil
 import struct
 
-from program import CONFIG, FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model
+from program import (
+    CONFIG, ENVIRONMENT, FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model,
+)
 
-COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "selftest")
+COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "tune",
+            "selftest")
 
 
 class HelpTest(ProgramTest):
@@ -320,6 +323,34 @@ class DevicesAndBenchTest(ProgramTest):
         self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--adapter", "x", says="--adapter needs --model")
         self.refused(2, "bench", "--shape", "qwen2.5-0.5b", "--parts", "sleep", says="sleep")
 
+    def test_tune_stores_the_fastest_ways(self):
+        config = self.folder / "config.json"
+        config.write_text(json.dumps({**CONFIG, "vocab_size": 64}))
+        environment = {**ENVIRONMENT, "XDG_CACHE_HOME": str(self.folder / "cache")}
+        flags = ("tune", "--device", "mps", "--shape", config, "--dtype", "f32", "--batch-size", 1, "--length", 8,
+                 "--rank", 2, "--rounds", 1)
+        if "mps" not in {entry["device"] for entry in json.loads(self.wick("devices", "--json").stdout)["devices"]}:
+            self.refused(2, *flags, says="mps is not present", env=environment)
+            return
+        lines = self.json_lines(self.wick(*flags, "--json", env=environment))
+        self.assertEqual({line["kernel"] for line in lines}, {"matmul", "lora_linear", "lora_linear_backward"})
+        for line in lines:
+            self.assertIn(line["chosen"], line["seconds"])
+            self.assertIn(line["otherwise"], line["seconds"])
+            self.assertGreater(min(line["seconds"].values()), 0)
+        stored = json.loads((self.folder / "cache" / "wick" / "mps-ways.json").read_text())
+        changed = [line for line in lines if line["chosen"] != line["otherwise"]]
+        self.assertEqual(len(stored["machines"][0]["ways"]), len(changed))
+        text = self.wick(*flags, env=environment).stdout
+        self.assertRegex(text.splitlines()[-1], r"^\d+ shapes measured, \d+ go another way from now on: ")
+
+    def test_tune_refuses_what_it_cannot_measure(self):
+        self.refused(2, "tune", says="--model or --shape")
+        self.refused(2, "tune", "--model", tiny_model(), "--device", "cpu", "--length", 255,
+                     says="--length must be at most 254")
+        self.refused(2, "tune", "--model", tiny_model(), "--device", "cpu", "--rank", 0, says="at least 1")
+        self.refused(4, "tune", "--model", tiny_model(), "--device", "cpu", "--length", 8, says="cpu has no ways")
+
     def test_an_absent_device_is_refused(self):
         listed = json.loads(self.wick("devices", "--json").stdout)
         gpus = sum(entry["device"].startswith("cuda:") for entry in listed["devices"])
@@ -356,6 +387,42 @@ class SelftestTest(ProgramTest):
         result = self.wick("selftest", "--fixtures", FIXTURES)
         self.assertRegex(result.stdout.splitlines()[-1], r"^\d+ comparisons, 0 do not hold$")
         self.assertIn("logits", result.stdout)
+
+    def has_metal(self):
+        listed = json.loads(self.wick("devices", "--json").stdout)
+        return "mps" in {entry["device"] for entry in listed["devices"]}
+
+    def test_metal_is_checked_and_timed(self):
+        if not self.has_metal():
+            self.refused(2, "selftest", "--device", "mps", says="mps is not present")
+            return
+        path = self.folder / "metal.json"
+        text = self.wick("selftest", "--device", "mps", "--max-size", 32, "--report", path).stdout
+        self.assertRegex(text, r"\n\d+ methods are as Wick sends them, 0 of another type, \d+ that ")
+        for op in ("matmul +\\[32,32\\] x \\[32,32\\]", "lora_linear .* r 32 ", "softmax", "rms_norm"):
+            self.assertRegex(text, rf"\nok +{op} ")
+        self.assertNotIn("r 64", text)
+        self.assertIn("left out by --max-size 32: matmul 64, matmul 128", text)
+        report = json.loads(path.read_text())
+        self.assertGreater(report["methods"]["same"], 250)
+        self.assertEqual(report["methods"]["other"], [])
+        self.assertEqual(len(report["speed"]["timings"]), 1 + 4 + 1 + 1)
+        for timing in report["speed"]["timings"]:
+            self.assertTrue(timing["holds"])
+            self.assertGreater(min(timing["each_s"], timing["batched_s"], timing["naive_s"]), 0)
+        self.assertIn("rms_norm 1024", report["speed"]["left_out"])
+        lines = self.json_lines(self.wick("selftest", "--device", "mps", "--max-size", 32, "--parts", "methods", "--json"))
+        self.assertEqual([list(line) for line in lines], [["methods"]])
+
+    def test_parts_that_do_not_fit_are_refused(self):
+        self.refused(2, "selftest", says="--fixtures is needed")
+        self.refused(2, "selftest", "--parts", "speed", says="parts of --device mps")
+        self.refused(2, "selftest", "--parts", "lunch", says="lunch")
+        self.refused(2, "selftest", "--fixtures", FIXTURES, "--report", "x", says="--report is written by --device mps")
+        if self.has_metal():
+            self.refused(2, "selftest", "--device", "mps", "--fixtures", FIXTURES, "--parts", "methods",
+                         says="--fixtures needs fixtures in --parts")
+            self.refused(2, "selftest", "--device", "mps", "--max-size", -1, says="--max-size")
 
     def test_json(self):
         lines = self.json_lines(self.wick("selftest", "--fixtures", self.fixtures(), "--json"))

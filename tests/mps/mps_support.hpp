@@ -12,6 +12,7 @@
 #include "softmetal/softmetal.hpp"
 #include "wick/base/error.hpp"
 #include "wick/runtime/memory.hpp"
+#include "wick/runtime/settings.hpp"
 #include "wick/runtime/stream.hpp"
 #include "wick/tensor/tensor.hpp"
 
@@ -43,6 +44,8 @@ class OwnMpsTest : public MpsTest {
  protected:
   void SetUp() override {
     MpsTest::SetUp();
+    // What a process has one of, and keeps.
+    static_cast<void>(device_description(kMpsDevice));
     softmetal::drain();
     before_ = softmetal::live_objects();
     backend_ = std::make_unique<mps::MpsBackend>();

@@ -13,7 +13,7 @@ printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
 {body}
 """
 # Only the programs that ./dev may take from the system.
-SYSTEM = "bash sh env dirname basename grep sed tail cat rm mkdir touch tee python3".split()
+SYSTEM = "bash sh env dirname basename grep sed tail cat rm mkdir touch tee paste awk python3".split()
 
 
 class DevCase(unittest.TestCase):
@@ -302,6 +302,53 @@ class Commands(DevCase):
             self.assertEqual(status, 5, output)
             self.assertIn(f"ran build/{preset}/apps/wick/wick {folder}", output)
             self.assertEqual(calls[-1], f"cmake --build build/{preset} --parallel 2 --target apps/wick/wick")
+
+    def first_steps(self, metal, cpu, mps):
+        """Runs the demo's comparison with a program that knows this device and has these losses."""
+        script = self.root / "first_steps.sh"
+        shutil.copy(REPO / "examples/lexicon/first_steps.sh", script)
+        self.stand_in("wick", f"""
+            if [ "$1" = devices ]; then echo 'cpu: 2 threads; products by tiles'; echo '{metal}'; exit; fi
+            while [ "$1" != --output-dir ]; do shift; done
+            case "$2" in */cpu) losses='{cpu}' ;; *) losses='{mps}' ;; esac
+            mkdir -p "$2"
+            for loss in $losses; do echo '{{"grad_norm":6.5,"loss":'$loss',"step":1}}'; done >"$2/metrics.jsonl" """)
+        calls = self.root / "calls.txt"
+        calls.write_text("")
+        result = subprocess.run([str(script), "wick", str(self.root / "runs")], capture_output=True, text=True, check=False,
+                                env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
+        runs = [line for line in calls.read_text().splitlines() if line.startswith("wick train")]
+        return result.returncode, result.stdout + result.stderr, runs
+
+    def test_the_demo_compares_its_first_steps_on_software_metal(self):
+        metal = "mps: Software Metal, 8.0 GiB to work with; products by mps, tiles"
+        status, output, runs = self.first_steps(metal, "4.5 5.25 4.92", "4.5 5.25 4.92001")
+        self.assertEqual(status, 0, output)
+        for part in ("mps is software Metal here", "4.920000     4.920010      2.0e-06", "The two agree"):
+            self.assertIn(part, output)
+        self.assertEqual([run.split("--device ")[1] for run in runs], ["cpu --json", "mps --json"])
+        for run in runs:
+            self.assertIn("--batch-size 1 --max-seq-length 128 --max-steps 3 ", run)
+
+    def test_the_demo_compares_its_own_batch_on_a_mac(self):
+        status, output, runs = self.first_steps("mps: Apple M1, 10.7 GiB to work with; products by tiles",
+                                                "1 2 3", "1 2 3")  # fmt: skip
+        self.assertEqual(status, 0, output)
+        self.assertIn("mps is Metal here (Apple M1, 10.7 GiB to work with)", output)
+        self.assertIn("--batch-size 4 --max-seq-length 256 --max-steps 3 ", runs[1])
+
+    def test_the_demo_fails_where_its_first_steps_differ(self):
+        metal = "mps: Apple M1, 10.7 GiB to work with; products by tiles"
+        for cpu, mps in (("1 2 3", "1 2 3.001"), ("1 2 3", "1 2"), ("1 2 3", "1 2 nan"), ("1 2 null", "1 2 null"), ("", "")):
+            with self.subTest(mps=mps):
+                status, output, _ = self.first_steps(metal, cpu, mps)
+                self.assertEqual(status, 1, output)
+                self.assertIn("The two DIFFER", output)
+
+    def test_the_demo_says_where_there_is_no_metal(self):
+        status, output, runs = self.first_steps("mps: this build of Wick was made without it (WICK_APPLE)", "", "")
+        self.assertEqual((status, runs), (0, []), output)
+        self.assertIn("not repeated on Metal: mps: this build of Wick was made without it (WICK_APPLE)", output)
 
     def fuzz_target(self, name, body):
         source = self.root / f"tests/fuzz/{name}_fuzz.cpp"

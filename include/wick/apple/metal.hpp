@@ -345,6 +345,9 @@ class Device {
   Ref<objc::MTLDevice> object_;
 };
 
+/// The version of the system, and with it of its drivers, for people: "Version 14.4 (Build 23E214)".
+std::string system_version();
+
 /// Bytes of a page of memory: 16,384 on Apple silicon and on softmetal.
 std::size_t page_size() noexcept;
 

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 /// Ownership of Objective-C objects for C++: the part of wick::apple that its other headers stand on.
 namespace wick::apple {
@@ -94,5 +97,26 @@ class AutoreleaseScope {
  private:
   void* pool_;
 };
+
+/// How a method that Wick may send stands in the running system.
+enum class MethodState {
+  kSame,     ///< with the type that Wick was compiled for
+  kOther,    ///< with another type: to send it would be undefined
+  kMissing,  ///< not at all, as with what came with a later version
+};
+
+/// One method of the table that messages are checked against when Wick is compiled.
+struct MethodCheck {
+  std::string_view owner;     ///< class or protocol
+  char kind;                  ///< '-' of instances, '+' of the class
+  std::string_view selector;  ///< its name
+  std::string_view
+      expected;       ///< the type, as Objective-C encodes it, without offsets and qualifiers
+  std::string found;  ///< the same of the system; empty where it has none
+  MethodState state;  ///< what follows
+};
+
+/// Every method of the table, looked up in the classes and protocols of the running system.
+std::vector<MethodCheck> check_methods();
 
 }  // namespace wick::apple

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +29,10 @@ void force_variant(std::string_view kernel, std::string_view variant);
 
 /// The forced variant of `kernel`, or empty.
 std::string forced_variant(std::string_view kernel);
+
+/// Where Wick keeps what it has measured: `wick` in $XDG_CACHE_HOME, or else in ~/Library/Caches on macOS and in ~/.cache
+/// on other systems. Nothing where the environment names neither. The folder need not exist.
+std::optional<std::filesystem::path> user_cache_folder();
 
 /// Devices of this process, the CPU first.
 std::vector<Device> devices();

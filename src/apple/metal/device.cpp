@@ -55,6 +55,8 @@ objc::NSDictionary* make_macros(const CompileOptions& options,
 
 std::size_t page_size() noexcept { return kPageBytes; }
 
+std::string system_version() { return objc::system_version(); }
+
 std::optional<Device> Device::system_default() {
   const AutoreleaseScope scope;
   auto object =

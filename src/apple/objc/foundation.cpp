@@ -23,6 +23,7 @@ constexpr Message<NSProcessInfo, '+', "processInfo", NSProcessInfo*()> process_i
 constexpr Message<NSProcessInfo, '-',
                   "isOperatingSystemAtLeastVersion:", bool(NSOperatingSystemVersion)>
     is_at_least;
+constexpr Message<NSProcessInfo, '-', "operatingSystemVersionString", NSString*()> version_string;
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
@@ -57,6 +58,11 @@ Error to_error(NSError* error, ErrorKind kind, std::string op, std::string_view 
   return {kind, std::move(op),
           std::string(what) + ": " + to_std_string(description(error)) + " (" +
               to_std_string(domain(error)) + " " + std::to_string(code(error)) + ")"};
+}
+
+std::string system_version() {
+  const AutoreleaseScope scope;
+  return to_std_string(version_string(process_info()));
 }
 
 bool system_is_at_least(long major, long minor) {

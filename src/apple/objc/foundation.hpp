@@ -19,6 +19,8 @@ std::string to_std_string(NSString* text);
 Ref<NSArray> make_array(std::span<Object* const> objects);
 /// Domain, code and description of an NSError as an Error of the kind; "no reason was given" for null.
 Error to_error(NSError* error, ErrorKind kind, std::string op, std::string_view what);
+/// The system's version, for people: "Version 14.4 (Build 23E214)"; "softmetal" on softmetal.
+std::string system_version();
 /// Whether the system is at least this version of macOS; true everywhere on softmetal.
 bool system_is_at_least(long major, long minor);
 

@@ -36,14 +36,17 @@ namespace objc {
 
 std::string normalised_encoding(const char* encoding) {
   std::string kept;
+  bool is_name = false;  // of a struct, up to its '=': its letters mean nothing
   for (const char c : std::string_view(encoding == nullptr ? "" : encoding)) {
-    if (std::string_view("0123456789rnNoORVA").find(c) == std::string_view::npos) kept += c;
+    if (c == '{' || c == '=' || c == '}') is_name = c == '{';
+    if (is_name || std::string_view("0123456789rnNoORVA").find(c) == std::string_view::npos)
+      kept += c;
   }
   return kept;
 }
 
 Selector* register_selector(const char* name) {
-  // SAFETY: `name` is a string literal of a Message.
+  // SAFETY: the runtime copies the name.
   return sel_registerName(name);
 }
 

@@ -7,7 +7,9 @@
 
 #include "backends/mps/mps_backends.hpp"
 #include "backends/mps/mps_kernels.hpp"
+#include "backends/mps/tuner.hpp"
 #include "wick/base/error.hpp"
+#include "wick/runtime/settings.hpp"
 
 namespace wick::mps {
 
@@ -52,8 +54,14 @@ MpsBackend::~MpsBackend() { allocator_.empty_cache(); }
 
 std::string MpsBackend::description() const {
   constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  return fmt::format("{}, {:.1f} GiB to work with", metal().name(),
-                     static_cast<double>(metal().recommended_working_set()) / kGiB);
+  read_ways();
+  std::string measured;
+  if (const std::size_t count = ways_.table().size(); count > 0) {
+    measured = fmt::format(", {} ways as measured", count);
+  }
+  if (!ways_problem_.empty()) measured = ", what was measured is ignored: " + ways_problem_;
+  return fmt::format("{}, {:.1f} GiB to work with{}", metal().name(),
+                     static_cast<double>(metal().recommended_working_set()) / kGiB, measured);
 }
 
 const KernelTable& MpsBackend::kernels() const noexcept {
@@ -73,11 +81,65 @@ std::shared_ptr<Stream> MpsBackend::make_stream() { return std::make_shared<MpsS
 std::unique_ptr<Event> MpsBackend::make_event() { return std::make_unique<MpsEvent>(); }
 
 std::span<const std::string_view> MpsBackend::variants(std::string_view kernel) const noexcept {
-  static constexpr std::string_view kLoraLinear[] = {"few_rows", "mps", "fused"};
-  static constexpr std::string_view kMatmul[] = {"few_rows", "mps", "tiles"};
-  if (kernel == "lora_linear") return kLoraLinear;
-  if (kernel == "matmul") return kMatmul;
-  return {};
+  return ways_of(kernel);
+}
+
+namespace {
+
+std::optional<std::filesystem::path> ways_file() {
+  const auto folder = user_cache_folder();
+  if (!folder) return std::nullopt;
+  return *folder / "mps-ways.json";
+}
+
+Machine machine_of(const apple::metal::Device& device) {
+  return {.device = device.name(), .system = apple::metal::system_version()};
+}
+
+}  // namespace
+
+// What cannot be read is as good as not there: the documented choice holds, and description() says why.
+void MpsBackend::read_ways() const {
+  std::call_once(ways_read_, [this] {
+    const auto file = ways_file();
+    if (!file) return;
+    try {
+      ways_.use(load_ways(*file, machine_of(metal())));
+    } catch (const Error& error) {
+      ways_problem_ = error.what();
+    }
+  });
+}
+
+std::string_view MpsBackend::best_way(const CallShape& shape) {
+  read_ways();
+  return ways_.best(shape);
+}
+
+TuneReport MpsBackend::tune(const std::function<void()>& work, const TuneOptions& options) {
+  if (options.rounds < 1) {
+    throw Error(ErrorKind::kArgument, "tune",
+                fmt::format("rounds must be at least 1, got {}", options.rounds));
+  }
+  const auto file = ways_file();
+  if (!file) {
+    throw Error(ErrorKind::kIo, "tune", "there is no folder for the result", {},
+                "set XDG_CACHE_HOME or HOME to an absolute path");
+  }
+  read_ways();
+  ways_.listen();
+  try {
+    work();
+  } catch (...) {
+    ways_.heard();
+    throw;
+  }
+  const WayChoice::Calls calls = ways_.heard();
+  WayTable table = ways_.table();
+  TuneReport report{.calls = measure_ways(*this, calls, options, table), .file = *file};
+  report.note = store_ways(*file, machine_of(metal()), table);
+  ways_.use(std::move(table));
+  return report;
 }
 
 const apple::metal::Device& MpsBackend::metal() const {

@@ -4,12 +4,14 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "backends/mps/kernel_library.hpp"
 #include "backends/mps/memory_map.hpp"
 #include "backends/mps/mps_allocator.hpp"
 #include "backends/mps/mps_stream.hpp"
 #include "backends/mps/products.hpp"
+#include "backends/mps/way_choice.hpp"
 #include "runtime/backend.hpp"
 #include "wick/apple/metal.hpp"
 
@@ -40,6 +42,12 @@ class MpsBackend final : public Backend {
   std::shared_ptr<void> share_host_memory(std::span<std::byte> memory,
                                           const std::shared_ptr<void>& owner) override;
 
+  /// Stores what it measures in ways_file(). Throws Error kArgument for options without a round, kIo without such a file.
+  TuneReport tune(const std::function<void()>& work, const TuneOptions& options) override;
+
+  /// The way that was measured to be best for calls of this shape; empty where none was.
+  std::string_view best_way(const CallShape& shape);
+
   /// Metal's device. Throws Error kDevice when there is none that Wick can use.
   const apple::metal::Device& metal() const;
   /// The one queue of the device, which all streams share.
@@ -49,6 +57,8 @@ class MpsBackend final : public Backend {
   ProductCache& products() noexcept { return products_; }
 
  private:
+  void read_ways() const;
+
   mutable std::once_flag metal_made_;
   mutable std::optional<apple::metal::Device> metal_;
   std::once_flag queue_made_;
@@ -56,6 +66,9 @@ class MpsBackend final : public Backend {
   KernelLibrary library_;
   MemoryMap memory_;
   ProductCache products_;
+  mutable std::once_flag ways_read_;
+  mutable std::string ways_problem_;  // why what was measured before cannot be used
+  mutable WayChoice ways_;
   BufferAllocator system_;
   CachingAllocator allocator_;
   std::shared_ptr<Stream> default_stream_;

@@ -8,8 +8,8 @@
 #include "backends/mps/dispatch.hpp"
 #include "backends/mps/kernels/products_kargs.hpp"
 #include "backends/mps/mps_backend.hpp"
+#include "backends/mps/ways.hpp"
 #include "base/check.hpp"
-#include "runtime/variants.hpp"
 
 namespace wick::mps {
 
@@ -25,6 +25,8 @@ double work_of(const Product& p) {
 }
 
 bool is_empty(const Product& p) { return p.G == 0 || p.M == 0 || p.N == 0; }
+
+bool is_by_columns(const Matrix& m) { return m.row_stride == 1 && m.column_stride != 1; }
 
 bool is_narrow(const Product& p) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
@@ -54,9 +56,7 @@ ProductKargs kargs_of(const Product& p) {
 std::uint32_t constant_of(DType dtype) { return static_cast<std::uint32_t>(dtype); }
 
 KernelId kernel_of(std::string_view function, const Product& p, bool packed) {
-  const auto by_columns = [](const Matrix& m) {
-    return m.row_stride == 1 && m.column_stride != 1 ? 1U : 0U;
-  };
+  const auto by_columns = [](const Matrix& m) { return is_by_columns(m) ? 1U : 0U; };
   return {"products",
           function,
           {constant_of(p.a.dtype), constant_of(p.b.dtype), constant_of(p.c_dtype),
@@ -264,28 +264,34 @@ KernelStatus multiply_by_mps(Stream& stream, const Product& p) {
 // ---- choice
 
 // Below this MPS gains nothing over tiles but the end of an encoder: half a microsecond of an M1.
-bool is_worth_mps(const Product& p) {
+bool is_worth_mps(const CallShape& s) {
   constexpr double kLeastWork = 2.0 * 64 * 64 * 64;
-  return p.M > kFewRows && work_of(p) >= kLeastWork;
+  return s.M > kFewRows &&
+         2.0 * static_cast<double>(s.G * s.M * s.N) * static_cast<double>(s.K) >= kLeastWork;
 }
 
-namespace {
-
-KernelStatus mps_variant(Stream& stream, const Product& p) {
-  if (forced_variant("matmul").empty() && !is_worth_mps(p)) {
-    return KernelStatus::unsupported("a small product");
-  }
-  return multiply_by_mps(stream, p);
+CallShape shape_of(const Product& p) {
+  return {.kernel = ChoiceKernel::kMatmul,
+          .G = p.G,
+          .M = p.M,
+          .N = p.N,
+          .K = p.K,
+          .R = p.R,
+          .a = p.a.dtype,
+          .b = p.b.dtype,
+          .c = p.c_dtype,
+          .a_by_columns = is_by_columns(p.a),
+          .b_by_columns = is_by_columns(p.b),
+          .has_bias = p.bias != nullptr};
 }
 
-constexpr Variant<Product> kVariants[] = {
-    {"few_rows", multiply_few_rows}, {"mps", mps_variant}, {"tiles", multiply_by_tiles}};
-
-}  // namespace
-
-KernelStatus multiply(Stream& stream, const Product& p) {
-  if (p.K == 0) return multiply_by_tiles(stream, p);
-  return run_variants<Product>("matmul", kVariants, stream, p);
+KernelStatus multiply(Stream& stream, const Product& p, std::string_view only) {
+  static constexpr Variant<Product> kAll[] = {
+      {"few_rows", multiply_few_rows}, {"mps", multiply_by_mps}, {"tiles", multiply_by_tiles}};
+  static constexpr Variant<Product> kSmall[] = {kAll[0], kAll[2]};
+  if (p.K == 0 || is_empty(p)) return multiply_by_tiles(stream, p);
+  const CallShape shape = shape_of(p);
+  return run_ways<Product>(stream, shape, {kAll, kSmall}, p, !is_worth_mps(shape), only);
 }
 
 }  // namespace wick::mps

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <string_view>
 
+#include "backends/mps/way_table.hpp"
 #include "runtime/kernel_status.hpp"
 #include "wick/apple/mps.hpp"
 #include "wick/layout/dtype.hpp"
@@ -48,11 +50,15 @@ KernelStatus multiply_by_mps(Stream& stream, const Product& product);
 /// Any product, by tiles.
 KernelStatus multiply_by_tiles(Stream& stream, const Product& product);
 
-/// The first of them that takes it, or the one that is forced for "matmul"; MPS where it is large enough to gain.
-KernelStatus multiply(Stream& stream, const Product& product);
+/// One of them: the one forced for "matmul", the one measured to be best, or the first that takes it, MPS where the product
+/// is large enough to gain; or `only` this one.
+KernelStatus multiply(Stream& stream, const Product& product, std::string_view only = {});
 
 /// True for products that are large enough for MPS to gain.
-bool is_worth_mps(const Product& product);
+bool is_worth_mps(const CallShape& shape);
+
+/// What decides how fast a product is.
+CallShape shape_of(const Product& product);
 
 /// The kernels of MPS for the products that a process makes again and again. May be used by several threads.
 class ProductCache {

@@ -1,16 +1,17 @@
 #include <optional>
 #include <utility>
 
+#include "backends/mps/kernels/lora_linear.hpp"
 #include "backends/mps/mps_kernels.hpp"
 #include "backends/mps/mps_stream.hpp"
 #include "backends/mps/products.hpp"
 #include "backends/mps/random_rules.hpp"
+#include "backends/mps/ways.hpp"
 #include "base/check.hpp"
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/args/random_args.hpp"
 #include "runtime/args/reduce_args.hpp"
-#include "runtime/variants.hpp"
 
 namespace wick::mps {
 
@@ -140,9 +141,6 @@ KernelStatus few_rows(Stream& stream, const Forward& f) {
 // The base by MPS where it is large, the rest by tiles.
 KernelStatus by_mps(Stream& stream, const Forward& f) {
   Product base = f.base();
-  if (forced_variant("lora_linear").empty() && !is_worth_mps(base)) {
-    return KernelStatus::unsupported("a small product");
-  }
   base.bias = nullptr;
   KernelStatus status = multiply_by_mps(stream, base);
   if (!status.is_ok()) return status;
@@ -159,8 +157,16 @@ KernelStatus fused(Stream& stream, const Forward& f) {
   return steps.then([&] { return multiply_by_tiles(stream, f.whole()); }).status();
 }
 
-constexpr Variant<Forward> kVariants[] = {
-    {"few_rows", few_rows}, {"mps", by_mps}, {"fused", fused}};
+constexpr Variant<Forward> kForward[] = {{"few_rows", few_rows}, {"mps", by_mps}, {"fused", fused}};
+constexpr Variant<Forward> kSmallForward[] = {kForward[0], kForward[2]};
+
+CallShape shape_of(const Forward& f) {
+  CallShape shape = mps::shape_of(f.base());
+  shape.kernel = ChoiceKernel::kLoraLinear;
+  shape.R = f.adapts() ? f.s.R : 0;
+  if (f.adapts()) shape.update = f.args.a.dtype;
+  return shape;
+}
 
 // ---- Gradients ----------------------------------------------------------------------------------
 
@@ -182,6 +188,15 @@ struct Backward {
             .c = args.dx.data,
             .c_dtype = args.dx.dtype,
             .c_row_stride = s.K};
+  }
+  // dx with the update of an adapter without dropout.
+  Product whole() const {
+    Product product = base();
+    product.R = s.R;
+    product.p = g;
+    product.s = rows(args.a);
+    product.scale = args.scale;
+    return product;
   }
   // xa [M,R] = drop(x) aᵀ, where the forward pass has not kept it.
   Product thin(void* target) const {
@@ -242,9 +257,27 @@ struct Backward {
   }
 };
 
+// dx [M,K] = dy w + scale · g a.
+KernelStatus input_gradient_by_mps(Stream& stream, const Backward& b) {
+  KernelStatus status = multiply_by_mps(stream, b.base());
+  if (!status.is_ok()) return status;
+  Product rest = b.whole();
+  rest.K = 0;
+  rest.beta = 1;
+  return multiply_by_tiles(stream, rest);
+}
+
+KernelStatus input_gradient_fused(Stream& stream, const Backward& b) {
+  return multiply_by_tiles(stream, b.whole());
+}
+
+constexpr Variant<Backward> kBackward[] = {{"mps", input_gradient_by_mps},
+                                           {"fused", input_gradient_fused}};
+constexpr Variant<Backward> kSmallBackward[] = {kBackward[1]};
+
 // dx [M,K] = dy w + scale · drop'(g a).
-KernelStatus input_gradient(Stream& stream, const Backward& b) {
-  Product base = b.base();
+KernelStatus input_gradient(Stream& stream, const Backward& b, std::string_view way) {
+  const Product base = b.base();
   if (!b.adapts) return multiply(stream, base);
   if (b.args.dropout_p != 0) {
     const Scratch update(stream, bytes_of(b.s.M * b.s.K, DType::kF32));
@@ -256,19 +289,12 @@ KernelStatus input_gradient(Stream& stream, const Backward& b) {
     add_dropped(stream, update.data(), b.args.dx, b.args.dropout_p, b.args.key);
     return KernelStatus::ok();
   }
-  Product whole = base;
-  whole.R = b.s.R;
-  whole.p = b.g;
-  whole.s = rows(b.args.a);
-  whole.scale = b.args.scale;
-  if (is_worth_mps(base)) {
-    const KernelStatus status = multiply_by_mps(stream, base);
-    if (status.is_ok()) {
-      whole.K = 0;
-      whole.beta = 1;
-    }
-  }
-  return multiply_by_tiles(stream, whole);
+  CallShape shape = shape_of(base);
+  shape.kernel = ChoiceKernel::kLoraLinearBackward;
+  shape.R = b.s.R;
+  shape.update = b.args.a.dtype;
+  return run_ways<Backward>(stream, shape, {kBackward, kSmallBackward}, b, !is_worth_mps(shape),
+                            way);
 }
 
 // dbias [N] = Σ dy over rows.
@@ -292,18 +318,25 @@ KernelStatus bias_gradient(Stream& stream, const LoraLinearBackwardArgs& args) {
 }  // namespace
 
 // x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
-KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+KernelStatus lora_linear_by(std::string_view way, Stream& stream, const LoraLinearArgs& args) {
   const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
   const bool needs_xa = s.R > 0 && s.M > 0 && (args.xa || args.scale != 0);
   const Dropped x(stream, args.x, needs_xa ? args.dropout_p : 0, args.key);
   const Scratch own_xa(stream, needs_xa && !args.xa ? bytes_of(s.M * s.R, DType::kF32) : 0);
   void* const xa = args.xa ? args.xa.data : own_xa.data();
-  return run_variants<Forward>("lora_linear", kVariants, stream,
-                               {args, s, x.matrix(), needs_xa ? xa : nullptr});
+  const Forward forward{args, s, x.matrix(), needs_xa ? xa : nullptr};
+  const CallShape shape = shape_of(forward);
+  return run_ways<Forward>(stream, shape, {kForward, kSmallForward}, forward, !is_worth_mps(shape),
+                           way);
+}
+
+KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  return lora_linear_by({}, stream, args);
 }
 
 // dy [M,N], x [M,K], w [N,K], a [R,K], b [N,R], xa [M,R] → dx [M,K], da [R,K], db [N,R], dbias [N].
-KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
+KernelStatus lora_linear_backward_by(std::string_view way, Stream& stream,
+                                     const LoraLinearBackwardArgs& args) {
   const Sizes s{args.dy.dim(0), args.dy.dim(1), args.a.dim(1), args.a.dim(0)};
   const bool adapts = s.R > 0 && s.M > 0 && args.scale != 0;
   const bool needs_g = adapts && (args.dx || args.da);
@@ -316,7 +349,7 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   Steps steps;
   if (makes_xa) steps.then([&] { return multiply(stream, b.thin(own_xa.data())); });
   if (needs_g) steps.then([&] { return multiply(stream, b.g_product()); });
-  if (args.dx) steps.then([&] { return input_gradient(stream, b); });
+  if (args.dx) steps.then([&] { return input_gradient(stream, b, way); });
   if (args.da && adapts) steps.then([&] { return multiply(stream, b.da()); });
   if (args.db && adapts) steps.then([&] { return multiply(stream, b.db()); });
   if (!adapts) {
@@ -326,6 +359,10 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   }
   if (args.dbias) steps.then([&] { return bias_gradient(stream, args); });
   return steps.status();
+}
+
+KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& args) {
+  return lora_linear_backward_by({}, stream, args);
 }
 
 // As lora_linear, layer by layer.
