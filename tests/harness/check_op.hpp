@@ -10,7 +10,7 @@ namespace wick::testing {
 /// Devices that compute: all but the null device.
 std::vector<Device> computing_devices();
 
-/// Ways to run an op on a device: "" (the best), "isa=avx2", "matmul=plain", …
+/// Ways to run an op on a device: "" (the best), "matmul=plain", "isa=avx2", "isa=avx2,matmul=plain", …
 std::vector<std::string> settings_for(Device device, std::string_view op);
 
 /// Forces what a string of settings_for() says while it lives.
@@ -22,7 +22,7 @@ class ForcedSetting {
   ForcedSetting& operator=(const ForcedSetting&) = delete;
 
  private:
-  std::string kernel_;
+  std::vector<std::string> kernels_;
 };
 
 /// True when the case is for this dtype.
