@@ -2,7 +2,8 @@
 # prepare.sh <folder>: fills <folder> with what building for AArch64 on another machine takes and is not there yet.
 #
 #   root/              Debian for arm64, of which only libraries and their headers: what is linked to and run with
-#   bin/kernel-clang++ the compiler of software Metal's kernels, for that system
+#   bin/emulate        runs a program for it
+#   bin/kernel-clang++ the compiler of software Metal's kernels for it
 #
 # Nothing of it is installed. What is there is not looked for again: a second run needs no network. `apt-get update` has
 # been run before.
@@ -63,6 +64,13 @@ rm -rf "$work"
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 make_root
+# As a processor that is sold, rather than QEMU's own with all that Arm has ever described. A test that starts itself
+# again does so by the name that it was called by.
+wrapper emulate <<EOF
+#!/bin/sh
+[ -n "\${WICK_EMULATED:-}" ] || { export WICK_EMULATED="\$1" && shift; }
+exec qemu-aarch64-static -cpu neoverse-n1 -L '$tools/root' -0 "\$0" "\$WICK_EMULATED" "\$@"
+EOF
 # clang++-19 is for every processor; the linker is of the cross compiler.
 wrapper kernel-clang++ <<EOF
 #!/bin/sh
