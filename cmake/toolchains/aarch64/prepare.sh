@@ -12,6 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "$1"
 tools=$(cd "$1" && pwd)
 system=aarch64
+# shellcheck source=cmake/toolchains/prepare_common.sh
 source "$here/../prepare_common.sh"
 
 libraries=(

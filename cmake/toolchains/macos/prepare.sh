@@ -18,6 +18,7 @@ libraries=(
 )
 
 system=macos
+# shellcheck source=cmake/toolchains/prepare_common.sh
 source "$here/../prepare_common.sh"
 
 fetch_zig() {
