@@ -37,8 +37,9 @@ void count_work(benchmark::State& state, const Timed& timed, double passes) {
 }
 
 void time_forward(benchmark::State& state, const Timed& timed) {
+  ReferenceResults reference;
   const std::vector<std::string> failures =
-      check_forward(timed.spec, timed.op_case, timed.dtype, timed.device);
+      check_forward(timed.spec, timed.op_case, timed.dtype, timed.device, reference);
   if (!failures.empty()) {
     state.SkipWithError(failures.front().c_str());
     return;

@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <sstream>
 
 #include "harness/check_context.hpp"
 #include "harness/inputs.hpp"
@@ -19,25 +21,51 @@ std::vector<Device> computing_devices() {
   return found;
 }
 
-std::vector<std::string> settings_for(Device device, std::string_view op) {
-  std::vector<std::string> settings{""};
-  // An in-place op runs the kernel of its name without the underscore.
+namespace {
+
+// Ops whose kernels are made of products, by what the settings of "matmul" say.
+constexpr std::array<std::string_view, 4> kProductOps{"dora_gain", "linear_cross_entropy",
+                                                      "lora_linear", "matmul"};
+
+// The kernels whose variants decide on how `op` is computed. An in-place op runs the kernel of its name without
+// the underscore.
+std::vector<std::string_view> kernels_of(std::string_view op) {
   const std::string_view kernel = op.ends_with('_') ? op.substr(0, op.size() - 1) : op;
-  for (const std::string_view name : {kernel, std::string_view("isa")}) {
-    for (const std::string& variant : kernel_variants(device, name)) {
-      settings.push_back(fmt::format("{}={}", name, variant));
+  if (kernel == "matmul" || std::ranges::count(kProductOps, kernel) == 0) return {kernel};
+  return {kernel, "matmul"};
+}
+
+}  // namespace
+
+std::vector<std::string> settings_for(Device device, std::string_view op) {
+  std::vector<std::string> variants{""};
+  for (const std::string_view kernel : kernels_of(op)) {
+    for (const std::string& variant : kernel_variants(device, kernel)) {
+      variants.push_back(fmt::format("{}={}", kernel, variant));
+    }
+  }
+  std::vector<std::string> settings = variants;
+  const std::vector<std::string> isas = kernel_variants(device, "isa");
+  // The best one is what those above have run on.
+  for (std::size_t i = 1; i < isas.size(); ++i) {
+    for (const std::string& variant : variants) {
+      settings.push_back(fmt::format("isa={}{}{}", isas[i], variant.empty() ? "" : ",", variant));
     }
   }
   return settings;
 }
 
-ForcedSetting::ForcedSetting(const std::string& setting)
-    : kernel_(setting.substr(0, setting.find('='))) {
-  if (!kernel_.empty()) force_variant(kernel_, setting.substr(kernel_.size() + 1));
+ForcedSetting::ForcedSetting(const std::string& setting) {
+  std::istringstream parts(setting);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const std::size_t equals = part.find('=');
+    kernels_.push_back(part.substr(0, equals));
+    force_variant(kernels_.back(), part.substr(equals + 1));
+  }
 }
 
 ForcedSetting::~ForcedSetting() {
-  if (!kernel_.empty()) force_variant(kernel_, "");
+  for (const std::string& kernel : kernels_) force_variant(kernel, "");
 }
 
 bool takes(const OpCase& op_case, DType dtype) {
@@ -84,12 +112,14 @@ void compare_output(Context& context, std::size_t index, const Array& got, const
 }  // namespace
 
 std::vector<std::string> check_forward(const OpSpec& spec, const OpCase& op_case, DType dtype,
-                                       Device device) {
+                                       Device device, ReferenceResults& known) {
   Context context{spec, op_case, dtype, device};
   const std::vector<Array> arrays = make_arrays(op_case, dtype, context.seed());
-  const std::vector<Array> expected = op_case.reference(arrays);
-  std::vector<Array> magnitudes;
-  if (op_case.tolerance.magnitude) magnitudes = op_case.tolerance.magnitude(arrays);
+  if (!known.outputs) {
+    known.outputs = op_case.reference(arrays);
+    if (op_case.tolerance.magnitude) known.magnitudes = op_case.tolerance.magnitude(arrays);
+  }
+  const std::vector<Array>& expected = *known.outputs;
   {
     const Guarded guarded(context);
     const std::vector<Tensor> inputs = make_tensors(op_case, arrays, dtype, device);
@@ -97,7 +127,7 @@ std::vector<std::string> check_forward(const OpSpec& spec, const OpCase& op_case
     if (outputs.size() != expected.size()) context.fail("wrong number of outputs");
     for (std::size_t i = 0; i < std::min(outputs.size(), expected.size()); ++i) {
       compare_output(context, i, to_array(outputs[i]), expected[i], outputs[i].dtype(),
-                     magnitudes.empty() ? nullptr : &magnitudes[i]);
+                     known.magnitudes.empty() ? nullptr : &known.magnitudes[i]);
     }
   }
   return context.failures;

