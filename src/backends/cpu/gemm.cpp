@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "backends/cpu/amx.hpp"
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/gemm_plan.hpp"
@@ -113,6 +114,23 @@ void add_slice_in_tiles(const TermPlan& plan, const Block& block, const Slice& s
   add_tiles(product);
 }
 
+void add_slice_by_amx(const TermPlan& plan, const Block& block, const Slice& slice,
+                      const Sums& sums) {
+  // SAFETY: scratch is raw memory, here for numbers of 16 bits.
+  auto* const strips = reinterpret_cast<BFloat16*>(block.strips);
+  pack_amx_columns(part_of(plan.b, block.g, slice.k, block.column), slice.depth, block.columns,
+                   strips);
+  add_amx({.M = block.rows,
+           .N = block.columns,
+           .K = slice.depth,
+           .alpha = plan.term->alpha,
+           .accumulate = slice.beta != 0,
+           .a = part_of(plan.a, block.g, block.row, slice.k),
+           .strips = strips,
+           .c = sums.data,
+           .c_stride = sums.stride});
+}
+
 void add_slice_of_dots(const TermPlan& plan, const Block& block, const Slice& slice,
                        const Sums& sums) {
   Operand a = part_of(plan.a, block.g, block.row, slice.k);
@@ -170,6 +188,9 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
       case Way::kTiles:
         add_slice_in_tiles(term, block, slice, plan.transposed, sums);
         break;
+      case Way::kAmx:
+        add_slice_by_amx(term, block, slice, sums);
+        break;
       case Way::kDots:
         add_slice_of_dots(term, block, slice, sums);
         break;
@@ -205,7 +226,8 @@ struct BlockScratch {
 
 // Tiles add to what is there or do not: other factors are applied ahead.
 float scale_ahead(const Plan& plan, const Block& block, const Result& c, float beta) {
-  if (plan.terms.front().way != Way::kTiles || beta == 0 || beta == 1) return beta;
+  const Way way = plan.terms.front().way;
+  if ((way != Way::kTiles && way != Way::kAmx) || beta == 0 || beta == 1) return beta;
   scale_result(c, block.rows, block.columns, beta);
   return 1;
 }
@@ -276,12 +298,15 @@ void run_plan(Stream& stream, const Plan& plan) {
 
 std::span<const std::string_view> gemm_variants() {
   static const std::string_view kNames[] = {"by_shape", "tiles", sgemm_name(), "plain"};
+  static const std::string_view kWithAmx[] = {"by_shape", "amx", "tiles", sgemm_name(), "plain"};
+  if (has_amx()) return kWithAmx;
   return kNames;
 }
 
 GemmVariant gemm_variant() {
   const std::string forced = forced_variant("matmul");
   if (forced == "tiles") return GemmVariant::kTiles;
+  if (forced == "amx") return GemmVariant::kAmx;
   if (forced == sgemm_name()) return GemmVariant::kLibrary;
   return forced == "plain" ? GemmVariant::kPlain : GemmVariant::kByShape;
 }

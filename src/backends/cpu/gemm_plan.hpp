@@ -11,6 +11,7 @@ namespace wick::cpu {
 /// What multiplies the blocks of a term.
 enum class Way {
   kTiles,    ///< add_tiles()
+  kAmx,      ///< add_amx(): two matrices of bf16
   kDots,     ///< multiply_dots(): few columns, or few rows
   kLibrary,  ///< sgemm()
   kPlain,    ///< multiply_tile(): anything, and the best for a vector times a matrix
