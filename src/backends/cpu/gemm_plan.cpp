@@ -133,7 +133,7 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
     plan.way = Way::kPlain;
   } else if (takes_dots(p, plan, K)) {
     plan.way = Way::kDots;
-    plan.pack_a = !lies_ready(plan.a, p.M, K);
+    plan.pack_a = plan.a.map != nullptr;  // else converted as it is read
     plan.pack_b = !columns_contiguous(plan.b, K) || !lies_ready(plan.b, K, p.N);
     plan.depth = std::min(K, plan.pack_a || plan.pack_b ? kPanelDepth : kLongDepth);
   } else {  // tiles convert while they pack
