@@ -17,7 +17,8 @@ constexpr std::size_t kLargePage = std::size_t{2} << 20U;
 // The rest of a block keeps small pages, so that no memory is used beyond what was asked for.
 void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(MADV_HUGEPAGE)
-  ::madvise(data, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // advice: where it fails nothing is lost
+  ::madvise(data, bytes / kLargePage * kLargePage,
+            MADV_HUGEPAGE);  // advice: where it fails nothing is lost
 #endif
 }
 

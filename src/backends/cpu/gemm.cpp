@@ -75,6 +75,7 @@ struct Block {
   float* a_panel;
   float* b_panel;
   float* strips;
+  BFloat16* amx_strips;
 };
 
 // Where a block is summed: [rows, columns], or [columns, rows] where the plan says so.
@@ -115,11 +116,14 @@ void add_slice_in_tiles(const TermPlan& plan, const Block& block, const Slice& s
 }
 
 void add_slice_by_amx(const TermPlan& plan, const Block& block, const Slice& slice,
-                      const Sums& sums) {
-  // SAFETY: scratch is raw memory, here for numbers of 16 bits.
-  auto* const strips = reinterpret_cast<BFloat16*>(block.strips);
-  pack_amx_columns(part_of(plan.b, block.g, slice.k, block.column), slice.depth, block.columns,
-                   strips);
+                      const Sums& sums, bool is_packed) {
+  BFloat16* strips = block.amx_strips;
+  if (is_packed) {
+    strips += plan.strips_at + amx_strips(slice.k, block.columns);
+  } else {
+    pack_amx_columns(part_of(plan.b, block.g, slice.k, block.column), slice.depth, block.columns,
+                     strips);
+  }
   add_amx({.M = block.rows,
            .N = block.columns,
            .K = slice.depth,
@@ -129,6 +133,18 @@ void add_slice_by_amx(const TermPlan& plan, const Block& block, const Slice& sli
            .strips = strips,
            .c = sums.data,
            .c_stride = sums.stride});
+}
+
+// All strips of a block, one slice of a term after the other.
+void pack_amx_strips(const Plan& plan, const Block& block) {
+  for (const TermPlan& term : plan.terms) {
+    const std::int64_t K = term.way == Way::kAmx ? term.term->K : 0;
+    for (std::int64_t k = 0; k < K; k += term.depth) {
+      pack_amx_columns(part_of(term.b, block.g, k, block.column), std::min(term.depth, K - k),
+                       block.columns,
+                       block.amx_strips + term.strips_at + amx_strips(k, block.columns));
+    }
+  }
 }
 
 void add_slice_of_dots(const TermPlan& plan, const Block& block, const Slice& slice,
@@ -190,7 +206,7 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
         add_slice_in_tiles(term, block, slice, plan.transposed, sums);
         break;
       case Way::kAmx:
-        add_slice_by_amx(term, block, slice, sums);
+        add_slice_by_amx(term, block, slice, sums, plan.packs_once);
         break;
       case Way::kDots:
         add_slice_of_dots(term, block, slice, sums);
@@ -217,12 +233,14 @@ Result part_of(const Result& c, std::int64_t g, std::int64_t row, std::int64_t c
 // Scratch of a thread for one block after the other.
 struct BlockScratch {
   ScratchArray<float> a_panel, b_panel, strips, tile;
+  ScratchArray<BFloat16> amx_strips;
 
   BlockScratch(Stream& stream, const Plan& plan)
       : a_panel(stream, plan.a_panel),
         b_panel(stream, plan.b_panel),
         strips(stream, plan.strips),
-        tile(stream, plan.tile) {}
+        tile(stream, plan.tile),
+        amx_strips(stream, plan.amx_strips) {}
 };
 
 // Tiles add to what is there or do not: other factors are applied ahead.
@@ -268,6 +286,17 @@ void run_block(const Plan& plan, const Block& block, const BlockScratch& scratch
   }
 }
 
+// A block, some of its rows at a time.
+void run_rows(const Plan& plan, const Block& block, const BlockScratch& scratch) {
+  if (plan.packs_once) pack_amx_strips(plan, block);
+  for (std::int64_t row = 0; row < block.rows; row += plan.rows_at_once) {
+    Block part = block;
+    part.row += row;
+    part.rows = std::min(plan.rows_at_once, block.rows - row);
+    run_block(plan, part, scratch);
+  }
+}
+
 // A task owns blocks of c. Consecutive ones share columns of b, which is the larger matrix as a
 // rule.
 void run_plan(Stream& stream, const Plan& plan) {
@@ -281,16 +310,17 @@ void run_plan(Stream& stream, const Plan& plan) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = i % blocks_of_one % blocks_down * cut.rows;
       const std::int64_t column = i % blocks_of_one / blocks_down * cut.columns;
-      run_block(plan,
-                {.g = i / blocks_of_one,
-                 .row = row,
-                 .column = column,
-                 .rows = std::min(cut.rows, p.M - row),
-                 .columns = std::min(cut.columns, p.N - column),
-                 .a_panel = scratch.a_panel.data(),
-                 .b_panel = scratch.b_panel.data(),
-                 .strips = scratch.strips.data()},
-                scratch);
+      run_rows(plan,
+               {.g = i / blocks_of_one,
+                .row = row,
+                .column = column,
+                .rows = std::min(cut.rows, p.M - row),
+                .columns = std::min(cut.columns, p.N - column),
+                .a_panel = scratch.a_panel.data(),
+                .b_panel = scratch.b_panel.data(),
+                .strips = scratch.strips.data(),
+                .amx_strips = scratch.amx_strips.data()},
+               scratch);
     }
   });
 }

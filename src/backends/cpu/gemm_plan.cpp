@@ -43,6 +43,8 @@ constexpr std::int64_t kTileBlockColumns = 256;
 constexpr std::int64_t kAmxBlockRows = 1024;
 constexpr std::int64_t kAmxBlockColumns = 128;
 constexpr std::int64_t kAmxStep = 32;
+constexpr std::int64_t kAmxRowsAtOnce = 128;
+constexpr std::int64_t kMostAmxStrips = 512 * 1024;
 // Rows of a block of dot products.
 constexpr std::int64_t kDotBlockRows = 512;
 // A product has at least so many blocks, unless they would become too cheap to be worth a thread:
@@ -284,6 +286,23 @@ std::int64_t least_cost(const Plan& plan) {
   return any_term(plan, Way::kTiles) || any_term(plan, Way::kDots) ? kLeastTileCost : kLeastCost;
 }
 
+// Where the strips of all columns of a block fit a second-level cache, its rows pass by a few at a time, so that their
+// sums take little of it.
+void lay_out_amx_strips(Plan& plan) {
+  plan.rows_at_once = plan.cut.rows;
+  std::int64_t all = 0;
+  for (TermPlan& term : plan.terms) {
+    if (term.way != Way::kAmx) continue;
+    term.strips_at = all;
+    all += amx_strips(term.term->K, plan.cut.columns);
+    plan.amx_strips = std::max(plan.amx_strips, amx_strips(term.depth, plan.cut.columns));
+  }
+  plan.packs_once = all > 0 && all <= kMostAmxStrips;
+  if (!plan.packs_once) return;
+  plan.amx_strips = all;
+  plan.rows_at_once = std::min(plan.cut.rows, kAmxRowsAtOnce);
+}
+
 void count_scratch(Plan& plan) {
   for (const TermPlan& term : plan.terms) {
     if (term.pack_a) plan.a_panel = std::max(plan.a_panel, plan.cut.rows * term.depth);
@@ -292,11 +311,8 @@ void count_scratch(Plan& plan) {
       const std::int64_t width = plan.transposed ? plan.cut.rows : plan.cut.columns;
       plan.strips = std::max(plan.strips, packed_columns(width) * term.depth);
     }
-    if (term.way == Way::kAmx) {  // two elements of bf16 in one of f32
-      plan.strips = std::max(plan.strips, amx_strips(term.depth, plan.cut.columns) / 2);
-    }
   }
-  if (!plan.in_place) plan.tile = plan.cut.rows * plan.cut.columns;
+  if (!plan.in_place) plan.tile = plan.rows_at_once * plan.cut.columns;
   // Strips are done with when sums are turned back, some rows at a time.
   if (plan.transposed) plan.strips = std::max(plan.strips, kRowsTurnedBack * plan.cut.columns);
 }
@@ -324,6 +340,7 @@ Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
   plan.in_place =
       p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
   plan.grain = 1 + least_cost(plan) / (1 + cost_of_block(plan.cut, K));
+  lay_out_amx_strips(plan);
   count_scratch(plan);
   return plan;
 }

@@ -24,7 +24,8 @@ struct TermPlan {
   Way way = Way::kTiles;
   bool pack_a = true;  ///< converted into panels ahead of the product
   bool pack_b = true;
-  std::int64_t depth;  ///< along K in one go
+  std::int64_t depth;          ///< along K in one go
+  std::int64_t strips_at = 0;  ///< where its strips for AMX begin
 };
 
 /// Blocks of c.
@@ -36,11 +37,13 @@ struct Plan {
   const Product& product;
   std::vector<TermPlan> terms;
   Cut cut{};
-  bool transposed = false;  ///< blocks are summed as [columns, rows]
-  bool in_place = false;    ///< c is f32 and takes the sums itself
-  std::int64_t grain = 1;   ///< blocks that are worth a thread
+  std::int64_t rows_at_once = 0;  ///< of a block
+  bool packs_once = false;        ///< strips for AMX serve all rows of a block
+  bool transposed = false;        ///< blocks are summed as [columns, rows]
+  bool in_place = false;          ///< c is f32 and takes the sums itself
+  std::int64_t grain = 1;         ///< blocks that are worth a thread
   /// Scratch of a thread, in elements.
-  std::int64_t a_panel = 0, b_panel = 0, strips = 0, tile = 0;
+  std::int64_t a_panel = 0, b_panel = 0, strips = 0, amx_strips = 0, tile = 0;
 };
 
 /// Rows of c that are turned back at a time where sums are transposed.
