@@ -83,32 +83,25 @@ struct ProductSize {
   std::int64_t M, K, N;  // N is a multiple of lanes()
 };
 
-// c[0:4, part] (+)= a[0:4, 0:K] b[0:K, part]
-template <class Part>
-void product_of_four_rows(const LeftFactor& a, const RightFactor& b, const Product& c,
-                          std::int64_t K) {
-  const auto start = [&](std::int64_t m) HWY_ATTR {
-    return c.accumulate ? Part::load_from(c.data + m * c.stride) : Part::zero();
-  };
-  Part c0 = start(0);
-  Part c1 = start(1);
-  Part c2 = start(2);
-  Part c3 = start(3);
+// c[0:kRows, part] (+)= a[0:kRows, 0:K] b[0:K, part]
+template <class Part, int kRows>
+void product_of_rows(const LeftFactor& a, const RightFactor& b, const Product& c, std::int64_t K) {
+  Part sums[kRows];
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+    sums[m] = c.accumulate ? Part::load_from(c.data + m * c.stride) : Part::zero();
+  }
   const float* left = a.data;
   const float* right = b.data;
   for (std::int64_t k = 0; k < K; ++k) {
     const Part row = Part::load_from(right);
-    c0.add_product(hn::Set(F32(), left[0]), row);
-    c1.add_product(hn::Set(F32(), left[a.row]), row);
-    c2.add_product(hn::Set(F32(), left[2 * a.row]), row);
-    c3.add_product(hn::Set(F32(), left[3 * a.row]), row);
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) sums[m].add_product(hn::Set(F32(), left[m * a.row]), row);
     left += a.column;
     right += b.stride;
   }
-  c0.store_to(c.data);
-  c1.store_to(c.data + c.stride);
-  c2.store_to(c.data + 2 * c.stride);
-  c3.store_to(c.data + 3 * c.stride);
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) sums[m].store_to(c.data + m * c.stride);
 }
 
 // c[0, part] (+)= a[0, 0:K] b[0:K, part]
@@ -133,8 +126,15 @@ std::int64_t product_of_parts(const LeftFactor& a, const RightFactor& b, const P
     for (std::int64_t m = 0; m < size.M;) {
       const LeftFactor a_part{a.data + m * a.row, a.row, a.column};
       const Product c_part{c.data + m * c.stride + n, c.stride, c.accumulate};
+#if !HWY_ARCH_X86 || HWY_TARGET <= HWY_AVX3  // 24 sums need more than 16 registers
+      if (m + 6 <= size.M) {
+        product_of_rows<Part, 6>(a_part, b_part, c_part, size.K);
+        m += 6;
+        continue;
+      }
+#endif
       if (m + 4 <= size.M) {
-        product_of_four_rows<Part>(a_part, b_part, c_part, size.K);
+        product_of_rows<Part, 4>(a_part, b_part, c_part, size.K);
         m += 4;
       } else {
         product_of_one_row<Part>(a_part, b_part, c_part, size.K);

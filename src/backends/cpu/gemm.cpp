@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "backends/cpu/amx.hpp"
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/gemm_plan.hpp"
@@ -74,6 +75,7 @@ struct Block {
   float* a_panel;
   float* b_panel;
   float* strips;
+  BFloat16* amx_strips;
 };
 
 // Where a block is summed: [rows, columns], or [columns, rows] where the plan says so.
@@ -113,6 +115,38 @@ void add_slice_in_tiles(const TermPlan& plan, const Block& block, const Slice& s
   add_tiles(product);
 }
 
+void add_slice_by_amx(const TermPlan& plan, const Block& block, const Slice& slice,
+                      const Sums& sums, bool is_packed) {
+  BFloat16* strips = block.amx_strips;
+  if (is_packed) {
+    strips += plan.strips_at + amx_strips(slice.k, block.columns);
+  } else {
+    pack_amx_columns(part_of(plan.b, block.g, slice.k, block.column), slice.depth, block.columns,
+                     strips);
+  }
+  add_amx({.M = block.rows,
+           .N = block.columns,
+           .K = slice.depth,
+           .alpha = plan.term->alpha,
+           .accumulate = slice.beta != 0,
+           .a = part_of(plan.a, block.g, block.row, slice.k),
+           .strips = strips,
+           .c = sums.data,
+           .c_stride = sums.stride});
+}
+
+// All strips of a block, one slice of a term after the other.
+void pack_amx_strips(const Plan& plan, const Block& block) {
+  for (const TermPlan& term : plan.terms) {
+    const std::int64_t K = term.way == Way::kAmx ? term.term->K : 0;
+    for (std::int64_t k = 0; k < K; k += term.depth) {
+      pack_amx_columns(part_of(term.b, block.g, k, block.column), std::min(term.depth, K - k),
+                       block.columns,
+                       block.amx_strips + term.strips_at + amx_strips(k, block.columns));
+    }
+  }
+}
+
 void add_slice_of_dots(const TermPlan& plan, const Block& block, const Slice& slice,
                        const Sums& sums) {
   Operand a = part_of(plan.a, block.g, block.row, slice.k);
@@ -125,7 +159,8 @@ void add_slice_of_dots(const TermPlan& plan, const Block& block, const Slice& sl
                  .K = slice.depth,
                  .alpha = plan.term->alpha,
                  .beta = slice.beta,
-                 .a = static_cast<const float*>(a.data),
+                 .a = a.data,
+                 .a_dtype = a.dtype,
                  .a_stride = a.row_stride,
                  .b = static_cast<const float*>(b.data),
                  .b_stride = b.row_stride,
@@ -170,6 +205,9 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
       case Way::kTiles:
         add_slice_in_tiles(term, block, slice, plan.transposed, sums);
         break;
+      case Way::kAmx:
+        add_slice_by_amx(term, block, slice, sums, plan.packs_once);
+        break;
       case Way::kDots:
         add_slice_of_dots(term, block, slice, sums);
         break;
@@ -195,17 +233,20 @@ Result part_of(const Result& c, std::int64_t g, std::int64_t row, std::int64_t c
 // Scratch of a thread for one block after the other.
 struct BlockScratch {
   ScratchArray<float> a_panel, b_panel, strips, tile;
+  ScratchArray<BFloat16> amx_strips;
 
   BlockScratch(Stream& stream, const Plan& plan)
       : a_panel(stream, plan.a_panel),
         b_panel(stream, plan.b_panel),
         strips(stream, plan.strips),
-        tile(stream, plan.tile) {}
+        tile(stream, plan.tile),
+        amx_strips(stream, plan.amx_strips) {}
 };
 
 // Tiles add to what is there or do not: other factors are applied ahead.
 float scale_ahead(const Plan& plan, const Block& block, const Result& c, float beta) {
-  if (plan.terms.front().way != Way::kTiles || beta == 0 || beta == 1) return beta;
+  const Way way = plan.terms.front().way;
+  if ((way != Way::kTiles && way != Way::kAmx) || beta == 0 || beta == 1) return beta;
   scale_result(c, block.rows, block.columns, beta);
   return 1;
 }
@@ -245,6 +286,17 @@ void run_block(const Plan& plan, const Block& block, const BlockScratch& scratch
   }
 }
 
+// A block, some of its rows at a time.
+void run_rows(const Plan& plan, const Block& block, const BlockScratch& scratch) {
+  if (plan.packs_once) pack_amx_strips(plan, block);
+  for (std::int64_t row = 0; row < block.rows; row += plan.rows_at_once) {
+    Block part = block;
+    part.row += row;
+    part.rows = std::min(plan.rows_at_once, block.rows - row);
+    run_block(plan, part, scratch);
+  }
+}
+
 // A task owns blocks of c. Consecutive ones share columns of b, which is the larger matrix as a
 // rule.
 void run_plan(Stream& stream, const Plan& plan) {
@@ -258,16 +310,17 @@ void run_plan(Stream& stream, const Plan& plan) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = i % blocks_of_one % blocks_down * cut.rows;
       const std::int64_t column = i % blocks_of_one / blocks_down * cut.columns;
-      run_block(plan,
-                {.g = i / blocks_of_one,
-                 .row = row,
-                 .column = column,
-                 .rows = std::min(cut.rows, p.M - row),
-                 .columns = std::min(cut.columns, p.N - column),
-                 .a_panel = scratch.a_panel.data(),
-                 .b_panel = scratch.b_panel.data(),
-                 .strips = scratch.strips.data()},
-                scratch);
+      run_rows(plan,
+               {.g = i / blocks_of_one,
+                .row = row,
+                .column = column,
+                .rows = std::min(cut.rows, p.M - row),
+                .columns = std::min(cut.columns, p.N - column),
+                .a_panel = scratch.a_panel.data(),
+                .b_panel = scratch.b_panel.data(),
+                .strips = scratch.strips.data(),
+                .amx_strips = scratch.amx_strips.data()},
+               scratch);
     }
   });
 }
@@ -276,12 +329,15 @@ void run_plan(Stream& stream, const Plan& plan) {
 
 std::span<const std::string_view> gemm_variants() {
   static const std::string_view kNames[] = {"by_shape", "tiles", sgemm_name(), "plain"};
+  static const std::string_view kWithAmx[] = {"by_shape", "amx", "tiles", sgemm_name(), "plain"};
+  if (has_amx()) return kWithAmx;
   return kNames;
 }
 
 GemmVariant gemm_variant() {
   const std::string forced = forced_variant("matmul");
   if (forced == "tiles") return GemmVariant::kTiles;
+  if (forced == "amx") return GemmVariant::kAmx;
   if (forced == sgemm_name()) return GemmVariant::kLibrary;
   return forced == "plain" ? GemmVariant::kPlain : GemmVariant::kByShape;
 }

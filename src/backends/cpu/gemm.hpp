@@ -63,12 +63,12 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product: tiles of registers, sgemm() of a library, the one of
-/// these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take the
-/// plain loops in each: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kByShape, kTiles, kLibrary, kPlain };
+/// What multiplies the blocks of a product: tiles of registers, AMX where both factors are bf16 (else tiles), sgemm() of a
+/// library, the one of these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take
+/// the plain loops in each: they read the matrix once and convert nothing ahead.
+enum class GemmVariant { kByShape, kTiles, kAmx, kLibrary, kPlain };
 
-/// The names of the variants, as those of "matmul", the best first.
+/// The names of the variants that this machine has, as those of "matmul", the best first.
 std::span<const std::string_view> gemm_variants();
 
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.

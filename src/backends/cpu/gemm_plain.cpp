@@ -5,12 +5,14 @@
 #include "backends/cpu/targets.hpp"
 
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
 
 #include "backends/cpu/dtype_switch.hpp"
 #include "backends/cpu/simd-inl.hpp"
+#include "backends/cpu/transpose-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
@@ -162,23 +164,24 @@ void multiply_by_rows(const TileProduct& p, const T* b) {
   two_vectors_of_columns<false>(p, b + n, p.c + n, left, p.N - n - left);
 }
 
-// sums[j] = Σ_i shared[i] · vectors[j][i]. Four at once share the loads of `shared`.
+// sums[j] = Σ_i shared[i] · vectors[j][i]. Four at once share the loads of `shared`; what lies `ahead` elements behind
+// each is fetched, since the processor does not foresee the next vectors.
 template <class Shared, class Other>
 HWY_INLINE void four_dots(const Shared* shared, const Other* const (&vectors)[4], std::int64_t n,
-                          float (&sums)[4]) {
+                          std::int64_t ahead, float (&sums)[4]) {
   auto s0 = hn::Zero(F32()), s1 = s0, s2 = s0, s3 = s0;
   for_each_vector(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+    for (const Other* const vector : vectors) hwy::Prefetch(vector + i + ahead);
     const auto v = load_some(shared + i, count);
     s0 = hn::MulAdd(v, load_some(vectors[0] + i, count), s0);
     s1 = hn::MulAdd(v, load_some(vectors[1] + i, count), s1);
     s2 = hn::MulAdd(v, load_some(vectors[2] + i, count), s2);
     s3 = hn::MulAdd(v, load_some(vectors[3] + i, count), s3);
   });
-  sums[0] = sum_lanes(s0);
-  sums[1] = sum_lanes(s1);
-  sums[2] = sum_lanes(s2);
-  sums[3] = sum_lanes(s3);
+  sum_lanes_of_four(s0, s1, s2, s3, sums);
 }
+
+constexpr std::int64_t kVectorsAhead = 4;
 
 // Four vectors `stride` apart, the last of the `count` left standing in for those missing.
 template <class T>
@@ -200,7 +203,7 @@ void multiply_by_columns(const TileProduct& p, const T* b) {
     const T* columns[4];
     for (std::int64_t n = 0; n < p.N; n += 4) {
       point_to_four(b + n * p.b.column_stride, p.b.column_stride, p.N - n, columns);
-      four_dots(p.a, columns, p.K, sums);
+      four_dots(p.a, columns, p.K, kVectorsAhead * p.b.column_stride, sums);
       for (std::int64_t j = 0; j < std::min<std::int64_t>(4, p.N - n); ++j) put(0, n + j, sums[j]);
     }
     return;
@@ -209,7 +212,7 @@ void multiply_by_columns(const TileProduct& p, const T* b) {
   for (std::int64_t n = 0; n < p.N; ++n) {
     for (std::int64_t m = 0; m < p.M; m += 4) {
       point_to_four(p.a + m * p.a_stride, p.a_stride, p.M - m, rows);
-      four_dots(b + n * p.b.column_stride, rows, p.K, sums);
+      four_dots(b + n * p.b.column_stride, rows, p.K, 0, sums);
       for (std::int64_t j = 0; j < std::min<std::int64_t>(4, p.M - m); ++j) put(m + j, n, sums[j]);
     }
   }

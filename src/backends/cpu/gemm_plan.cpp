@@ -1,5 +1,6 @@
 #include "backends/cpu/gemm_plan.hpp"
 
+#include "backends/cpu/amx.hpp"
 #include "backends/cpu/gemm_tiles.hpp"
 #include "backends/cpu/sgemm.hpp"
 
@@ -24,6 +25,10 @@ constexpr std::int64_t kLibraryRowsToTurn = 256;
 constexpr std::int64_t kLongDepth = 2048;
 constexpr std::int64_t kPanelDepth = 256;
 
+// Below these AMX would multiply zeros for the most part.
+constexpr std::int64_t kLeastAmxDepth = 16;
+constexpr std::int64_t kLeastAmxColumns = 8;
+
 constexpr std::int64_t kLargestDepth = std::int64_t{1} << 30;  // sgemm() takes as much
 
 // Largest blocks of c. The library packs what it multiplies, so that larger blocks repeat less of that.
@@ -34,6 +39,12 @@ constexpr std::int64_t kBlockColumns = 384;
 // the sums stay in a second-level cache.
 constexpr std::int64_t kTileBlockRows = 512;
 constexpr std::int64_t kTileBlockColumns = 256;
+// Largest blocks of AMX: what is packed is the columns, so that they are cut first.
+constexpr std::int64_t kAmxBlockRows = 1024;
+constexpr std::int64_t kAmxBlockColumns = 128;
+constexpr std::int64_t kAmxStep = 32;
+constexpr std::int64_t kAmxRowsAtOnce = 128;
+constexpr std::int64_t kMostAmxStrips = 512 * 1024;
 // Rows of a block of dot products.
 constexpr std::int64_t kDotBlockRows = 512;
 // A product has at least so many blocks, unless they would become too cheap to be worth a thread:
@@ -42,6 +53,8 @@ constexpr std::int64_t kEnoughBlocks = 6;
 constexpr std::int64_t kLeastCost = 4'000'000;
 // The same for our own tiles and dot products, which leave more of the time to arithmetic: about 5 µs.
 constexpr std::int64_t kLeastTileCost = 1'000'000;
+// The same for AMX: about 5 µs.
+constexpr std::int64_t kLeastAmxCost = 12'000'000;
 // Blocks of our tiles are halved above this, so that a thread that was held up leaves some to others: about 1 ms.
 constexpr std::int64_t kGreatCost = 200'000'000;
 // What fetching an element of a or b costs, in operations.
@@ -81,6 +94,17 @@ bool prefers_library(const Product& p, const TermPlan& plan, std::int64_t K) {
   return p.M >= (plan.b.column_stride == 1 ? kLibraryRows : kLibraryRowsToTurn);
 }
 
+// Whether AMX can multiply the term, and is to: up to kFewRows rows have been taken care of.
+bool takes_amx(const Product& p, const TermPlan& plan, std::int64_t K, GemmVariant variant) {
+  const auto lies_ready = [](const Operand& x, std::int64_t rows, std::int64_t columns) {
+    return x.dtype == DType::kBF16 && x.map == nullptr &&
+           (rows_contiguous(x, columns) || columns_contiguous(x, rows));
+  };
+  if (variant != GemmVariant::kByShape && variant != GemmVariant::kAmx) return false;
+  if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N) || !has_amx()) return false;
+  return variant == GemmVariant::kAmx || (K >= kLeastAmxDepth && p.N >= kLeastAmxColumns);
+}
+
 void plan_library(const Product& p, std::int64_t K, TermPlan& plan) {
   const bool b_lies_ready = lies_ready(plan.b, K, p.N);
   plan.way = Way::kLibrary;
@@ -100,6 +124,10 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
     plan.way = Way::kPlain;
     plan.pack_b = false;
     plan.depth = std::min(K, kLongDepth);
+  } else if (takes_amx(p, plan, K, variant)) {
+    plan.way = Way::kAmx;
+    plan.pack_a = plan.pack_b = false;
+    plan.depth = std::min(K, kAmxDepth);
   } else if (variant == GemmVariant::kLibrary ||
              (variant == GemmVariant::kByShape && prefers_library(p, plan, K))) {
     plan_library(p, K, plan);
@@ -107,7 +135,7 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
     plan.way = Way::kPlain;
   } else if (takes_dots(p, plan, K)) {
     plan.way = Way::kDots;
-    plan.pack_a = !lies_ready(plan.a, p.M, K);
+    plan.pack_a = plan.a.map != nullptr;  // else converted as it is read
     plan.pack_b = !columns_contiguous(plan.b, K) || !lies_ready(plan.b, K, p.N);
     plan.depth = std::min(K, plan.pack_a || plan.pack_b ? kPanelDepth : kLongDepth);
   } else {  // tiles convert while they pack
@@ -174,6 +202,29 @@ Cut cut_tiles(std::int64_t G, std::int64_t rows, std::int64_t columns, std::int6
   return {std::min(rows, cut().rows), std::min(columns, cut().columns)};
 }
 
+// Each strip of columns is packed by as few blocks as can be.
+Cut cut_amx(const Product& p, std::int64_t K, std::int64_t threads) {
+  std::int64_t down = divide_up(p.M, kAmxBlockRows);
+  std::int64_t across = divide_up(p.N, kAmxBlockColumns);
+  const auto cut = [&] {
+    return Cut{round_up(divide_up(p.M, down), kAmxStep),
+               round_up(divide_up(p.N, across), kAmxStep)};
+  };
+  const auto too_few = [&] {
+    const std::int64_t blocks = p.G * down * across;
+    return blocks < 4 * threads && blocks % threads != 0 &&
+           cost_of_block(cut(), K) >= 2 * kLeastAmxCost;
+  };
+  while (too_few() && (cut().rows > kAmxStep || cut().columns > kAmxStep)) {
+    if (cut().columns > 2 * kAmxStep || cut().rows == kAmxStep) {
+      ++across;
+    } else {
+      ++down;
+    }
+  }
+  return {std::min(p.M, cut().rows), std::min(p.N, cut().columns)};
+}
+
 Cut cut_dots(const Product& p, std::int64_t K, std::int64_t threads) {
   Cut cut{p.M, p.N};
   std::int64_t& longer = p.M >= p.N ? cut.rows : cut.columns;
@@ -204,6 +255,10 @@ bool strips_of_rows(const Plan& plan) {
 
 void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
   const Product& p = plan.product;
+  if (any_term(plan, Way::kAmx)) {
+    plan.cut = cut_amx(p, K, threads);
+    return;
+  }
   if (any_term(plan, Way::kTiles) && !any_term(plan, Way::kLibrary)) {
     plan.transposed = strips_of_rows(plan);
     if (plan.transposed) {
@@ -225,6 +280,29 @@ void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
   plan.cut = cut_product(p, K, any_panels ? kBlockRowsWithPanels : kBlockRows);
 }
 
+// What is worth a thread.
+std::int64_t least_cost(const Plan& plan) {
+  if (any_term(plan, Way::kAmx)) return kLeastAmxCost;
+  return any_term(plan, Way::kTiles) || any_term(plan, Way::kDots) ? kLeastTileCost : kLeastCost;
+}
+
+// Where the strips of all columns of a block fit a second-level cache, its rows pass by a few at a time, so that their
+// sums take little of it.
+void lay_out_amx_strips(Plan& plan) {
+  plan.rows_at_once = plan.cut.rows;
+  std::int64_t all = 0;
+  for (TermPlan& term : plan.terms) {
+    if (term.way != Way::kAmx) continue;
+    term.strips_at = all;
+    all += amx_strips(term.term->K, plan.cut.columns);
+    plan.amx_strips = std::max(plan.amx_strips, amx_strips(term.depth, plan.cut.columns));
+  }
+  plan.packs_once = all > 0 && all <= kMostAmxStrips;
+  if (!plan.packs_once) return;
+  plan.amx_strips = all;
+  plan.rows_at_once = std::min(plan.cut.rows, kAmxRowsAtOnce);
+}
+
 void count_scratch(Plan& plan) {
   for (const TermPlan& term : plan.terms) {
     if (term.pack_a) plan.a_panel = std::max(plan.a_panel, plan.cut.rows * term.depth);
@@ -234,7 +312,7 @@ void count_scratch(Plan& plan) {
       plan.strips = std::max(plan.strips, packed_columns(width) * term.depth);
     }
   }
-  if (!plan.in_place) plan.tile = plan.cut.rows * plan.cut.columns;
+  if (!plan.in_place) plan.tile = plan.rows_at_once * plan.cut.columns;
   // Strips are done with when sums are turned back, some rows at a time.
   if (plan.transposed) plan.strips = std::max(plan.strips, kRowsTurnedBack * plan.cut.columns);
 }
@@ -261,9 +339,8 @@ Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
   cut_blocks(plan, K, threads);
   plan.in_place =
       p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
-  const std::int64_t least =
-      any_term(plan, Way::kTiles) || any_term(plan, Way::kDots) ? kLeastTileCost : kLeastCost;
-  plan.grain = 1 + least / (1 + cost_of_block(plan.cut, K));
+  plan.grain = 1 + least_cost(plan) / (1 + cost_of_block(plan.cut, K));
+  lay_out_amx_strips(plan);
   count_scratch(plan);
   return plan;
 }

@@ -11,6 +11,7 @@ namespace wick::cpu {
 /// What multiplies the blocks of a term.
 enum class Way {
   kTiles,    ///< add_tiles()
+  kAmx,      ///< add_amx(): two matrices of bf16
   kDots,     ///< multiply_dots(): few columns, or few rows
   kLibrary,  ///< sgemm()
   kPlain,    ///< multiply_tile(): anything, and the best for a vector times a matrix
@@ -23,7 +24,8 @@ struct TermPlan {
   Way way = Way::kTiles;
   bool pack_a = true;  ///< converted into panels ahead of the product
   bool pack_b = true;
-  std::int64_t depth;  ///< along K in one go
+  std::int64_t depth;          ///< along K in one go
+  std::int64_t strips_at = 0;  ///< where its strips for AMX begin
 };
 
 /// Blocks of c.
@@ -35,11 +37,13 @@ struct Plan {
   const Product& product;
   std::vector<TermPlan> terms;
   Cut cut{};
-  bool transposed = false;  ///< blocks are summed as [columns, rows]
-  bool in_place = false;    ///< c is f32 and takes the sums itself
-  std::int64_t grain = 1;   ///< blocks that are worth a thread
+  std::int64_t rows_at_once = 0;  ///< of a block
+  bool packs_once = false;        ///< strips for AMX serve all rows of a block
+  bool transposed = false;        ///< blocks are summed as [columns, rows]
+  bool in_place = false;          ///< c is f32 and takes the sums itself
+  std::int64_t grain = 1;         ///< blocks that are worth a thread
   /// Scratch of a thread, in elements.
-  std::int64_t a_panel = 0, b_panel = 0, strips = 0, tile = 0;
+  std::int64_t a_panel = 0, b_panel = 0, strips = 0, amx_strips = 0, tile = 0;
 };
 
 /// Rows of c that are turned back at a time where sums are transposed.

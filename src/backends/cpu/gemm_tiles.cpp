@@ -287,13 +287,14 @@ HWY_INLINE void keep_in_register([[maybe_unused]] F32Vec& v) {
 
 // Rows [0, rows) and columns [0, columns) of c; where there are fewer than the kernel computes, the last one stands in for
 // those missing.
-void tile_of_dots(const DotsProduct& p, std::int64_t m, std::int64_t n) {
+template <class T>
+void tile_of_dots(const DotsProduct& p, const T* first, std::int64_t m, std::int64_t n) {
   const std::int64_t rows = std::min<std::int64_t>(kDotRows, p.M - m);
   const std::int64_t columns = std::min<std::int64_t>(kDotColumns, p.N - n);
-  const float* a[kDotRows];
+  const T* a[kDotRows];
   const float* b[kDotColumns];
   for (int i = 0; i < kDotRows; ++i) {
-    a[i] = p.a + (m + std::min<std::int64_t>(i, rows - 1)) * p.a_stride;
+    a[i] = first + (m + std::min<std::int64_t>(i, rows - 1)) * p.a_stride;
   }
   for (int j = 0; j < kDotColumns; ++j) {
     b[j] = p.b + (n + std::min<std::int64_t>(j, columns - 1)) * p.b_stride;
@@ -329,9 +330,12 @@ void tile_of_dots(const DotsProduct& p, std::int64_t m, std::int64_t n) {
 }
 
 void multiply_dots_here(const DotsProduct& p) {
-  for (std::int64_t m = 0; m < p.M; m += kDotRows) {
-    for (std::int64_t n = 0; n < p.N; n += kDotColumns) tile_of_dots(p, m, n);
-  }
+  switch_floating(p.a_dtype, [&]<class T>(std::type_identity<T>) {
+    const T* const a = static_cast<const T*>(p.a);
+    for (std::int64_t m = 0; m < p.M; m += kDotRows) {
+      for (std::int64_t n = 0; n < p.N; n += kDotColumns) tile_of_dots(p, a, m, n);
+    }
+  });
 }
 
 }  // namespace wick::cpu::HWY_NAMESPACE

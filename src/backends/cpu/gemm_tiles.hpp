@@ -36,12 +36,13 @@ void add_tiles(const TilesProduct& product);
 void transpose_floats(const float* in, std::int64_t in_stride, std::int64_t M, std::int64_t N,
                       float* out, std::int64_t out_stride);
 
-/// c [M,N] = alpha · a bᵀ + beta · c with a [M,K] and b [N,K]: dot products of rows, for a short N. With beta = 0 c is not
-/// read.
+/// c [M,N] = alpha · a bᵀ + beta · c with a [M,K] of any floating dtype and b [N,K]: dot products of rows, for a short N.
+/// With beta = 0 c is not read.
 struct DotsProduct {
   std::int64_t M, N, K;
   float alpha, beta;
-  const float* a;
+  const void* a;
+  DType a_dtype;
   std::int64_t a_stride;
   const float* b;
   std::int64_t b_stride;

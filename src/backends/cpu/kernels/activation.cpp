@@ -64,6 +64,20 @@ struct Silu {
     F32Vec sigmoid = x;
     F32Vec rest = x;
     sigmoid_pair(x, sigmoid, rest);
+    return slope(x, sigmoid, rest);
+  }
+
+  // Both from one exponential.
+  static HWY_INLINE void value_and_derivative(F32Vec x, F32Vec& value, F32Vec& derivative) {
+    F32Vec sigmoid = x;
+    F32Vec rest = x;
+    sigmoid_pair(x, sigmoid, rest);
+    value = gated(x, sigmoid, kLimit);
+    derivative = slope(x, sigmoid, rest);
+  }
+
+ private:
+  static HWY_INLINE F32Vec slope(F32Vec x, F32Vec sigmoid, F32Vec rest) {
     return hn::Mul(sigmoid, hn::MulAdd(limited(x, kLimit), rest, set(1)));
   }
 };
@@ -186,10 +200,11 @@ void swiglu_backward_row(const T* dy, const T* gate, const T* up, T* dgate, T* d
     const auto vdy = load_some(dy + i, count);
     const auto vgate = load_some(gate + i, count);
     const auto vup = load_some(up + i, count);
-    if (dgate != nullptr) {
-      store_some(hn::Mul(hn::Mul(vdy, vup), Silu::derivative(vgate)), dgate + i, count);
-    }
-    if (dup != nullptr) store_some(hn::Mul(vdy, Silu::value(vgate)), dup + i, count);
+    F32Vec activated = vgate;
+    F32Vec slope = vgate;
+    Silu::value_and_derivative(vgate, activated, slope);
+    if (dgate != nullptr) store_some(hn::Mul(hn::Mul(vdy, vup), slope), dgate + i, count);
+    if (dup != nullptr) store_some(hn::Mul(vdy, activated), dup + i, count);
   });
 }
 

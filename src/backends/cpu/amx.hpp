@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/gemm.hpp"
+
+namespace wick::cpu {
+
+// Products of bf16 matrices by AMX: tiles of 16 x 16 sums in f32. One factor, "columns", is packed into strips of 32 in
+// pairs along K; the rows of the other one are read as they lie. Subnormal numbers count as 0. Each sum is formed in the
+// order of k, whatever the block: results depend neither on how a product is cut nor on the number of threads.
+
+/// How far along K tiles reach at once: a strip of columns and the rows that meet it stay in a first-level cache.
+inline constexpr std::int64_t kAmxDepth = 512;
+
+/// Whether the processor has AMX for bf16, the system lets this process use it, and no smaller instruction set was
+/// selected. Only then may the functions below be called.
+bool has_amx();
+
+/// Elements of bf16 that pack_amx_columns() writes.
+std::int64_t amx_strips(std::int64_t K, std::int64_t N);
+
+/// Packs b [K,N] of bf16, whose rows or columns are contiguous, into strips. K is at most kAmxDepth.
+void pack_amx_columns(const Operand& b, std::int64_t K, std::int64_t N, BFloat16* strips);
+
+/// c [M,N], rows c_stride apart, = alpha · a b (+ c). a [M,K] of bf16, whose rows or columns are contiguous; b as
+/// pack_amx_columns() leaves it. With `accumulate` false c is not read.
+struct AmxProduct {
+  std::int64_t M, N, K;
+  float alpha;
+  bool accumulate;
+  Operand a;
+  const BFloat16* strips;
+  float* c;
+  std::int64_t c_stride;
+};
+void add_amx(const AmxProduct& product);
+
+}  // namespace wick::cpu
