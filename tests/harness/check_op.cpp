@@ -22,7 +22,8 @@ std::vector<Device> computing_devices() {
 std::vector<std::string> settings_for(Device device, std::string_view op) {
   std::vector<std::string> settings{""};
   // An in-place op runs the kernel of its name without the underscore.
-  const std::string_view kernel = op.ends_with('_') ? op.substr(0, op.size() - 1) : op;
+  std::string_view kernel = op.ends_with('_') ? op.substr(0, op.size() - 1) : op;
+  if (op == "linear_cross_entropy") kernel = "cross_entropy";  // with the gradient
   for (const std::string_view name : {kernel, std::string_view("isa")}) {
     for (const std::string& variant : kernel_variants(device, name)) {
       settings.push_back(fmt::format("{}={}", name, variant));

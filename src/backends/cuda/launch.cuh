@@ -88,21 +88,61 @@ void launch_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 bl
   check(cudaGetLastError(), "kernel launch");
 }
 
+/// A launch whose blocks work in clusters of `cluster` along x.
+class ClusterLaunch {
+ public:
+  ClusterLaunch(Stream& stream, int cluster, dim3 grid, dim3 block, std::size_t shared_bytes) {
+    attribute_.id = cudaLaunchAttributeClusterDimension;
+    attribute_.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    config_.gridDim = grid;
+    config_.blockDim = block;
+    config_.dynamicSmemBytes = shared_bytes;
+    config_.stream = activate(stream);
+    config_.attrs = &attribute_;
+    config_.numAttrs = 1;
+  }
+  ClusterLaunch(const ClusterLaunch&) = delete;
+  ClusterLaunch& operator=(const ClusterLaunch&) = delete;
+
+  const cudaLaunchConfig_t& config() const noexcept { return config_; }
+
+ private:
+  cudaLaunchAttribute attribute_{};
+  cudaLaunchConfig_t config_{};
+};
+
 /// As above for a kernel whose blocks work in clusters of `cluster` along x.
 template <class... Parameters, class... Args>
 void launch_clusters_on(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 grid,
                         dim3 block, std::size_t shared_bytes, Args&&... args) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = activate(stream);
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), "cudaLaunchKernelEx");
+  const ClusterLaunch launch(stream, cluster, grid, block, shared_bytes);
+  check(cudaLaunchKernelEx(&launch.config(), kernel, std::forward<Args>(args)...),
+        "cudaLaunchKernelEx");
+}
+
+/// How many such clusters the GPU runs at a time: 0 where it has none, or none of that size, or where the kernel's
+/// code is of an older GPU. More than 8 blocks are allowed from here on.
+template <class... Parameters>
+int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block) {
+  constexpr int kFirstMajor = 9;
+  constexpr int kPortableCluster = 8;
+  if (backend_of_stream(stream).properties().major < kFirstMajor) return 0;
+  const ClusterLaunch launch(stream, cluster, static_cast<unsigned>(cluster), block, 0);
+  cudaFuncAttributes code{};
+  check(cudaFuncGetAttributes(&code, kernel), "cudaFuncGetAttributes");
+  if (code.ptxVersion < 10 * kFirstMajor) return 0;
+  int count = 0;
+  if (cluster > kPortableCluster &&
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) !=
+          cudaSuccess) {
+    cudaGetLastError();  // the answer is no
+    return 0;
+  }
+  if (cudaOccupancyMaxActiveClusters(&count, kernel, &launch.config()) != cudaSuccess) {
+    cudaGetLastError();  // as above
+    return 0;
+  }
+  return count;
 }
 
 }  // namespace wick::cuda
