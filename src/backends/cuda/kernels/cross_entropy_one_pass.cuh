@@ -29,6 +29,25 @@ struct alignas(16) RowPart {
   float unused;
 };
 
+/// values[at..at+kVec) = z[0..kVec), if `given`. In one instruction, lest old and new values take a register each.
+template <int kVec, int kSize>
+__device__ __forceinline__ void load_where(bool given, const float* z, float (&values)[kSize],
+                                           int at) {
+  static_assert(kVec == 1 || kVec == 4);
+  if constexpr (kVec == 1) {
+    asm volatile(
+        "{\n.reg .pred given;\nsetp.ne.s32 given, %2, 0;\n@given ld.global.f32 %0, [%1];\n}\n"
+        : "+f"(values[at])
+        : "l"(z), "r"(static_cast<int>(given)));
+  } else {
+    asm volatile(
+        "{\n.reg .pred given;\nsetp.ne.s32 given, %5, 0;\n"
+        "@given ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];\n}\n"
+        : "+f"(values[at]), "+f"(values[at + 1]), "+f"(values[at + 2]), "+f"(values[at + 3])
+        : "l"(z), "r"(static_cast<int>(given)));
+  }
+}
+
 /// The elements of a thread. Packs are a constant apart, so that their addresses take one register.
 template <int kVec>
 struct RowShare {
@@ -42,16 +61,10 @@ struct RowShare {
 
   /// −∞ where the row has none.
   __device__ __forceinline__ void load(const float* z, float (&values)[kOnePassValues]) const {
-    Raw<kVec, float> packs[kPacks];
 #pragma unroll
-    for (int i = 0; i < kPacks; ++i) {
-      if (has(i)) packs[i] = load_raw<kVec>(z + column(i));
-    }
+    for (int i = 0; i < kOnePassValues; ++i) values[i] = -INFINITY;
 #pragma unroll
-    for (int i = 0; i < kPacks; ++i) {
-#pragma unroll
-      for (int j = 0; j < kVec; ++j) values[i * kVec + j] = has(i) ? packs[i].get(j) : -INFINITY;
-    }
+    for (int i = 0; i < kPacks; ++i) load_where<kVec>(has(i), z + column(i), values, i * kVec);
   }
 };
 
