@@ -120,29 +120,52 @@ void launch_clusters_on(Stream& stream, void (*kernel)(Parameters...), int clust
         "cudaLaunchKernelEx");
 }
 
-/// How many such clusters the GPU runs at a time: 0 where it has none, or none of that size, or where the kernel's
-/// code is of an older GPU. More than 8 blocks are allowed from here on.
+/// Whether a kernel's code is for Hopper or later and runs on one: what stands behind __CUDA_ARCH__ >= 900 is in it.
 template <class... Parameters>
-int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block) {
-  constexpr int kFirstMajor = 9;
-  constexpr int kPortableCluster = 8;
-  if (backend_of_stream(stream).properties().major < kFirstMajor) return 0;
-  const ClusterLaunch launch(stream, cluster, static_cast<unsigned>(cluster), block, 0);
+bool has_hopper_code(Stream& stream, void (*kernel)(Parameters...)) {
+  constexpr int kHopper = 9;
+  if (backend_of_stream(stream).properties().major < kHopper) return false;
   cudaFuncAttributes code{};
   check(cudaFuncGetAttributes(&code, kernel), "cudaFuncGetAttributes");
-  if (code.ptxVersion < 10 * kFirstMajor) return 0;
+  return code.ptxVersion >= 10 * kHopper;
+}
+
+/// How many such clusters the GPU runs at a time: 0 where it has none, or none of that size. More than 8 blocks are
+/// allowed from here on.
+template <class... Parameters>
+int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block) {
+  constexpr int kPortableCluster = 8;
+  if (!has_hopper_code(stream, kernel)) return 0;
+  const ClusterLaunch launch(stream, cluster, static_cast<unsigned>(cluster), block, 0);
   int count = 0;
-  if (cluster > kPortableCluster &&
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) !=
-          cudaSuccess) {
-    cudaGetLastError();  // the answer is no
-    return 0;
+  cudaError_t status = cudaSuccess;
+  if (cluster > kPortableCluster) {
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   }
-  if (cudaOccupancyMaxActiveClusters(&count, kernel, &launch.config()) != cudaSuccess) {
-    cudaGetLastError();  // as above
-    return 0;
+  if (status == cudaSuccess) {
+    status = cudaOccupancyMaxActiveClusters(&count, kernel, &launch.config());
   }
-  return count;
+  if (status == cudaSuccess) return count;
+  cudaGetLastError();  // the answer is no
+  return 0;
+}
+
+/// As launch_on() for a kernel with Hopper code that may begin while the kernel before it in the stream still runs, as
+/// soon as that one says so; it waits for that one's results itself (hopper_order.cuh).
+template <class... Parameters, class... Args>
+void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                     std::size_t shared_bytes, Args&&... args) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = activate(stream);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), "cudaLaunchKernelEx");
 }
 
 }  // namespace wick::cuda
