@@ -229,10 +229,14 @@ TEST_F(Allocator, KeepsTheMemoryOfRecordedWork) {
   allocator_.empty_cache();  // not what the recorded work uses
   EXPECT_EQ(system_.held_bytes(), 4096U + 8192U);
   release(result);
-  EXPECT_NE(allocate(8192).data, result.data);
+  const Block fresh = allocate(8192);
+  EXPECT_NE(fresh.data, result.data);
+  release(fresh);
 
   allocator_.release_pool(pool);
-  EXPECT_EQ(allocate(4096).data, recorded.data);
+  const Block back = allocate(4096);
+  EXPECT_EQ(back.data, recorded.data);
+  release(back);
 }
 
 TEST_F(Allocator, TakesBackWhatOutlivesItsRecording) {
