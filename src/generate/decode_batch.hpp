@@ -2,22 +2,31 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "generate/recorded_step.hpp"
 #include "wick/models/causal_lm.hpp"
 
 namespace wick::detail {
 
-/// Logits of the next token, one row for each sequence.
-struct NextLogits {
-  std::vector<float> values;  ///< [B,V]
-  std::int64_t vocab_size = 0;
+/// Logits of the next token, one row for each sequence. They stay on the device until somebody looks at them.
+class NextLogits {
+ public:
+  /// logits [B,1,V].
+  explicit NextLogits(const Tensor& logits);
 
-  std::span<const float> row(std::size_t i) const {
-    const auto size = static_cast<std::size_t>(vocab_size);
-    return std::span<const float>(values).subspan(i * size, size);
-  }
+  /// All of row i, on the host.
+  std::span<const float> row(std::size_t i);
+  /// The first of the largest of row i. Nothing where a logit is no number or infinite, or none is finite.
+  std::optional<std::int32_t> most_likely(std::size_t i);
+
+ private:
+  Tensor logits_;  // [B,V]
+  std::vector<float> values_;
+  std::vector<std::int64_t> best_;
+  std::vector<float> largest_;
 };
 
 /// Sequences that a model continues together. Shorter prompts are padded on the left, so that all end in one column; a mask
@@ -25,7 +34,12 @@ struct NextLogits {
 class DecodeBatch {
  public:
   /// `cache` holds nothing, or with one row what came before the prompt; it is kept by reference.
-  DecodeBatch(const CausalLm& model, KvCache& cache) : model_(model), cache_(cache) {}
+  /// Steps are recorded and repeated where the device can.
+  DecodeBatch(const CausalLm& model, KvCache& cache)
+      : DecodeBatch(model, cache, can_record(model.device())) {}
+  /// As above; `records`: steps read ids and position from memory, as recorded ones must.
+  DecodeBatch(const CausalLm& model, KvCache& cache, bool records)
+      : model_(model), cache_(cache), records_(records) {}
 
   /// Reads the prompts, one a row of the cache, `chunk` columns at a time.
   NextLogits prefill(std::span<const std::span<const std::int32_t>> prompts, std::int64_t chunk);
@@ -42,6 +56,8 @@ class DecodeBatch {
   KvCache& cache_;
   std::vector<std::int64_t> padding_;  // columns before the first token of each row
   bool is_padded_ = false;
+  bool records_;
+  std::optional<RecordedStep> recorded_;
 };
 
 }  // namespace wick::detail

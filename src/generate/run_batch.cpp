@@ -46,6 +46,14 @@ void drop_ended(DecodeBatch& batch, std::vector<Sequence*>& rows) {
   }
 }
 
+// Greedy sequences need no more than where the largest logit stands.
+void draw(Sequence& sequence, NextLogits& logits, std::size_t row) {
+  if (sequence.is_greedy()) {
+    if (const auto id = logits.most_likely(row)) return sequence.take_next(*id);
+  }
+  sequence.draw(logits.row(row));  // which says what is wrong with logits that name no token
+}
+
 }  // namespace
 
 void check_options(const GenerateOptions& options, const ModelConfig& config) {
@@ -101,7 +109,7 @@ void run_batch(const CausalLm& model, KvCache& cache,
   for (;;) {
     for (std::size_t row = 0; row < rows.size(); ++row) {
       if (!rows[row]->is_live()) continue;
-      rows[row]->draw(logits.row(row));
+      draw(*rows[row], logits, row);
       ++stats.num_generated_tokens;
     }
     drop_ended(batch, rows);

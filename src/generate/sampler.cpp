@@ -252,9 +252,15 @@ std::int32_t Sampler::choose(std::span<const float> logits) const {
 
 std::int32_t Sampler::next(std::span<const float> logits) {
   const std::int32_t id = choose(logits);
+  take(id);
+  return id;
+}
+
+bool Sampler::is_greedy() const noexcept { return options_.temperature == 0 && !has_penalties_; }
+
+void Sampler::take(std::int32_t id) {
   ++drawn_;
   accept({.id = id, .is_generated = true});
-  return id;
 }
 
 std::vector<std::pair<std::int32_t, double>> Sampler::distribution(

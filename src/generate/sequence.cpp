@@ -52,8 +52,14 @@ std::optional<FinishReason> Sequence::end_of(std::int32_t id) const {
   return {};
 }
 
-void Sequence::draw(std::span<const float> logits) {
-  const std::int32_t id = sampler_.next(logits);
+void Sequence::draw(std::span<const float> logits) { read(sampler_.next(logits)); }
+
+void Sequence::take_next(std::int32_t id) {
+  sampler_.take(id);
+  read(id);
+}
+
+void Sequence::read(std::int32_t id) {
   if (const auto reason = end_of(id)) {
     end(*reason);
     return;

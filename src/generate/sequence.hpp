@@ -49,6 +49,10 @@ class Sequence {
 
   /// Draws the next token from its logits.
   void draw(std::span<const float> logits);
+  /// True when what is drawn is always the most likely token.
+  bool is_greedy() const noexcept { return sampler_.is_greedy(); }
+  /// Goes on with a token that somebody else has chosen.
+  void take_next(std::int32_t id);
   /// False once the sequence has ended.
   bool is_live() const noexcept { return is_live_; }
   /// The token drawn last, which the model has not read.
@@ -57,6 +61,7 @@ class Sequence {
   Generation take();
 
  private:
+  void read(std::int32_t id);
   void end(FinishReason reason);
   std::optional<FinishReason> end_of(std::int32_t id) const;
 

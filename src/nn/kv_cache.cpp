@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <string>
 
+#include "ops/checks.hpp"
+#include "runtime/args/attention_args.hpp"
+#include "runtime/launch.hpp"
+#include "tensor/tensor_impl.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/move.hpp"
@@ -41,13 +45,9 @@ KvCache::KvCache(std::int64_t num_layers, std::int64_t batch, std::int64_t capac
   }
 }
 
-KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor& v) {
-  if (layer < 0 || layer >= static_cast<std::int64_t>(k_.size())) {
-    fail("has no layer " + std::to_string(layer));
-  }
-  const auto at = static_cast<std::size_t>(layer);
-  check_shape(k_[at], k);
-  check_shape(v_[at], v);
+void KvCache::check_added(std::size_t layer, const Tensor& k, const Tensor& v) const {
+  check_shape(k_[layer], k);
+  check_shape(v_[layer], v);
   if (k.dim(1) != v.dim(1)) {
     throw Error(ErrorKind::kShape, "kv_cache",
                 "k and v must have one length, got " + std::to_string(k.dim(1)) + " and " +
@@ -58,15 +58,52 @@ KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor&
                 "passes no gradient on, but k or v requires one", {},
                 "decode under a NoGradGuard, or train without a cache");
   }
-  const std::int64_t end = length_ + k.dim(1);
   check_room(k.dim(1));
-  const NoGradGuard no_gradient;
-  const auto write = [&](const Tensor& memory, const Tensor& added) {
-    copy_(slice(memory, 1, length_, end), added.detach());
-    return slice(memory, 1, 0, end);
-  };
-  return {.k = write(k_[at], k), .v = write(v_[at], v)};
 }
+
+KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor& v) {
+  if (layer < 0 || layer >= static_cast<std::int64_t>(k_.size())) {
+    fail("has no layer " + std::to_string(layer));
+  }
+  const auto at = static_cast<std::size_t>(layer);
+  check_added(at, k, v);
+  const NoGradGuard no_gradient;
+  const DType dtype = k_[at].dtype();
+  const Tensor added_k = detail::dense(cast(k.detach(), dtype));
+  const Tensor added_v = detail::dense(cast(v.detach(), dtype));
+  launch(kernels::kv_append, k_[at].device(),
+         KvAppendArgs{.k = detail::view(added_k),
+                      .v = detail::view(added_v),
+                      .k_memory = detail::view(k_[at]),
+                      .v_memory = detail::view(v_[at]),
+                      .position = detail::view(position_),
+                      .begin = length_});
+  detail::bump_version(k_[at]);
+  detail::bump_version(v_[at]);
+  const std::int64_t end = position_.defined() ? visible_ : length_ + k.dim(1);
+  return {.k = slice(k_[at], 1, 0, end), .v = slice(v_[at], 1, 0, end)};
+}
+
+void KvCache::read_position(const Tensor& position, std::int64_t visible) {
+  const detail::Check check("kv_cache", {{"position", position}});
+  check.that(position.dtype() == DType::kI32, ErrorKind::kDtype, "position must be i32");
+  check.shape("position", position, {}, "one number");
+  check.that(position.device() == k_.front().device(), ErrorKind::kDevice,
+             "position must be on the cache's device, {}", to_string(k_.front().device()));
+  if (visible < 1 || visible > capacity_) {
+    fail("holds " + std::to_string(capacity_) + " positions; asked to show " +
+         std::to_string(visible));
+  }
+  // A hidden value that is not a number would show through a weight of 0.
+  const NoGradGuard no_gradient;
+  for (const Tensor& v : v_) {
+    if (length_ < visible) fill_(slice(v, 1, length_, visible), 0);
+  }
+  position_ = position;
+  visible_ = visible;
+}
+
+void KvCache::stop_reading_position() { position_ = Tensor(); }
 
 void KvCache::check_room(std::int64_t count) const {
   if (count >= 0 && count <= capacity_ - length_) return;

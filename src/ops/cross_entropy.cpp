@@ -47,7 +47,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
       options.token_weights.defined() ? detail::dense(options.token_weights) : Tensor();
   const Tensor lse = Tensor::empty({logits.dim(0)}, DType::kF32, logits.device());
   const detail::LossSums sums(logits.device());
-  detail::launch_cross_entropy(rows, classes, weights, lse, sums, constants);
+  detail::launch_cross_entropy({.logits = rows, .targets = classes, .weights = weights, .lse = lse},
+                               sums, constants);
   return detail::record("cross_entropy", {logits}, sums.reduced(options.reduction),
                         {rows, classes, weights, lse, sums.factor(options.reduction)},
                         [constants](const detail::BackwardCall& call) {

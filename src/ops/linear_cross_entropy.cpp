@@ -58,15 +58,16 @@ class ChunkedLoss {
     const Tensor logits = Tensor::empty({chunk_, weight_.dim(0)}, DType::kF32, x_.device());
     const Tensor lse = Tensor::empty({chunk_}, DType::kF32, x_.device());
     const bool in_place = x_.dtype() == DType::kF32;
-    const bool differentiates = dx_.defined() || dweight_.defined();
-    Tensor dlogits = logits;
-    if (differentiates && !in_place) {
-      dlogits = Tensor::empty(logits.shape(), x_.dtype(), x_.device());
+    Tensor dlogits;
+    if (dx_.defined() || dweight_.defined()) {
+      dlogits = in_place ? logits : Tensor::empty(logits.shape(), x_.dtype(), x_.device());
     }
     // At least once: the sums of no rows at all are zeros.
     for (std::int64_t begin = 0; begin == 0 || begin < N; begin += chunk_) {
       const std::int64_t end = std::min(begin + chunk_, N);
-      const auto part = [&](const Tensor& whole) { return rows_of(whole, 0, end - begin); };
+      const auto part = [&](const Tensor& whole) {
+        return whole.defined() ? rows_of(whole, 0, end - begin) : Tensor();
+      };
       run_chunk(begin, end, targets, part(logits), part(dlogits), part(lse));
     }
   }
@@ -83,18 +84,8 @@ class ChunkedLoss {
     const Tensor weights =
         token_weights_.defined() ? rows_of(token_weights_, begin, end) : Tensor();
     accumulate(logits, x, weight_, {.transpose_b = true}, 0);
-    detail::launch_cross_entropy(logits, targets, weights, lse, sums_, constants_, begin);
-    if (!dx_.defined() && !dweight_.defined()) return;
-    launch(kernels::cross_entropy_backward, logits.device(),
-           CrossEntropyBackwardArgs{.dloss = {},
-                                    .factor = {},
-                                    .logits = detail::view(logits),
-                                    .targets = detail::view(targets),
-                                    .weights = detail::view(weights),
-                                    .lse = detail::view(lse),
-                                    .dlogits = detail::view(dlogits),
-                                    .ignore_index = constants_.ignore_index,
-                                    .label_smoothing = constants_.label_smoothing});
+    detail::launch_cross_entropy({logits, targets, weights, lse, dlogits}, sums_, constants_,
+                                 begin);
     if (dx_.defined()) accumulate(rows_of(dx_, begin, end), dlogits, weight_, {}, 0);
     if (dweight_.defined()) accumulate(dweight_, dlogits, x, {.transpose_a = true}, 1);
   }

@@ -49,17 +49,17 @@ LossConstants::LossConstants(const CrossEntropyOptions& options)
     : ignore_index(options.ignore_index),
       label_smoothing(static_cast<float>(options.label_smoothing)) {}
 
-void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
-                          const Tensor& lse, const LossSums& sums, const LossConstants& constants,
-                          std::int64_t first_row) {
-  launch(kernels::cross_entropy, logits.device(),
-         CrossEntropyArgs{.logits = view(logits),
-                          .targets = view(targets),
-                          .weights = view(weights),
-                          .lse = view(lse),
+void launch_cross_entropy(const LossRows& rows, const LossSums& sums,
+                          const LossConstants& constants, std::int64_t first_row) {
+  launch(kernels::cross_entropy, rows.logits.device(),
+         CrossEntropyArgs{.logits = view(rows.logits),
+                          .targets = view(rows.targets),
+                          .weights = view(rows.weights),
+                          .lse = view(rows.lse),
                           .loss_sum = view(sums.loss_sum),
                           .weight_sum = view(sums.weight_sum),
                           .inv_weight = view(sums.inv_weight),
+                          .dlogits = view(rows.dlogits),
                           .ignore_index = constants.ignore_index,
                           .label_smoothing = constants.label_smoothing,
                           .accumulate = first_row > 0,

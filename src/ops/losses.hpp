@@ -34,10 +34,17 @@ struct LossConstants {
   float label_smoothing;
 };
 
-/// Adds rows of logits [n,V] to the sums and fills lse [n]; row 0 is row `first_row` of the whole, and
-/// the sums start anew where that is 0.
-void launch_cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights,
-                          const Tensor& lse, const LossSums& sums, const LossConstants& constants,
-                          std::int64_t first_row = 0);
+/// Rows of logits, what they shall become, and what is computed for each.
+struct LossRows {
+  Tensor logits;        ///< [n,V]
+  Tensor targets;       ///< [n]
+  Tensor weights;       ///< [n] f32, or undefined
+  Tensor lse;           ///< [n] f32: log Σ exp of each row
+  Tensor dlogits = {};  ///< [n,V]: the gradient of the sum, where it is wanted at once
+};
+
+/// Adds rows to the sums; row 0 is row `first_row` of the whole, and the sums start anew where that is 0.
+void launch_cross_entropy(const LossRows& rows, const LossSums& sums,
+                          const LossConstants& constants, std::int64_t first_row = 0);
 
 }  // namespace wick::detail

@@ -29,6 +29,7 @@ CachingAllocator::CachingAllocator(Device device, RawAllocator& system)
     : device_(device), system_(system) {}
 
 CachingAllocator::~CachingAllocator() {
+  while (!pools_.empty()) release_pool(pools_.begin()->first);
   for (Pending& pending : pending_) {
     free_by_stream_[pending.block.stream].emplace(pending.block.bytes, pending.block.data);
   }
@@ -50,8 +51,8 @@ Block CachingAllocator::allocate(std::size_t bytes, Stream& stream) {
   block.guarded = guard_ && system_.host_accessible();
   block.bytes = rounded_size(block.guarded ? bytes + 2 * kGuardBytes : bytes);
   collect_pending();
-  block.data = take_cached(block.bytes, block.stream);
-  if (block.data == nullptr) block.data = take_raw(block.bytes);
+  block.pool = open_pool(block.stream);
+  block.data = take_for(block);
   stats_.live_bytes += to_signed(block.bytes);
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
   ++stats_.live_blocks;
@@ -82,7 +83,7 @@ void CachingAllocator::release(const Block& given,
   // Where work of the device runs later, it may still reach the block.
   if (system_.host_accessible()) detail::poison_memory(block.data, block.bytes);
   if (fences.empty()) {
-    free_by_stream_[block.stream].emplace(block.bytes, block.data);
+    free_blocks_of(block).emplace(block.bytes, block.data);
   } else {
     pending_.push_back({block, std::move(fences)});
   }
@@ -93,15 +94,57 @@ void CachingAllocator::collect_pending() {
     const bool complete = std::ranges::all_of(
         pending.fences, [](const std::unique_ptr<Event>& fence) { return fence->is_complete(); });
     if (complete) {
-      free_by_stream_[pending.block.stream].emplace(pending.block.bytes, pending.block.data);
+      free_blocks_of(pending.block).emplace(pending.block.bytes, pending.block.data);
     }
     return complete;
   });
 }
 
+std::uint64_t CachingAllocator::begin_pool(const Stream& stream) {
+  const std::lock_guard lock(mutex_);
+  if (open_pool(stream.id()) != 0) {
+    throw Error(ErrorKind::kArgument, "allocate", "the stream has a pool of this thread already");
+  }
+  pools_[++last_pool_] = {.stream = stream.id(), .thread = std::this_thread::get_id(), .free = {}};
+  return last_pool_;
+}
+
+void CachingAllocator::end_pool(std::uint64_t pool) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = pools_.find(pool);
+  if (found != pools_.end()) found->second.thread = {};
+}
+
+void CachingAllocator::release_pool(std::uint64_t pool) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return;
+  free_by_stream_[found->second.stream].merge(found->second.free);
+  pools_.erase(found);
+}
+
+std::uint64_t CachingAllocator::open_pool(std::uint64_t stream) const {
+  for (const auto& [number, pool] : pools_) {
+    if (pool.stream == stream && pool.thread == std::this_thread::get_id()) return number;
+  }
+  return 0;
+}
+
+// What a pool is handed from the stream's blocks remains with it: the work before it on the stream is over by then.
+std::byte* CachingAllocator::take_for(Block& block) {
+  std::byte* data = nullptr;
+  if (block.pool != 0) data = take_cached(block.bytes, pools_[block.pool].free);
+  if (data == nullptr) data = take_cached(block.bytes, free_by_stream_[block.stream]);
+  return data == nullptr ? take_raw(block.bytes) : data;
+}
+
+CachingAllocator::FreeBlocks& CachingAllocator::free_blocks_of(const Block& block) {
+  const auto found = pools_.find(block.pool);
+  return found == pools_.end() ? free_by_stream_[block.stream] : found->second.free;
+}
+
 // The smallest block that fits with little slack; `bytes` becomes its true size.
-std::byte* CachingAllocator::take_cached(std::size_t& bytes, std::uint64_t stream) {
-  FreeBlocks& blocks = free_by_stream_[stream];
+std::byte* CachingAllocator::take_cached(std::size_t& bytes, FreeBlocks& blocks) {
   const auto found = blocks.lower_bound(bytes);
   if (found == blocks.end() || found->first > bytes + (bytes >> kSlackShift)) return nullptr;
   std::byte* const data = found->second;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct Block {
   std::size_t bytes = 0;      ///< held, after rounding up
   std::size_t requested = 0;  ///< usable
   std::uint64_t stream = 0;   ///< id of the stream on which it may be reused at once
+  std::uint64_t pool = 0;     ///< of recorded work, 0 for none
   bool guarded = false;
 };
 
@@ -55,6 +57,14 @@ class CachingAllocator {
   /// Takes a block back. `fences` are events on other streams that used it.
   void release(const Block& block, std::vector<std::unique_ptr<Event>> fences) noexcept;
 
+  /// Until end_pool(), what this thread takes for `stream` belongs to a pool: recorded work uses it whenever it is
+  /// repeated, so until release_pool() only the pool hands it out again. Throws Error kArgument when this thread has
+  /// begun one for the stream.
+  std::uint64_t begin_pool(const Stream& stream);
+  void end_pool(std::uint64_t pool) noexcept;
+  /// The recorded work is not repeated any more: its memory is the stream's.
+  void release_pool(std::uint64_t pool) noexcept;
+
   MemoryStats stats() const;
   void reset_peak();
   void empty_cache();
@@ -70,8 +80,16 @@ class CachingAllocator {
     std::vector<std::unique_ptr<Event>> fences;
   };
   using FreeBlocks = std::multimap<std::size_t, std::byte*>;
+  struct Pool {
+    std::uint64_t stream = 0;
+    std::thread::id thread;  // of nobody once it has ended
+    FreeBlocks free;
+  };
 
-  std::byte* take_cached(std::size_t& bytes, std::uint64_t stream);
+  std::uint64_t open_pool(std::uint64_t stream) const;
+  std::byte* take_for(Block& block);
+  FreeBlocks& free_blocks_of(const Block& block);
+  std::byte* take_cached(std::size_t& bytes, FreeBlocks& blocks);
   std::byte* take_raw(std::size_t bytes);
   void collect_pending();
   void release_cached();
@@ -83,6 +101,8 @@ class CachingAllocator {
   Device device_;
   RawAllocator& system_;
   std::unordered_map<std::uint64_t, FreeBlocks> free_by_stream_;
+  std::map<std::uint64_t, Pool> pools_;
+  std::uint64_t last_pool_ = 0;
   std::vector<Pending> pending_;
   MemoryStats stats_;
   std::size_t limit_ = 0;

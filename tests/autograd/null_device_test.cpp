@@ -193,6 +193,23 @@ TEST_F(NullTraining, AFrozenModelLaunchesNoBackwardPass) {
   EXPECT_EQ(launched(), wanted);
 }
 
+TEST_F(NullTraining, TheLossOfALinearLayerMakesItsGradientAtOnce) {
+  const Tensor weight = frozen({V, D});
+  const Tensor rows = trainable({N, D});
+  stream().take_launches();
+  linear_cross_entropy(rows, weight, targets_, {.reduction = LossReduction::kSum});
+  const std::vector<null::Launch> all = stream().take_launches();
+  std::vector<std::string> names;
+  for (const null::Launch& launch : all) names.push_back(launch.kernel);
+  const std::vector<std::string> with_gradient{"matmul", "cross_entropy", "matmul"};
+  EXPECT_EQ(names, with_gradient);
+  // logits, their gradient, targets, log-sum-exp, and three numbers
+  EXPECT_EQ(bytes_of(all, "cross_entropy"), kFloat * (2 * N * V + N + 3) + kIndex * N);
+  linear_cross_entropy(x_, weight, targets_, {.reduction = LossReduction::kSum});
+  const std::vector<std::string> without{"matmul", "cross_entropy"};
+  EXPECT_EQ(launched(), without);
+}
+
 TEST_F(NullTraining, AStepIsCapturedOnceAndReplayed) {
   const AdamwOptions from_device{.lr_tensor = Tensor::zeros({}, DType::kF32, kNullDevice),
                                  .step_tensor = Tensor::zeros({}, DType::kI64, kNullDevice)};

@@ -51,6 +51,7 @@ std::vector<OpCase> cases() {
   list.push_back(make_case("keepdim_middle", {{3, 7, 5}, 1}, true));
   list.push_back(make_case("keepdim_vector", {{23}, 0}, true));
   list.push_back(make_case("keepdim_transposed", {{6, 11}, 0, Lay::kTransposed}, true));
+  list.push_back(make_case("few_long_rows", {{2, 20011}, 1}, false));
   list.push_back(result_case());
   reductions::add_timed_selections(argmax_case, list);
   return list;

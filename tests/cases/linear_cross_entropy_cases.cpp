@@ -133,6 +133,12 @@ std::vector<OpCase> cases() {
     list.push_back(linear_case(name + "_frozen", {6, 11, 29},
                                {.chunk_rows = 4, .frozen = true, .weight_dtype = {dtype}}));
   }
+  // Rows longer than a multiprocessor of a GPU keeps in registers; odd and even.
+  for (const std::int64_t V : {20479, 20484, 50257}) {
+    OpCase wide = linear_case(fmt::format("3x2x{}_frozen", V), {3, 2, V}, {.frozen = true});
+    wide.gradient = true;
+    list.push_back(std::move(wide));
+  }
   // Logits of size 50: probabilities near 0 and 1.
   OpCase large = linear_case("large", {5, 10, 21}, {.x_values = normal(30)});
   large.gradient_condition *= 30;

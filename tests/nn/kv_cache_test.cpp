@@ -48,6 +48,43 @@ TEST(KvCache, GrowsWithoutMoving) {
             (std::vector<float>{101, 102, 103, 104, 101, 102, 103, 104}));
 }
 
+TEST(KvCache, WritesWhereAPositionInMemoryStands) {
+  KvCache cache = cache_of(2, 5);
+  cache.append(0, counting(2, 2, 1), counting(2, 2, 101));
+  cache.advance(2);
+  const Tensor position = Tensor::zeros({}, DType::kI32);
+  cache.read_position(position, 4);
+  for (std::int32_t at = 2; at < 4; ++at) {
+    copy_(position, Tensor::from_values(std::vector{at}, {}));
+    const KvCache::Keys keys = cache.append(0, counting(2, 1, 10), counting(2, 1, 20));
+    EXPECT_EQ(keys.k.shape(), Shape({2, 4, kHeads, kDim}));
+    EXPECT_EQ(floats(slice(keys.k, 1, at, at + 1)), (std::vector<float>{10, 11, 12, 13}));
+    EXPECT_EQ(floats(slice(keys.v, 1, at, at + 1)), (std::vector<float>{20, 21, 22, 23}));
+    EXPECT_EQ(floats(slice(keys.v, 1, 0, 2)),
+              (std::vector<float>{101, 102, 103, 104, 105, 106, 107, 108}));
+    // What is hidden may be read: it is a number.
+    for (const float value : floats(slice(keys.v, 1, at + 1, 4))) EXPECT_EQ(value, 0);
+    cache.advance(1);
+  }
+  cache.stop_reading_position();
+  EXPECT_EQ(cache.append(0, counting(2, 1, 1), counting(2, 1, 1)).k.dim(1), 5);
+}
+
+TEST(KvCache, RefusesPositionsItCannotRead) {
+  KvCache cache = cache_of(1, 4);
+  const auto zeros = [](const Shape& shape, DType dtype, Device device = kCpuDevice) {
+    return Tensor::zeros(shape, dtype, device);
+  };
+  EXPECT_THROW(cache.read_position(zeros({}, DType::kI64), 4), Error);
+  EXPECT_THROW(cache.read_position(zeros({1}, DType::kI32), 4), Error);
+  EXPECT_THROW(cache.read_position(zeros({}, DType::kI32, kNullDevice), 4), Error);
+  EXPECT_THROW(cache.read_position(zeros({}, DType::kI32), 5), Error);
+  EXPECT_THROW(cache.read_position(zeros({}, DType::kI32), 0), Error);
+  const Tensor position = Tensor::from_values(std::vector<std::int32_t>{4}, {});
+  cache.read_position(position, 4);
+  EXPECT_THROW(cache.append(0, counting(1, 1, 1), counting(1, 1, 1)), Error);
+}
+
 TEST(KvCache, ForgetsTheEnd) {
   KvCache cache = cache_of(1, 4);
   cache.append(0, counting(1, 3, 1), counting(1, 3, 1));

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -195,6 +196,59 @@ TEST_F(Allocator, DoesNotMoveABlockToAnotherStream) {
   allocator_.empty_cache();
   EXPECT_EQ(system_.held_blocks(), 0U);
   EXPECT_EQ(allocator_.stats().cached_bytes, 0);
+}
+
+TEST_F(Allocator, KeepsTheMemoryOfRecordedWork) {
+  const Block before = allocate(4096);
+  release(before);
+  const std::uint64_t pool = allocator_.begin_pool(first_);
+  EXPECT_THROW(allocator_.begin_pool(first_), Error);
+  const Block recorded = allocate(4096);
+  EXPECT_EQ(recorded.data, before.data);  // what the stream had
+  release(recorded);
+  EXPECT_EQ(allocate(4096).data, recorded.data);  // again within the recording
+  release(recorded);
+  const Block result = allocate(8192);
+  // Other streams and other threads are not recorded.
+  const Block elsewhere = allocator_.allocate(4096, second_);
+  EXPECT_NE(elsewhere.data, recorded.data);
+  EXPECT_EQ(elsewhere.pool, 0U);
+  release(elsewhere);
+  std::thread([&] {
+    const Block other = allocate(4096);
+    EXPECT_NE(other.data, recorded.data);
+    EXPECT_EQ(other.pool, 0U);
+    release(other);
+  }).join();
+  allocator_.end_pool(pool);
+
+  const Block later = allocate(4096);
+  EXPECT_NE(later.data, recorded.data);
+  EXPECT_EQ(later.pool, 0U);
+  release(later);
+  allocator_.empty_cache();  // not what the recorded work uses
+  EXPECT_EQ(system_.held_bytes(), 4096U + 8192U);
+  release(result);
+  const Block fresh = allocate(8192);
+  EXPECT_NE(fresh.data, result.data);
+  release(fresh);
+
+  allocator_.release_pool(pool);
+  const Block back = allocate(4096);
+  EXPECT_EQ(back.data, recorded.data);
+  release(back);
+}
+
+TEST_F(Allocator, TakesBackWhatOutlivesItsRecording) {
+  const std::uint64_t pool = allocator_.begin_pool(first_);
+  const Block result = allocate(4096);
+  allocator_.end_pool(pool);
+  allocator_.release_pool(pool);
+  release(result);
+  EXPECT_EQ(allocate(4096).data, result.data);
+  release(result);
+  allocator_.empty_cache();
+  EXPECT_EQ(system_.held_blocks(), 0U);
 }
 
 TEST_F(Allocator, WaitsForEveryFenceOfABlock) {

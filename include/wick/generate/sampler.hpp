@@ -44,6 +44,10 @@ class Sampler {
   /// The next token; it is counted as generated. A logit of −∞ is never chosen. Throws Error kArgument when a logit is NaN
   /// or +∞, when none is finite, and when a token seen before has no logit.
   std::int32_t next(std::span<const float> logits);
+  /// True when next() is always the first of the largest logits: temperature 0 and no penalties.
+  bool is_greedy() const noexcept;
+  /// As next() for a token that somebody else has chosen.
+  void take(std::int32_t id);
   /// The distribution that next() would draw from: (id, probability), most likely first. Throws as next().
   std::vector<std::pair<std::int32_t, double>> distribution(std::span<const float> logits) const;
 

@@ -25,6 +25,13 @@ class KvCache {
   /// holds is copied. length() moves on with advance(). Throws Error kArgument when they do not fit or there is no
   /// such layer, kShape, and kUnsupported when k or v would pass a gradient on: a cache does not.
   Keys append(std::int64_t layer, const Tensor& k, const Tensor& v);
+  /// From now on append() writes at position[0], an i32 of the device that is read when the work runs, and answers the
+  /// first `visible` positions whatever length() is: work that is recorded once and repeated. What lies beyond
+  /// length() among them must be hidden by a mask. Throws Error kArgument when there are not so many, kShape, kDtype,
+  /// kDevice.
+  void read_position(const Tensor& position, std::int64_t visible);
+  /// append() is what it was.
+  void stop_reading_position();
   /// Counts T positions as seen, after every layer has appended them. Throws Error kArgument when they do not fit.
   void advance(std::int64_t count);
   /// Forgets positions from `length` on. Throws Error kArgument when it is more than length().
@@ -42,12 +49,15 @@ class KvCache {
 
  private:
   void check_room(std::int64_t count) const;
+  void check_added(std::size_t layer, const Tensor& k, const Tensor& v) const;
 
   std::vector<Tensor> k_;
   std::vector<Tensor> v_;
   std::int64_t batch_;
   std::int64_t capacity_;
   std::int64_t length_ = 0;
+  Tensor position_;           // undefined: length_
+  std::int64_t visible_ = 0;  // with position_
 };
 
 }  // namespace wick

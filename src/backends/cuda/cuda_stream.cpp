@@ -1,5 +1,7 @@
 #include "backends/cuda/cuda_stream.hpp"
 
+#include <utility>
+
 #include "backends/cuda/cuda_backend.hpp"
 #include "backends/cuda/cuda_check.hpp"
 #include "wick/base/error.hpp"
@@ -8,13 +10,30 @@ namespace wick::cuda {
 
 namespace {
 
+// The memory of recorded work.
+class Pool {
+ public:
+  Pool(CachingAllocator& allocator, std::uint64_t number)
+      : allocator_(allocator), number_(number) {}
+  ~Pool() { allocator_.release_pool(number_); }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+ private:
+  CachingAllocator& allocator_;
+  std::uint64_t number_;
+};
+
 class CudaGraph final : public Graph {
  public:
-  explicit CudaGraph(cudaGraph_t recorded) : recorded_(recorded) {
-    check(cudaGraphInstantiate(&executable_, recorded_, 0), "cudaGraphInstantiate");
+  CudaGraph(cudaGraph_t recorded, std::unique_ptr<Pool> pool)
+      : pool_(std::move(pool)), recorded_(recorded) {
+    const cudaError_t status = cudaGraphInstantiate(&executable_, recorded_, 0);
+    if (status != cudaSuccess) cudaGraphDestroy(recorded_);
+    check(status, "cudaGraphInstantiate");
   }
   ~CudaGraph() override {
-    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
+    cudaGraphExecDestroy(executable_);
     cudaGraphDestroy(recorded_);
   }
   CudaGraph(const CudaGraph&) = delete;
@@ -28,6 +47,7 @@ class CudaGraph final : public Graph {
   cudaGraphExec_t executable() const noexcept { return executable_; }
 
  private:
+  std::unique_ptr<Pool> pool_;
   cudaGraph_t recorded_;
   cudaGraphExec_t executable_ = nullptr;
 };
@@ -52,7 +72,15 @@ CudaStream::CudaStream(CudaBackend& backend) : Stream(backend.device()), backend
   check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "cudaStreamCreate");
 }
 
-CudaStream::~CudaStream() { cudaStreamDestroy(handle_); }
+CudaStream::~CudaStream() {
+  if (pool_ != 0) {  // a capture that nobody ended
+    cudaGraph_t recorded = nullptr;
+    if (cudaStreamEndCapture(capture_, &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
+    backend_.allocator().release_pool(stop_capturing());
+  }
+  if (capture_ != nullptr) cudaStreamDestroy(capture_);
+  cudaStreamDestroy(handle_);
+}
 
 void CudaStream::record(Event& event) {
   check(cudaEventRecord(cuda_event(event).handle(), activate(*this)), "cudaEventRecord");
@@ -68,20 +96,42 @@ void CudaStream::synchronize() {
 }
 
 void CudaStream::begin_capture() {
-  // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
-  check(cudaStreamBeginCapture(activate(*this), cudaStreamCaptureModeRelaxed),
-        "cudaStreamBeginCapture");
+  std::thread::id nobody;
+  if (!capturing_thread_.compare_exchange_strong(nobody, std::this_thread::get_id())) {
+    throw Error(ErrorKind::kArgument, "stream", "a capture has begun already");
+  }
+  try {
+    pool_ = backend_.allocator().begin_pool(*this);
+    backend_.make_current();
+    if (capture_ == nullptr) {
+      check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreate");
+    }
+    // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
+    check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+  } catch (...) {
+    backend_.allocator().release_pool(stop_capturing());
+    throw;
+  }
+}
+
+// The pool of the capture, which takes nothing more.
+std::uint64_t CudaStream::stop_capturing() noexcept {
+  const std::uint64_t pool = std::exchange(pool_, 0);
+  backend_.allocator().end_pool(pool);
+  capturing_thread_.store({}, std::memory_order_relaxed);
+  return pool;
 }
 
 std::unique_ptr<Graph> CudaStream::end_capture() {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(activate(*this), &status), "cudaStreamIsCapturing");
-  if (status == cudaStreamCaptureStatusNone) {
+  if (!is_capturing()) {
     throw Error(ErrorKind::kArgument, "stream", "no capture was begun");
   }
+  backend_.make_current();
   cudaGraph_t recorded = nullptr;
-  check(cudaStreamEndCapture(handle_, &recorded), "cudaStreamEndCapture");
-  return std::make_unique<CudaGraph>(recorded);
+  const cudaError_t status = cudaStreamEndCapture(capture_, &recorded);
+  auto pool = std::make_unique<Pool>(backend_.allocator(), stop_capturing());
+  check(status, "cudaStreamEndCapture");
+  return std::make_unique<CudaGraph>(recorded, std::move(pool));
 }
 
 void CudaStream::replay(const Graph& graph) {

@@ -2,8 +2,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <type_traits>
 
 #include "runtime/allocator.hpp"
@@ -13,7 +15,8 @@ namespace wick::cuda {
 
 class CudaBackend;
 
-/// One CUDA stream.
+/// One CUDA stream. A thread that captures does so beside it, so that what others enqueue meanwhile is run and not
+/// recorded.
 class CudaStream final : public Stream {
  public:
   /// A new stream that does not wait for the legacy default stream.
@@ -32,11 +35,20 @@ class CudaStream final : public Stream {
   void replay(const Graph& graph) override;
 
   CudaBackend& backend() const noexcept { return backend_; }
-  cudaStream_t handle() const noexcept { return handle_; }
+  /// Where this thread's work goes.
+  cudaStream_t handle() const noexcept { return is_capturing() ? capture_ : handle_; }
 
  private:
+  bool is_capturing() const noexcept {
+    return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
+  std::uint64_t stop_capturing() noexcept;
+
   CudaBackend& backend_;
   cudaStream_t handle_ = nullptr;
+  cudaStream_t capture_ = nullptr;  // made by the first capture
+  std::atomic<std::thread::id> capturing_thread_;
+  std::uint64_t pool_ = 0;  // of the capture
 };
 
 /// An event without a time.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "backends/cuda/products.hpp"
 
 namespace wick::cuda {
@@ -16,7 +18,9 @@ struct FewRows {
   const void* w = nullptr;
   DType w_dtype = DType::kF32;  ///< x's, or f32
   const void* bias = nullptr;   ///< of out's dtype, may be null
-  const float* xa = nullptr;
+  const void* a = nullptr;      ///< [R,K]: xa = x aᵀ is made first; null when it is there already
+  DType a_dtype = DType::kF32;  ///< x's, or f32
+  float* xa = nullptr;
   const void* b = nullptr;
   DType b_dtype = DType::kF32;  ///< x's, or f32
   void* out = nullptr;
@@ -24,10 +28,18 @@ struct FewRows {
   float scale = 1;
 };
 
-/// At most 8 rows, and rows of w that are made of 16 bytes.
+inline constexpr std::size_t kMostFewRows = 3;  ///< products in one launch
+
+/// At most 8 rows, and rows of w (and of a) that are made of 16 bytes.
 bool takes_few_rows(const FewRows& product);
+
+/// Up to three of those, one M, one K and one dtype of each operand for all: what one launch computes.
+bool takes_few_rows(std::span<const FewRows> products);
 
 /// Enqueues what takes_few_rows() takes.
 KernelStatus multiply_few_rows(Stream& stream, const FewRows& product);
+
+/// As above: the products side by side in one launch, and their x aᵀ in one before it, on Hopper at the same time.
+KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products);
 
 }  // namespace wick::cuda

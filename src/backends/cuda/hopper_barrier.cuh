@@ -20,6 +20,19 @@ __device__ __forceinline__ void meet_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/// *to = value in the shared memory of another block of the cluster, where `to` is the place in one's own.
+template <class T>
+__device__ __forceinline__ void store_at(unsigned rank, T* to, const T& value) {
+  static_assert(sizeof(T) == 16 && alignof(T) == 16);
+  const uint4 words = __builtin_bit_cast(uint4, value);
+  asm volatile(
+      "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+      "st.shared::cluster.v4.u32 [remote], {%2, %3, %4, %5};\n}\n" ::"r"(
+          static_cast<unsigned>(__cvta_generic_to_shared(to))),
+      "r"(rank), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+      : "memory");
+}
+
 /// A phase is over when `arrivals` threads have arrived and all announced bytes are there.
 struct Barrier {
   unsigned address;

@@ -88,13 +88,77 @@ void launch_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 bl
   check(cudaGetLastError(), "kernel launch");
 }
 
+/// A launch whose blocks work in clusters.
+class ClusterLaunch {
+ public:
+  ClusterLaunch(Stream& stream, dim3 cluster, dim3 grid, dim3 block, std::size_t shared_bytes) {
+    attribute_.id = cudaLaunchAttributeClusterDimension;
+    attribute_.val.clusterDim = {cluster.x, cluster.y, cluster.z};
+    config_.gridDim = grid;
+    config_.blockDim = block;
+    config_.dynamicSmemBytes = shared_bytes;
+    config_.stream = activate(stream);
+    config_.attrs = &attribute_;
+    config_.numAttrs = 1;
+  }
+  ClusterLaunch(const ClusterLaunch&) = delete;
+  ClusterLaunch& operator=(const ClusterLaunch&) = delete;
+
+  const cudaLaunchConfig_t& config() const noexcept { return config_; }
+
+ private:
+  cudaLaunchAttribute attribute_{};
+  cudaLaunchConfig_t config_{};
+};
+
 /// As above for a kernel whose blocks work in clusters.
 template <class... Parameters, class... Args>
 void launch_clusters_on(Stream& stream, void (*kernel)(Parameters...), dim3 cluster, dim3 grid,
                         dim3 block, std::size_t shared_bytes, Args&&... args) {
+  const ClusterLaunch launch(stream, cluster, grid, block, shared_bytes);
+  check(cudaLaunchKernelEx(&launch.config(), kernel, std::forward<Args>(args)...),
+        "cudaLaunchKernelEx");
+}
+
+/// Whether a kernel's code is for Hopper or later and runs on one: what stands behind __CUDA_ARCH__ >= 900 is in it.
+template <class... Parameters>
+bool has_hopper_code(Stream& stream, void (*kernel)(Parameters...)) {
+  constexpr int kHopper = 9;
+  if (backend_of_stream(stream).properties().major < kHopper) return false;
+  cudaFuncAttributes code{};
+  check(cudaFuncGetAttributes(&code, kernel), "cudaFuncGetAttributes");
+  return code.ptxVersion >= 10 * kHopper;
+}
+
+/// How many such clusters the GPU runs at a time: 0 where it has none, or none of that size. More than 8 blocks are
+/// allowed from here on.
+template <class... Parameters>
+int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block) {
+  constexpr int kPortableCluster = 8;
+  if (!has_hopper_code(stream, kernel)) return 0;
+  const auto blocks = static_cast<unsigned>(cluster);
+  const ClusterLaunch launch(stream, dim3(blocks), dim3(blocks), block, 0);
+  int count = 0;
+  cudaError_t status = cudaSuccess;
+  if (cluster > kPortableCluster) {
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  }
+  if (status == cudaSuccess) {
+    status = cudaOccupancyMaxActiveClusters(&count, kernel, &launch.config());
+  }
+  if (status == cudaSuccess) return count;
+  cudaGetLastError();  // the answer is no
+  return 0;
+}
+
+/// As launch_on() for a kernel with Hopper code that may begin while the kernel before it in the stream still runs, as
+/// soon as that one says so; it waits for that one's results itself (hopper_order.cuh).
+template <class... Parameters, class... Args>
+void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                     std::size_t shared_bytes, Args&&... args) {
   cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {cluster.x, cluster.y, cluster.z};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;

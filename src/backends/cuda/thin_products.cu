@@ -485,8 +485,7 @@ void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& 
       auto memory =
           std::make_unique<Scratch>(stream, bytes_of_sums(row_blocks, a.C, kPaddedRank));
       call.d_parts[i] = memory->as<float>();
-      sums.add({a, static_cast<int>(row_blocks), kPaddedRank, memory->as<float>()},
-               std::move(memory));
+      sums.add({a, static_cast<int>(row_blocks), kPaddedRank, call.d_parts[i]}, std::move(memory));
     }
   }
   const auto kernel = &thin_kernel<T, kR8, kWantsP, kWantsD, kGroups>;

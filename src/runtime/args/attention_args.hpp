@@ -59,4 +59,21 @@ struct AttentionBackwardArgs {
   }
 };
 
+/// k_memory[b, begin + t] = k[b, t], and the same for v. k and v [B,T,Hkv,Dh], k_memory and v_memory [B,S,Hkv,Dh], all
+/// dense and of one dtype. position [] i32, may be absent: begin is what stands there when the kernel runs; what
+/// does not fit the memory then is left out.
+struct KvAppendArgs {
+  TensorView k, v, k_memory, v_memory, position;
+  std::int64_t begin = 0;
+
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    visit("k", k);
+    visit("v", v);
+    visit("k_memory", k_memory);
+    visit("v_memory", v_memory);
+    visit("position", position);
+  }
+};
+
 }  // namespace wick

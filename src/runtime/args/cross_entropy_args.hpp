@@ -11,8 +11,9 @@ namespace wick {
 /// Both sums start at 0 unless `accumulate`; inv_weight = 1 / weight_sum, or 0 where that is 0.
 /// logits z [N,V] with stride(1) = 1, targets [N] i32 or i64 dense, weights [N] f32 dense or absent, lse [N]
 /// f32 dense; loss_sum, weight_sum, inv_weight [] f32. A target outside [0,V) is invalid.
+/// dlogits may be absent; else it becomes the gradient of loss_sum and is laid out as in CrossEntropyBackwardArgs.
 struct CrossEntropyArgs {
-  TensorView logits, targets, weights, lse, loss_sum, weight_sum, inv_weight;
+  TensorView logits, targets, weights, lse, loss_sum, weight_sum, inv_weight, dlogits;
   std::int64_t ignore_index = -100;
   float label_smoothing = 0;
   bool accumulate = false;
@@ -27,6 +28,7 @@ struct CrossEntropyArgs {
     visit("loss_sum", loss_sum);
     visit("weight_sum", weight_sum);
     visit("inv_weight", inv_weight);
+    visit("dlogits", dlogits);
   }
 };
 
@@ -49,5 +51,18 @@ struct CrossEntropyBackwardArgs {
     visit("dlogits", dlogits);
   }
 };
+
+/// The gradient that a call with dlogits asks for, as a call of its own.
+inline CrossEntropyBackwardArgs gradient_of(const CrossEntropyArgs& args) {
+  return {.dloss = {},
+          .factor = {},
+          .logits = args.logits,
+          .targets = args.targets,
+          .weights = args.weights,
+          .lse = args.lse,
+          .dlogits = args.dlogits,
+          .ignore_index = args.ignore_index,
+          .label_smoothing = args.label_smoothing};
+}
 
 }  // namespace wick

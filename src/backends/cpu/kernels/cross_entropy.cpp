@@ -187,6 +187,9 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& a) {
   const ScratchArray<double> row_loss(stream, N);
   HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(stream, a, targets.data(), row_loss.data());
   sum_row_losses(a, targets.data(), row_loss.data());
+  if (a.dlogits) {
+    HWY_DYNAMIC_DISPATCH(cross_entropy_backward_rows)(stream, gradient_of(a), targets.data(), 1.0);
+  }
   return KernelStatus::ok();
 }
 

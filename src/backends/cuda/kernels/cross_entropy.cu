@@ -1,36 +1,14 @@
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/exponential.cuh"
-#include "backends/cuda/fault.cuh"
-#include "backends/cuda/rows.cuh"
+#include "backends/cuda/kernels/cross_entropy_one_pass.cuh"
+#include "backends/cuda/kernels/cross_entropy_rows.cuh"
 #include "backends/cuda/tiles.cuh"
 #include "runtime/args/cross_entropy_args.hpp"
+#include "runtime/variants.hpp"
 
 namespace wick::cuda {
 
 namespace {
-
-// What a row adds to the sums.
-struct RowLoss {
-  double loss;
-  double weight;
-};
-
-// logits z [N,V] rows `stride` apart; the others as in CrossEntropyArgs, weights may be null.
-template <class T, class Index>
-struct Forward {
-  const T* logits;
-  std::int64_t stride;
-  const Index* targets;
-  const float* weights;
-  float* lse;
-  RowLoss* rows;
-  Fault* fault;
-  std::int64_t N;
-  std::int64_t V;
-  std::int64_t ignore_index;
-  std::int64_t first_row;
-  float label_smoothing;
-};
 
 struct Sums {
   float* loss;
@@ -56,34 +34,16 @@ struct Backward {
   float label_smoothing;
 };
 
-// (1 − ε)(lse − z[t]) + ε (lse − mean z) from the maximum m and Σ exp(z − m). Differences from the maximum are
-// taken first: lse itself may be large where the loss is small.
-__device__ double loss_of(float max, float sum, float target_logit, double logit_sum, double V,
-                          double epsilon) {
-  if (max == -INFINITY) return INFINITY;  // no class has any probability, the target neither
-  const double log_sum = static_cast<double>(logf(sum));
-  const double wide_max = static_cast<double>(max);
-  const double loss = log_sum + (wide_max - static_cast<double>(target_logit));
-  if (epsilon == 0) return loss;  // the mean may be −∞, and 0 · ∞ is not 0
-  return (1 - epsilon) * loss + epsilon * (log_sum + (wide_max - logit_sum / V));
-}
-
 // A block per row, which reads it once. A target out of range is reported and its row counts as ignored.
 template <int kVec, bool kSmooth, class T, class Index>
-__global__ void __launch_bounds__(kLongRowThreads) cross_entropy_rows(Forward<T, Index> a) {
+__global__ void __launch_bounds__(kLongRowThreads) cross_entropy_rows(LossRows<T, Index> a) {
   __shared__ ReduceRoom<1> for_max;
   __shared__ ReduceRoom<1> for_sum;
   __shared__ ReduceRoom<1> for_logits;
   const std::int64_t n = blockIdx.x;
   const std::int64_t target = a.targets[n];
-  const bool outside = target < 0 || target >= a.V;
-  if (outside || target == a.ignore_index) {
-    if (threadIdx.x != 0) return;
-    a.lse[n] = 0;
-    a.rows[n] = {0, 0};
-    if (target != a.ignore_index) {
-      report_fault(a.fault, FaultKind::kTarget, a.first_row + n, target, a.V);
-    }
+  if (!a.counts(target)) {
+    if (threadIdx.x == 0) a.leave_out(n, target);
     return;
   }
   const T* const z = a.logits + n * a.stride;
@@ -99,12 +59,7 @@ __global__ void __launch_bounds__(kLongRowThreads) cross_entropy_rows(Forward<T,
   total.reduce(for_max, for_sum);
   if constexpr (kSmooth) logits = row_reduce<RowSum>(logits, for_logits);
   if (threadIdx.x != 0) return;
-  const double weight = a.weights == nullptr ? 1.0 : static_cast<double>(a.weights[n]);
-  const double loss =
-      loss_of(total.max, total.sum, to_float(z[target]), static_cast<double>(logits),
-              static_cast<double>(a.V), static_cast<double>(a.label_smoothing));
-  a.lse[n] = total.max == -INFINITY ? -INFINITY : total.max + logf(total.sum);
-  a.rows[n] = {weight * loss, weight};
+  a.finish(n, {total.max, total.sum, to_float(z[target]), logits}, a.weight(n));
 }
 
 // Adds the rows up in double, each thread every kSumThreads-th row, and the threads in a fixed order.
@@ -170,7 +125,7 @@ __global__ void __launch_bounds__(kTileThreads)
 // ---- Launches -----------------------------------------------------------------------------------
 
 template <class T, class Index>
-void launch_rows(Stream& stream, const Forward<T, Index>& a) {
+void launch_rows(Stream& stream, const LossRows<T, Index>& a) {
   const bool wide = a.V % kPackSize<T> == 0 && rows_aligned(a.logits, sizeof(T), a.stride, a.N);
   const std::int64_t packs = wide ? a.V / kPackSize<T> : a.V;
   const auto warps = std::clamp<std::int64_t>(ceil_div(packs, 4 * kWarp), 1, 16);
@@ -224,35 +179,72 @@ void backward_of(Stream& stream, const CrossEntropyBackwardArgs& args) {
   });
 }
 
-}  // namespace
+template <class T, class Index>
+LossRows<T, Index> rows_of(Stream& stream, const CrossEntropyArgs& args, RowLoss* rows) {
+  return {.logits = data_of<const T>(args.logits),
+          .stride = args.logits.stride(0),
+          .targets = data_of<const Index>(args.targets),
+          .weights = data_of<const float>(args.weights),
+          .lse = data_of<float>(args.lse),
+          .rows = rows,
+          .fault = backend_of_stream(stream).fault(),
+          .N = args.logits.dim(0),
+          .V = args.logits.dim(1),
+          .ignore_index = args.ignore_index,
+          .first_row = args.first_row,
+          .label_smoothing = args.label_smoothing};
+}
 
-KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
+void launch_sums(Stream& stream, const CrossEntropyArgs& args, const RowLoss* rows) {
+  const Sums sums{.loss = data_of<float>(args.loss_sum),
+                  .weight = data_of<float>(args.weight_sum),
+                  .inv_weight = data_of<float>(args.inv_weight),
+                  .accumulate = args.accumulate};
+  launch_on(stream, add_row_losses, dim3(1), dim3(kSumThreads), 0, rows, args.logits.dim(0), sums);
+}
+
+// ---- Variants -----------------------------------------------------------------------------------
+
+// The gradient with the loss, each logit read once.
+KernelStatus one_pass(Stream& stream, const CrossEntropyArgs& args) {
+  if (!args.dlogits) return KernelStatus::unsupported("no gradient is wanted at once");
+  if (args.logits.dtype != DType::kF32) return KernelStatus::unsupported("logits are not f32");
+  const std::int64_t N = args.logits.dim(0);
+  const Scratch rows(stream, static_cast<std::size_t>(N) * sizeof(RowLoss));
+  KernelStatus status = KernelStatus::ok();
+  if (N > 0) {
+    switch_floating(args.dlogits.dtype, [&]<class Out>(std::type_identity<Out>) {
+      switch_index(args.targets.dtype, [&]<class Index>(std::type_identity<Index>) {
+        status = run_one_pass(stream, rows_of<float, Index>(stream, args, rows.as<RowLoss>()),
+                              data_of<Out>(args.dlogits));
+      });
+    });
+  }
+  if (status.is_ok()) launch_sums(stream, args, rows.as<RowLoss>());
+  return status;
+}
+
+// The loss, then the gradient where it is wanted.
+KernelStatus two_pass(Stream& stream, const CrossEntropyArgs& args) {
   const std::int64_t N = args.logits.dim(0);
   const Scratch rows(stream, static_cast<std::size_t>(N) * sizeof(RowLoss));
   if (N > 0) {
     switch_floating(args.logits.dtype, [&]<class T>(std::type_identity<T>) {
       switch_index(args.targets.dtype, [&]<class Index>(std::type_identity<Index>) {
-        launch_rows(stream, Forward<T, Index>{.logits = data_of<const T>(args.logits),
-                                              .stride = args.logits.stride(0),
-                                              .targets = data_of<const Index>(args.targets),
-                                              .weights = data_of<const float>(args.weights),
-                                              .lse = data_of<float>(args.lse),
-                                              .rows = rows.as<RowLoss>(),
-                                              .fault = backend_of_stream(stream).fault(),
-                                              .N = N,
-                                              .V = args.logits.dim(1),
-                                              .ignore_index = args.ignore_index,
-                                              .first_row = args.first_row,
-                                              .label_smoothing = args.label_smoothing});
+        launch_rows(stream, rows_of<T, Index>(stream, args, rows.as<RowLoss>()));
       });
     });
   }
-  const Sums sums{.loss = data_of<float>(args.loss_sum),
-                  .weight = data_of<float>(args.weight_sum),
-                  .inv_weight = data_of<float>(args.inv_weight),
-                  .accumulate = args.accumulate};
-  launch_on(stream, add_row_losses, dim3(1), dim3(kSumThreads), 0, rows.as<RowLoss>(), N, sums);
-  return KernelStatus::ok();
+  launch_sums(stream, args, rows.as<RowLoss>());
+  return args.dlogits ? cross_entropy_backward(stream, gradient_of(args)) : KernelStatus::ok();
+}
+
+constexpr Variant<CrossEntropyArgs> kVariants[] = {{"one_pass", one_pass}, {"two_pass", two_pass}};
+
+}  // namespace
+
+KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
+  return run_variants<CrossEntropyArgs>("cross_entropy", kVariants, stream, args);
 }
 
 KernelStatus cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& args) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cub/block/block_radix_sort.cuh>
 #include <cub/device/device_radix_sort.cuh>
 #include <limits>
@@ -44,26 +45,63 @@ struct Best {
   }
 };
 
-// A block searches one row.
-template <class T>
-__global__ void argmax_kernel(std::int64_t D, std::int64_t row_stride, std::int64_t column_stride,
-                              const T* x, std::int64_t* indices, T* values) {
-  __shared__ Best<Rank<T>> shared[kThreads];
-  const T* const row = x + blockIdx.x * row_stride;
-  // Threads without an element keep a rank that any other beats, or equals at a lower index.
-  Best<Rank<T>> best{0, std::numeric_limits<std::int64_t>::max()};
-  for (std::int64_t d = threadIdx.x; d < D; d += kThreads) {
-    best.take({rank_of(row[d * column_stride]), d});
-  }
-  shared[threadIdx.x] = best;
+// What a thread without an element has: any other beats it, or equals it at a lower index.
+template <class R>
+__device__ Best<R> no_best() {
+  return {0, std::numeric_limits<std::int64_t>::max()};
+}
+
+// The best of a block, in thread 0.
+template <class R>
+__device__ Best<R> best_of_block(const Best<R>& own) {
+  __shared__ Best<R> shared[kThreads];
+  shared[threadIdx.x] = own;
   __syncthreads();
   for (int half_size = kThreads / 2; half_size > 0; half_size /= 2) {
     if (threadIdx.x < half_size) shared[threadIdx.x].take(shared[threadIdx.x + half_size]);
     __syncthreads();
   }
+  return shared[0];
+}
+
+// Blocks (row, part): each searches every gridDim.y-th stretch of a row.
+template <class T>
+__global__ void argmax_parts_kernel(std::int64_t D, std::int64_t row_stride,
+                                    std::int64_t column_stride, const T* x, Best<Rank<T>>* parts) {
+  const T* const row = x + blockIdx.x * row_stride;
+  Best<Rank<T>> best = no_best<Rank<T>>();
+  const std::int64_t step = std::int64_t{gridDim.y} * kThreads;
+#pragma unroll 4
+  for (std::int64_t d = std::int64_t{blockIdx.y} * kThreads + threadIdx.x; d < D; d += step) {
+    best.take({rank_of(row[d * column_stride]), d});
+  }
+  best = best_of_block(best);
+  if (threadIdx.x == 0) parts[std::int64_t{blockIdx.x} * gridDim.y + blockIdx.y] = best;
+}
+
+// A block per row.
+template <class T>
+__global__ void argmax_merge_kernel(int num_parts, std::int64_t row_stride,
+                                    std::int64_t column_stride, const T* x,
+                                    const Best<Rank<T>>* parts, std::int64_t* indices, T* values) {
+  Best<Rank<T>> best = no_best<Rank<T>>();
+  for (int i = threadIdx.x; i < num_parts; i += kThreads) {
+    best.take(parts[std::int64_t{blockIdx.x} * num_parts + i]);
+  }
+  best = best_of_block(best);
   if (threadIdx.x != 0) return;
-  indices[blockIdx.x] = shared[0].index;
-  if (values != nullptr) values[blockIdx.x] = row[shared[0].index * column_stride];
+  indices[blockIdx.x] = best.index;
+  if (values != nullptr) {
+    values[blockIdx.x] = x[blockIdx.x * row_stride + best.index * column_stride];
+  }
+}
+
+// As many parts of a row as give every multiprocessor something to do, with some elements for each thread.
+std::int64_t argmax_parts(Stream& stream, std::int64_t R, std::int64_t D) {
+  constexpr std::int64_t kEach = 8;
+  const std::int64_t wanted = backend_of_stream(stream).properties().multiProcessorCount / R;
+  return std::clamp<std::int64_t>(ceil_div(D, kEach * kThreads), 1,
+                                  std::max<std::int64_t>(wanted, 1));
 }
 
 // ---- The K largest ------------------------------------------------------------------------------
@@ -178,8 +216,14 @@ KernelStatus argmax(Stream& stream, const ArgmaxArgs& args) {
   const std::int64_t R = args.x.dim(0);
   return switch_ordered(args.x.dtype, [&]<class T>(std::type_identity<T>) {
     if (R == 0) return;
-    launch_on(stream, &argmax_kernel<T>, static_cast<unsigned>(R), kThreads, 0, args.x.dim(1),
-              args.x.stride(0), args.x.stride(1), data_of<const T>(args.x),
+    const std::int64_t parts = argmax_parts(stream, R, args.x.dim(1));
+    const Scratch found(stream, static_cast<std::size_t>(R * parts) * sizeof(Best<Rank<T>>));
+    const T* const x = data_of<const T>(args.x);
+    const dim3 grid(static_cast<unsigned>(R), static_cast<unsigned>(parts));
+    launch_on(stream, &argmax_parts_kernel<T>, grid, kThreads, 0, args.x.dim(1), args.x.stride(0),
+              args.x.stride(1), x, found.as<Best<Rank<T>>>());
+    launch_on(stream, &argmax_merge_kernel<T>, grid.x, kThreads, 0, static_cast<int>(parts),
+              args.x.stride(0), args.x.stride(1), x, found.as<Best<Rank<T>>>(),
               data_of<std::int64_t>(args.indices), data_of<T>(args.values));
   });
 }

@@ -57,7 +57,7 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& args) {
       .buffer(args.inv_weight)
       .value(LossSumsKargs{N, args.accumulate ? 1 : 0, args.inv_weight ? 1 : 0})
       .groups({1}, {kThreads});
-  return KernelStatus::ok();
+  return args.dlogits ? cross_entropy_backward(stream, gradient_of(args)) : KernelStatus::ok();
 }
 
 KernelStatus cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& args) {

@@ -1,0 +1,21 @@
+#pragma once
+
+// The order of two kernels that overlap (programmatic dependent launch), from compute capability 9.0 on; nothing before.
+
+namespace wick::cuda::hopper {
+
+/// The next kernel may begin if it was launched by launch_early_on().
+__device__ __forceinline__ void let_next_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// Waits until the kernel before is over and its results are seen.
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+}  // namespace wick::cuda::hopper
