@@ -14,8 +14,8 @@ CATALOG = "src/runtime/op_catalog.def"
 ENTRY = re.compile(r"^[ \t]*WICK_(OP|KERNEL)\s*\(([^)]*)\)", re.MULTILINE)
 # Sources of src/ops/ that several ops share.
 SHARED_SOURCES = {
-    "binary.cpp", "checks.cpp", "layouts.cpp", "losses.cpp", "norms.cpp", "products.cpp", "random_key.cpp",
-    "reductions.cpp", "rope_frequencies.cpp", "softmaxes.cpp",
+    "binary.cpp", "checks.cpp", "layouts.cpp", "lora_operands.cpp", "losses.cpp", "norms.cpp", "products.cpp",
+    "random_key.cpp", "reductions.cpp", "rope_frequencies.cpp", "softmaxes.cpp",
 }  # fmt: skip
 OP_FILES = ("src/ops/{}.cpp", "tests/cases/{}_cases.cpp", "tests/reference/{}_ref.hpp")
 

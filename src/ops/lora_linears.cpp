@@ -62,8 +62,8 @@ std::vector<Tensor> lora_linears_gradient(const detail::BackwardCall& call,
   launch(kernels::lora_linears_backward, x.device(), args);
   if (call.wanted[0]) {
     const auto given = std::ranges::find_if(call.grads, &Tensor::defined);
-    grads[0] = detail::with_shape(grads[0], detail::with_last(detail::without_last(given->shape()),
-                                                              x.dim(1)));
+    grads[0] = detail::with_shape(
+        grads[0], detail::with_last(detail::without_last(given->shape()), x.dim(1)));
   }
   return grads;
 }
@@ -103,10 +103,9 @@ std::vector<Tensor> lora_linears(const Tensor& x, const std::vector<LoraOperands
         .scale = scales.back()};
   }
   launch(kernels::lora_linears, x.device(), args);
-  detail::record("lora_linears", inputs, outputs, saved,
-                 [scales](const detail::BackwardCall& call) {
-                   return lora_linears_gradient(call, scales);
-                 });
+  detail::record(
+      "lora_linears", inputs, outputs, saved,
+      [scales](const detail::BackwardCall& call) { return lora_linears_gradient(call, scales); });
   return outputs;
 }
 

@@ -45,8 +45,7 @@ std::vector<Operands> places_of(const std::vector<LayerSize>& layers) {
 std::vector<Input> inputs_of(const Shape& x, const std::vector<LayerSize>& layers,
                              const Options& o) {
   const std::int64_t K = x[x.rank() - 1];
-  std::vector<Input> inputs = {
-      {.name = "x", .shape = x, .lay = o.lay_x, .fixed_dtype = o.dtype_x}};
+  std::vector<Input> inputs = {{.name = "x", .shape = x, .lay = o.lay_x, .fixed_dtype = o.dtype_x}};
   for (const LayerSize& layer : layers) {
     inputs.push_back({.name = "weight",
                       .shape = {layer.N, K},
@@ -55,8 +54,7 @@ std::vector<Input> inputs_of(const Shape& x, const std::vector<LayerSize>& layer
     if (layer.has_bias) {
       inputs.push_back({.name = "bias", .shape = {layer.N}, .fixed_dtype = o.dtype_x});
     }
-    inputs.push_back(
-        {.name = "lora_a", .shape = {layer.r, K}, .fixed_dtype = o.dtype_adapter});
+    inputs.push_back({.name = "lora_a", .shape = {layer.r, K}, .fixed_dtype = o.dtype_adapter});
     inputs.push_back(
         {.name = "lora_b", .shape = {layer.N, layer.r}, .fixed_dtype = o.dtype_adapter});
   }
@@ -140,8 +138,8 @@ std::vector<OpCase> cases() {
     list.push_back(layers_case(fmt::format("lay_{}", static_cast<int>(lay)), {2, 5, 19},
                                {{9, 4}, {8, 4}}, {.lay_x = lay}));
   }
-  list.push_back(layers_case("f32_adapter", {7, 32}, {{16, 4}, {8, 4}},
-                             {.dtype_adapter = {DType::kF32}}));
+  list.push_back(
+      layers_case("f32_adapter", {7, 32}, {{16, 4}, {8, 4}}, {.dtype_adapter = {DType::kF32}}));
   // Rows of 16 bytes, for the kernels on tensor cores: at and above their tiles.
   list.push_back(layers_case("qkv_128", {128, 64}, {{64, 16}, {16, 16}, {16, 16}}));
   list.push_back(layers_case("qkv_131", {131, 72}, {{72, 8}, {24, 8}, {24, 8}}));

@@ -49,14 +49,13 @@ HopperCall call_of(const HopperLora& p) {
 
 template <class Tiling>
 HopperMaps maps_of(const HopperLora& whole, const HopperPart& p, int rank_tile) {
-  return {.x = tensor_map(whole.dtype, p.x.data, whole.M, p.K, p.x.row_stride, Tiling::kM),
-          .w = Tiling::kAcrossK ? tensor_map(whole.dtype, p.w.data, p.K, p.N, p.w.row_stride,
-                                             Tiling::kWBoxRows)
-                                : tensor_map(whole.dtype, p.w.data, p.N, p.K, p.w.column_stride,
-                                             Tiling::kWBoxRows),
-          .p = tensor_map(whole.dtype, p.p.data, whole.M, p.R, p.p.row_stride, Tiling::kM,
-                          rank_tile),
-          .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile)};
+  return {
+      .x = tensor_map(whole.dtype, p.x.data, whole.M, p.K, p.x.row_stride, Tiling::kM),
+      .w = Tiling::kAcrossK
+               ? tensor_map(whole.dtype, p.w.data, p.K, p.N, p.w.row_stride, Tiling::kWBoxRows)
+               : tensor_map(whole.dtype, p.w.data, p.N, p.K, p.w.column_stride, Tiling::kWBoxRows),
+      .p = tensor_map(whole.dtype, p.p.data, whole.M, p.R, p.p.row_stride, Tiling::kM, rank_tile),
+      .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile)};
 }
 
 template <class Tiling>
@@ -64,7 +63,8 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
   const HopperCall call = call_of<Tiling>(p);
   HopperPartMaps maps{};
   for (int i = 0; i < p.count; ++i) {
-    maps.parts[i] = maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
+    maps.parts[i] =
+        maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
   }
   const int clusters =
       std::min(call.m_groups * call.n_tiles,

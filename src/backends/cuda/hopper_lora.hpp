@@ -14,10 +14,11 @@ struct HopperPart {
   std::int64_t N = 0;
   std::int64_t K = 0;
   std::int64_t R = 0;
-  Matrix x;           ///< rows dense along K
-  Matrix w;           ///< dense along K (row_stride 1) or along N (column_stride 1), as that of the other parts
-  Matrix p;           ///< rows dense along R
-  void* s = nullptr;  ///< [N,R], dense
+  Matrix x;  ///< rows dense along K
+  Matrix
+      w;  ///< dense along K (row_stride 1) or along N (column_stride 1), as that of the other parts
+  Matrix p;                    ///< rows dense along R
+  void* s = nullptr;           ///< [N,R], dense
   const void* bias = nullptr;  ///< [N], may be null
   void* out = nullptr;         ///< [M,N], dense
 };

@@ -14,10 +14,10 @@ namespace wick::cuda {
 
 struct HopperPartCall {
   int N;
-  int n_end;       ///< number of the tile along N, over all parts, behind its last one
-  int k_tiles;     ///< of x and w
-  int rank_steps;  ///< of 16
-  int rank_tile;   ///< 16, 32 or 64: what is fetched of p and s along the rank
+  int n_end;         ///< number of the tile along N, over all parts, behind its last one
+  int k_tiles;       ///< of x and w
+  int rank_steps;    ///< of 16
+  int rank_tile;     ///< 16, 32 or 64: what is fetched of p and s along the rank
   const void* bias;  ///< [N], may be null
   void* out;
 };

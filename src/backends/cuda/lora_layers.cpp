@@ -115,6 +115,51 @@ HopperLora product_of(std::span<const LoraLinearBackwardArgs> layers) {
   return product;
 }
 
+// What the adapters ask for backwards beside the wide product, whose p = g and s they complete.
+struct Sides {
+  // g [M,R] is for all layers; `memory` still has room for the adapters' A.
+  Sides(std::span<const LoraLinearBackwardArgs> layers, void* g, std::int64_t R, Parts& memory,
+        HopperLora& product) {
+    const TensorView& x = layers.front().x;
+    inner = {.M = x.dim(0),
+             .C = x.dim(1),
+             .x = x.data,
+             .dtype = x.dtype,
+             .ranges = {},
+             .count = 0,
+             .t = {},
+             .g = rows_of(g, x.dtype, R)};
+    std::int64_t at = 0;
+    for (const LoraLinearBackwardArgs& layer : layers) {
+      const std::int64_t r = layer.a.dim(0);
+      HopperPart& part = product.parts[static_cast<std::size_t>(inner.count)];
+      part.p = columns_from(g, x.dtype, R, at);
+      part.s = memory.take(r * inner.C);
+      copies.add({.from = transposed(rows_of(layer.a)),
+                  .rows = inner.C,
+                  .columns = r,
+                  .to = part.s,
+                  .scale = layer.scale});
+      outer.push_back({.M = inner.M,
+                       .C = layer.dy.dim(1),
+                       .x = layer.dy.data,
+                       .dtype = x.dtype,
+                       .ranges = {ThinRange{.R = r, .d = rows_of(layer.db), .scale = layer.scale}},
+                       .t = rows_of(layer.b),
+                       .p = part.p.data,
+                       .p_row_stride = R,
+                       .g = rows_of(layer.xa)});
+      inner.ranges[static_cast<std::size_t>(inner.count++)] = {
+          .R = r, .d = transposed(rows_of(layer.da)), .scale = layer.scale};
+      at += r;
+    }
+  }
+
+  std::vector<ThinProducts> outer;  // g and db, one pass over each dy
+  ThinProducts inner;               // da, one pass over x
+  SmallCopies copies;
+};
+
 }  // namespace
 
 KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> layers) {
@@ -150,10 +195,15 @@ KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> la
     HopperPart& part = product.parts[static_cast<std::size_t>(thin.count)];
     part.p = columns_from(p, dtype, R, at);
     part.s = memory.take(layer.b.numel());
-    copies.add({.from = rows_of(layer.a), .rows = r, .columns = K,
-               .to = static_cast<char*>(a) + 2 * at * K});
-    copies.add({.from = rows_of(layer.b), .rows = layer.b.dim(0), .columns = r, .to = part.s,
-               .scale = layer.scale});
+    copies.add({.from = rows_of(layer.a),
+                .rows = r,
+                .columns = K,
+                .to = static_cast<char*>(a) + 2 * at * K});
+    copies.add({.from = rows_of(layer.b),
+                .rows = layer.b.dim(0),
+                .columns = r,
+                .to = part.s,
+                .scale = layer.scale});
     thin.ranges[static_cast<std::size_t>(thin.count++)] = {
         .R = r, .p_f32 = layer.xa ? static_cast<float*>(layer.xa.data) : nullptr, .d = {}};
     at += r;
@@ -180,52 +230,18 @@ KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwar
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
   const TensorView& x = layers.front().x;
-  const DType dtype = x.dtype;
   const std::int64_t M = x.dim(0);
-  const std::int64_t K = x.dim(1);
   const std::int64_t R = ranks_of(layers);
-  Parts memory(stream, M * R + R * K);
-  void* const g = memory.take(M * R);
-
-  std::vector<ThinProducts> sides;  // g and db, one pass over each dy
-  ThinProducts inner{.M = M,
-                     .C = K,
-                     .x = x.data,
-                     .dtype = dtype,
-                     .ranges = {},
-                     .count = 0,
-                     .t = {},
-                     .g = rows_of(g, dtype, R)};  // da, one pass over x
-  SmallCopies copies;
-  std::int64_t at = 0;
-  for (const LoraLinearBackwardArgs& layer : layers) {
-    const std::int64_t r = layer.a.dim(0);
-    HopperPart& part = product.parts[static_cast<std::size_t>(inner.count)];
-    part.p = columns_from(g, dtype, R, at);
-    part.s = memory.take(r * K);
-    copies.add({.from = transposed(rows_of(layer.a)), .rows = K, .columns = r, .to = part.s,
-               .scale = layer.scale});
-    sides.push_back({.M = M,
-                     .C = layer.dy.dim(1),
-                     .x = layer.dy.data,
-                     .dtype = dtype,
-                     .ranges = {ThinRange{.R = r, .d = rows_of(layer.db), .scale = layer.scale}},
-                     .t = rows_of(layer.b),
-                     .p = part.p.data,
-                     .p_row_stride = R,
-                     .g = rows_of(layer.xa)});
-    inner.ranges[static_cast<std::size_t>(inner.count++)] = {
-        .R = r, .d = transposed(rows_of(layer.da)), .scale = layer.scale};
-    at += r;
-  }
-  const std::vector<ThinProducts> inners = split_ranks(inner);
-  reason = first_refusal(sides) + first_refusal(inners);
+  Parts memory(stream, M * R + R * x.dim(1));
+  const Sides sides(layers, memory.take(M * R), R, memory, product);
+  const std::vector<ThinProducts> inners = split_ranks(sides.inner);
+  reason = first_refusal(sides.outer) + first_refusal(inners);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
   ThinSums sums;
-  KernelStatus status = multiply_thin(stream, sides, sums);
+  KernelStatus status = multiply_thin(stream, sides.outer, sums);
   if (status.is_ok() && layers.front().dx) {
-    copy_small(stream, copies, dtype);
+    copy_small(stream, sides.copies, x.dtype);
     status = multiply_hopper_lora(stream, product);
   }
   if (status.is_ok()) status = multiply_thin(stream, inners, sums);

@@ -361,7 +361,8 @@ void launch_norm_backward(Stream& stream, const NormBackward<T>& a, const Tensor
     return;
   }
   const bool wide = a.D % kPackSize<T> == 0 && is_aligned(a.dy, 16) && is_aligned(a.dx, 16) &&
-                    is_aligned(a.dsum, 16) && rows_aligned(a.x, sizeof(T), a.stride, a.R) && a.weight.aligned();
+                    is_aligned(a.dsum, 16) && rows_aligned(a.x, sizeof(T), a.stride, a.R) &&
+                    a.weight.aligned();
   const RowPlan plan =
       plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>, kSumRowThreads);
   if (!wide || plan.values == 0) {

@@ -44,8 +44,7 @@ __device__ __forceinline__ void scale_normed(const NormForward<T>& a, int column
 /// v = the sum of v and the row of the addend, rounded as it is kept.
 template <int kValues, int kVec, class T>
 __device__ __forceinline__ void add_addend(const NormForward<T>& a,
-                                           const Place<kValues, kVec>& place,
-                                           float (&v)[kValues]) {
+                                           const Place<kValues, kVec>& place, float (&v)[kValues]) {
   float addend[kValues];
   load_row(a.addend + place.row * a.D, place, 0.0F, addend);
 #pragma unroll

@@ -34,8 +34,8 @@ __global__ void small_copies_kernel(const __grid_constant__ SmallCopies copies) 
   const std::int64_t at = row * p.from.row_stride + column * p.from.column_stride;
   uint4 eight;
   if (p.from.dtype == DType::kF32) {
-    eight = round_eight<T>(static_cast<const float*>(p.from.data) + at, p.from.column_stride,
-                           p.scale);
+    eight =
+        round_eight<T>(static_cast<const float*>(p.from.data) + at, p.from.column_stride, p.scale);
   } else {
     eight = round_eight<T>(static_cast<const T*>(p.from.data) + at, p.from.column_stride, p.scale);
   }

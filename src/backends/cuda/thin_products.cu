@@ -477,13 +477,11 @@ void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& 
     const ThinProducts& a = products[i];
     call.products[i] = a;
     if (p_in_parts) {
-      p_memory.push_back(
-          std::make_unique<Scratch>(stream, bytes_of_sums(across, M, kPaddedRank)));
+      p_memory.push_back(std::make_unique<Scratch>(stream, bytes_of_sums(across, M, kPaddedRank)));
       call.p_parts[i] = p_memory.back()->as<float>();
     }
     if constexpr (kWantsD) {
-      auto memory =
-          std::make_unique<Scratch>(stream, bytes_of_sums(row_blocks, a.C, kPaddedRank));
+      auto memory = std::make_unique<Scratch>(stream, bytes_of_sums(row_blocks, a.C, kPaddedRank));
       call.d_parts[i] = memory->as<float>();
       sums.add({a, static_cast<int>(row_blocks), kPaddedRank, call.d_parts[i]}, std::move(memory));
     }

@@ -1,5 +1,7 @@
+#include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/dense_products.hpp"
@@ -151,8 +153,8 @@ KernelStatus adapter_products(Stream& stream, const ThinProducts& products) {
 }
 
 // xa [M,R] = x aᵀ in f32.
-KernelStatus make_xa(Stream& stream, const TensorView& a, const Sizes& s,
-                     const Matrix& x, float* xa) {
+KernelStatus make_xa(Stream& stream, const TensorView& a, const Sizes& s, const Matrix& x,
+                     float* xa) {
   return adapter_products(stream, {.M = s.M,
                                    .C = s.K,
                                    .x = x.data,
@@ -254,40 +256,48 @@ KernelStatus bias_gradient(Stream& stream, const LoraLinearBackwardArgs& args) {
 
 // ---- Forward ------------------------------------------------------------------------------------
 
-// The few rows of decoding: x aᵀ, then everything else in one pass over w.
-KernelStatus few_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& s, const As& bias) {
-  if (s.R == 0 || args.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
-  const Scratch own_xa(stream, args.xa ? 0 : bytes_of(s.M * s.R, DType::kF32));
-  float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
-  const DType dtype = args.x.dtype;
-  const FewRows base{.M = s.M,
-                     .N = s.N,
-                     .K = s.K,
-                     .R = s.R,
-                     .x = args.x.data,
-                     .x_dtype = dtype,
-                     .w = args.w.data,
-                     .w_dtype = args.w.dtype,
-                     .bias = bias.matrix().data,
-                     .xa = xa,
-                     .b = args.b.data,
-                     .b_dtype = args.b.dtype,
-                     .out = args.out.data,
-                     .out_dtype = dtype,
-                     .scale = args.scale};
-  const FewRows thin{.M = s.M,
-                     .N = s.R,
-                     .K = s.K,
-                     .x = args.x.data,
-                     .x_dtype = dtype,
-                     .w = args.a.data,
-                     .w_dtype = args.a.dtype,
-                     .out = xa};
-  if (!takes_few_rows(base)) return KernelStatus::unsupported("not a few rows of 16-byte packs");
-  return Steps()
-      .then([&] { return multiply_few_rows(stream, thin); })
-      .then([&] { return multiply_few_rows(stream, base); })
-      .status();
+// The few rows of decoding: everything in one pass over the weights of all layers.
+KernelStatus few_rows(Stream& stream, std::span<const LoraLinearArgs> layers) {
+  std::vector<FewRows> products;
+  std::vector<std::unique_ptr<Scratch>> memory;
+  std::vector<std::unique_ptr<As>> biases;
+  for (const LoraLinearArgs& layer : layers) {
+    const std::int64_t R = layer.a.dim(0);
+    if (R == 0 || layer.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
+    products.push_back({.M = layer.x.dim(0),
+                        .N = layer.w.dim(0),
+                        .K = layer.x.dim(1),
+                        .R = R,
+                        .x = layer.x.data,
+                        .x_dtype = layer.x.dtype,
+                        .w = layer.w.data,
+                        .w_dtype = layer.w.dtype,
+                        .a = layer.a.data,
+                        .a_dtype = layer.a.dtype,
+                        .xa = data_of<float>(layer.xa),
+                        .b = layer.b.data,
+                        .b_dtype = layer.b.dtype,
+                        .out = layer.out.data,
+                        .out_dtype = layer.x.dtype,
+                        .scale = layer.scale});
+  }
+  if (!takes_few_rows(products)) {
+    return KernelStatus::unsupported("not a few rows of 16-byte packs");
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    FewRows& product = products[i];
+    const TensorView& bias = layers[i].bias;
+    if (product.xa == nullptr) {
+      memory.push_back(
+          std::make_unique<Scratch>(stream, bytes_of(product.M * product.R, DType::kF32)));
+      product.xa = memory.back()->as<float>();
+    }
+    if (!bias) continue;
+    const Matrix given{.data = bias.data, .dtype = bias.dtype};
+    biases.push_back(std::make_unique<As>(stream, given, product.x_dtype, product.N));
+    product.bias = biases.back()->matrix().data;
+  }
+  return multiply_few_rows(stream, products);
 }
 
 // Many rows: the base's product, then the adapter's.
@@ -311,9 +321,7 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
   float* const xa = args.xa ? data_of<float>(args.xa) : own_xa.as<float>();
   {
     const Dropped x(stream, args.x, args.dropout_p, args.key);
-    steps.then([&] {
-      return make_xa(stream, args.a, s, x.matrix(), xa);
-    });
+    steps.then([&] { return make_xa(stream, args.a, s, x.matrix(), xa); });
   }
   if (!adapts) return steps.status();
   steps.then([&] {
@@ -334,18 +342,18 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
 // x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
 KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
   const Sizes s{args.x.dim(0), args.w.dim(0), args.x.dim(1), args.a.dim(0)};
-  // Added where the result is made, in its dtype.
-  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
-  const As bias(stream, given_bias, args.x.dtype, s.N);
   const std::string forced = forced_variant("lora_linear");
   if (forced.empty() || forced == "few_rows") {
-    KernelStatus status = few_rows(stream, args, s, bias);
+    KernelStatus status = few_rows(stream, std::span(&args, 1));
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
   if (forced.empty() || forced.starts_with("hopper")) {
     KernelStatus status = forward_together(stream, std::span(&args, 1));
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
+  // Added where the result is made, in its dtype.
+  const Matrix given_bias{.data = args.bias ? args.bias.data : nullptr, .dtype = args.bias.dtype};
+  const As bias(stream, given_bias, args.x.dtype, s.N);
   return many_rows(stream, args, s, bias);
 }
 
@@ -388,14 +396,14 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   if (args.da && needs_g) {
     steps.then([&] {
       return adapter_products(
-          stream, {.M = s.M,
-                   .C = s.K,
-                   .x = x.matrix().data,
-                   .dtype = dtype,
-                   .ranges = {ThinRange{
-                       .R = s.R, .d = transposed(rows_of(args.da)), .scale = args.scale}},
-                   .t = {},
-                   .g = g});
+          stream,
+          {.M = s.M,
+           .C = s.K,
+           .x = x.matrix().data,
+           .dtype = dtype,
+           .ranges = {ThinRange{.R = s.R, .d = transposed(rows_of(args.da)), .scale = args.scale}},
+           .t = {},
+           .g = g});
     });
   }
   if (!adapts) {
@@ -410,6 +418,10 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
 // As lora_linear; together where that is supported.
 KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
   const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced == "few_rows") {
+    KernelStatus status = few_rows(stream, args.parts());
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
   if (forced.empty() || forced.starts_with("hopper")) {
     KernelStatus status = forward_together(stream, args.parts());
     if (!status.is_unsupported() || !forced.empty()) return status;

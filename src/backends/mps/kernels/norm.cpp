@@ -117,8 +117,7 @@ void norm_backward(Stream& stream, const NormBackward& a) {
 
 KernelStatus rms_norm(Stream& stream, const RmsNormArgs& args) {
   if (args.addend) {
-    const KernelStatus status =
-        add(stream, {.a = args.x, .b = args.addend, .out = args.sum});
+    const KernelStatus status = add(stream, {.a = args.x, .b = args.addend, .out = args.sum});
     if (!status.is_ok()) return status;
   }
   norm_forward(stream, {.kind = kRmsNorm,
