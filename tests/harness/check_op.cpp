@@ -37,21 +37,28 @@ std::vector<std::string_view> kernels_of(std::string_view op) {
   return {kernel, "matmul"};
 }
 
-}  // namespace
-
-std::vector<std::string> settings_for(Device device, std::string_view op) {
+// None, and each variant that the device now has.
+std::vector<std::string> variants_for(Device device, std::string_view op) {
   std::vector<std::string> variants{""};
   for (const std::string_view kernel : kernels_of(op)) {
     for (const std::string& variant : kernel_variants(device, kernel)) {
       variants.push_back(fmt::format("{}={}", kernel, variant));
     }
   }
-  std::vector<std::string> settings = variants;
+  return variants;
+}
+
+}  // namespace
+
+std::vector<std::string> settings_for(Device device, std::string_view op) {
+  std::vector<std::string> settings = variants_for(device, op);
   const std::vector<std::string> isas = kernel_variants(device, "isa");
-  // The best one is what those above have run on.
+  // The best one is what those above have run on. Others may lack some of its variants.
   for (std::size_t i = 1; i < isas.size(); ++i) {
-    for (const std::string& variant : variants) {
-      settings.push_back(fmt::format("isa={}{}{}", isas[i], variant.empty() ? "" : ",", variant));
+    const std::string isa = "isa=" + isas[i];
+    const ForcedSetting limited(isa);
+    for (const std::string& variant : variants_for(device, op)) {
+      settings.push_back(isa + (variant.empty() ? "" : ",") + variant);
     }
   }
   return settings;
