@@ -55,7 +55,7 @@ bool aligned_ranks(const auto& layers) {
 
 // The products of ranges with one x: together where that many ranks are taken, else each by itself.
 std::vector<ThinProducts> split_ranks(const ThinProducts& whole) {
-  if (whole.R() <= kMostRankTogether) return {whole};
+  if (whole.total_rank() <= kMostRankTogether) return {whole};
   std::vector<ThinProducts> each;
   std::int64_t at = 0;
   const auto element = [](const Matrix& m, std::int64_t offset) {

@@ -638,7 +638,7 @@ std::string thin_refusal(const ThinProducts& a) {
   if (a.t.data != nullptr && a.t.row_stride != 1 && a.t.column_stride != 1) {
     return "a small operand that is dense along neither axis";
   }
-  return refusal(a.dtype, a.x, a.M, a.C, a.R());
+  return refusal(a.dtype, a.x, a.M, a.C, a.total_rank());
 }
 
 KernelStatus multiply_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
@@ -648,7 +648,7 @@ KernelStatus multiply_thin(Stream& stream, std::span<const ThinProducts> product
     if (const std::string reason = thin_refusal(a); !reason.empty()) {
       return KernelStatus::unsupported(reason);
     }
-    R = std::max(R, a.R());
+    R = std::max(R, a.total_rank());
     along_rank = along_rank || (a.t.data != nullptr && a.t.column_stride == 1);
   }
   switch_16_bits(products.front().dtype, [&]<class T>(std::type_identity<T>) {

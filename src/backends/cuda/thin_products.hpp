@@ -40,7 +40,7 @@ struct ThinProducts {
   std::int64_t p_row_stride = 0;  ///< of p
   Matrix g;                       ///< no data: d is not wanted
 
-  std::int64_t R() const {
+  std::int64_t total_rank() const {
     return ranges[0].R + (count > 1 ? ranges[1].R : 0) + (count > 2 ? ranges[2].R : 0);
   }
 };
