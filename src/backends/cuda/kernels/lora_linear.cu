@@ -15,6 +15,7 @@
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/args/random_args.hpp"
 #include "runtime/args/reduce_args.hpp"
+#include "runtime/layer_by_layer.hpp"
 #include "wick/runtime/settings.hpp"
 
 namespace wick::cuda {
@@ -426,11 +427,7 @@ KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
     KernelStatus status = forward_together(stream, args.parts());
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
-  Steps steps;
-  for (const LoraLinearArgs& layer : args.parts()) {
-    steps.then([&] { return lora_linear(stream, layer); });
-  }
-  return steps.status();
+  return forward_layer_by_layer(stream, args, lora_linear);
 }
 
 // As lora_linear_backward; together where that is supported, else the gradients of x are added up.
@@ -443,18 +440,7 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
     }
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
-  const TensorView& dx = args.parts().front().dx;
-  const Scratch room(stream, dx && args.count > 1 ? bytes_of(dx.numel(), dx.dtype) : 0);
-  TensorView own = dx;
-  own.data = room.data();
-  Steps steps;
-  for (std::size_t i = 0; i < args.count; ++i) {
-    LoraLinearBackwardArgs layer = args.each[i];
-    if (dx && i > 0) layer.dx = own;
-    steps.then([&] { return lora_linear_backward(stream, layer); });
-    if (dx && i > 0) steps.then([&] { return add(stream, {.a = dx, .b = own, .out = dx}); });
-  }
-  return steps.status();
+  return backward_layer_by_layer<Scratch>(stream, args, lora_linear_backward, add);
 }
 
 }  // namespace wick::cuda

@@ -12,6 +12,7 @@
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/args/random_args.hpp"
 #include "runtime/args/reduce_args.hpp"
+#include "runtime/layer_by_layer.hpp"
 
 namespace wick::mps {
 
@@ -367,27 +368,12 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
 
 // As lora_linear, layer by layer.
 KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
-  Steps steps;
-  for (const LoraLinearArgs& layer : args.parts()) {
-    steps.then([&] { return lora_linear(stream, layer); });
-  }
-  return steps.status();
+  return forward_layer_by_layer(stream, args, lora_linear);
 }
 
 // As lora_linear_backward, layer by layer; the gradients of x are added up.
 KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs& args) {
-  const TensorView& dx = args.parts().front().dx;
-  const Scratch room(stream, dx && args.count > 1 ? bytes_of(dx.numel(), dx.dtype) : 0);
-  TensorView own = dx;
-  own.data = room.data();
-  Steps steps;
-  for (std::size_t i = 0; i < args.count; ++i) {
-    LoraLinearBackwardArgs layer = args.each[i];
-    if (dx && i > 0) layer.dx = own;
-    steps.then([&] { return lora_linear_backward(stream, layer); });
-    if (dx && i > 0) steps.then([&] { return add(stream, {.a = dx, .b = own, .out = dx}); });
-  }
-  return steps.status();
+  return backward_layer_by_layer<Scratch>(stream, args, lora_linear_backward, add);
 }
 
 }  // namespace wick::mps
