@@ -75,6 +75,13 @@ HopperMaps maps_of(const HopperLora& whole, const HopperPart& p, int rank_tile) 
                              : CUtensorMap{}};
 }
 
+// As many as run at once. Under the variants whose names end so it is one: then all but the first tiles find p made, which
+// else takes a product of hundreds of tiles.
+int clusters_for(Stream& stream, const HopperCall& call, int blocks) {
+  if (forced_variant("lora_linear").ends_with("_queue")) return 1;
+  return std::min(call.tiles, backend_of_stream(stream).properties().multiProcessorCount / blocks);
+}
+
 template <class Tiling>
 void launch_hopper_lora(Stream& stream, const HopperLora& p) {
   const HopperCall call = call_of<Tiling>(p);
@@ -83,8 +90,7 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
     maps.parts[i] =
         maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
   }
-  const int clusters = std::min(
-      call.tiles, backend_of_stream(stream).properties().multiProcessorCount / Tiling::kCluster);
+  const int clusters = clusters_for(stream, call, Tiling::kCluster);
   const auto kernel = &hopper_lora_kernel<Tiling>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Tiling::kSharedBytes),
@@ -131,7 +137,8 @@ Cut choose(const HopperLora& p, int multiprocessors) {
   return std::ranges::min_element(costs, {}, &std::pair<Cut, double>::second)->first;
 }
 
-// The one that a variant's name asks for, hopper_256 and so on; else the cheapest.
+// The one that a variant's name asks for, hopper_256 and so on; else the cheapest. Names that go on with _queue are for
+// tests: see clusters_for().
 Cut cut_of(Stream& stream, const HopperLora& p) {
   const std::string forced = forced_variant("lora_linear");
   if (forced.starts_with("hopper_256")) return Cut::kWidest;
