@@ -228,4 +228,13 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
   return KernelStatus::ok();
 }
 
+// The activation is a kernel of its own here.
+KernelStatus lora_swiglu(Stream& /*stream*/, const LoraSwigluArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
+}
+
+KernelStatus lora_swiglu_backward(Stream& /*stream*/, const LoraSwigluBackwardArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
+}
+
 }  // namespace wick::cpu
