@@ -102,6 +102,7 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
   static constexpr std::string_view kCrossEntropy[] = {"one_pass", "two_pass"};
   static constexpr std::string_view kLoraLinear[] = {"few_rows",   "hopper",       "hopper_256",
                                                      "hopper_224", "hopper_turns", "hopper_64",
+                                                     "hopper_fours", "hopper_passes",
                                                      "thin",       "plain"};
   static constexpr std::string_view kMatmul[] = {"few_rows", "cublaslt", "simple"};
   if (kernel == "attention") return kAttention;
