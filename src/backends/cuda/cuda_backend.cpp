@@ -111,6 +111,8 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
                                                      "hopper_224_queue",
                                                      "hopper_turns_queue",
                                                      "hopper_64_queue",
+                                                     "hopper_fours",
+                                                     "hopper_passes",
                                                      "thin",
                                                      "plain"};
   static constexpr std::string_view kMatmul[] = {"few_rows", "cublaslt", "simple"};

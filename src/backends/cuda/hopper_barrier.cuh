@@ -33,6 +33,18 @@ __device__ __forceinline__ void store_at(unsigned rank, T* to, const T& value) {
       : "memory");
 }
 
+/// Four floats in the shared memory of another block of the cluster, where `own` is the place in one's own.
+__device__ __forceinline__ float4 load_four_from(unsigned rank, const float* own) {
+  float4 four;
+  asm volatile(
+      "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %4, %5;\n"
+      "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [remote];\n}\n"
+      : "=f"(four.x), "=f"(four.y), "=f"(four.z), "=f"(four.w)
+      : "r"(static_cast<unsigned>(__cvta_generic_to_shared(own))), "r"(rank)
+      : "memory");
+  return four;
+}
+
 /// A phase is over when `arrivals` threads have arrived and all announced bytes are there.
 struct Barrier {
   unsigned address;
@@ -52,6 +64,14 @@ struct Barrier {
         "r"(rank)
         : "memory");
   }
+  /// As above; what this thread wrote, or saw written, is seen by all who wait_for_cluster().
+  __device__ __forceinline__ void publish_at(unsigned rank) const {
+    asm volatile(
+        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(address),
+        "r"(rank)
+        : "memory");
+  }
   __device__ __forceinline__ void arrive_and_expect(int bytes) const {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
                  : "memory");
@@ -61,6 +81,15 @@ struct Barrier {
     asm volatile(
         "{\n.reg .pred done;\nagain:\n"
         "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra over;\nbra again;\nover:\n}\n" ::"r"(address),
+        "r"(parity)
+        : "memory");
+  }
+  /// As above, for what threads of other blocks have published.
+  __device__ __forceinline__ void wait_for_cluster(unsigned parity) const {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
         "@done bra over;\nbra again;\nover:\n}\n" ::"r"(address),
         "r"(parity)
         : "memory");

@@ -133,11 +133,12 @@ bool has_hopper_code(Stream& stream, void (*kernel)(Parameters...)) {
 /// How many such clusters the GPU runs at a time: 0 where it has none, or none of that size. More than 8 blocks are
 /// allowed from here on.
 template <class... Parameters>
-int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block) {
+int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster, dim3 block,
+                      std::size_t shared_bytes = 0) {
   constexpr int kPortableCluster = 8;
   if (!has_hopper_code(stream, kernel)) return 0;
   const auto blocks = static_cast<unsigned>(cluster);
-  const ClusterLaunch launch(stream, dim3(blocks), dim3(blocks), block, 0);
+  const ClusterLaunch launch(stream, dim3(blocks), dim3(blocks), block, shared_bytes);
   int count = 0;
   cudaError_t status = cudaSuccess;
   if (cluster > kPortableCluster) {

@@ -8,6 +8,7 @@
 #include "backends/cuda/cuda_backend.hpp"
 #include "backends/cuda/cuda_stream.hpp"
 #include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/hopper_thin.hpp"
 #include "backends/cuda/small_copies.hpp"
 #include "backends/cuda/thin_products.hpp"
 #include "wick/runtime/settings.hpp"
@@ -122,7 +123,7 @@ bool each_makes_p() { return forced_variant("lora_linear").ends_with("_each"); }
 
 // What the adapters ask for backwards beside the wide product, whose p = g and s they complete.
 struct Sides {
-  // g [M,R] is for all layers; `memory` still has room for the adapters' A.
+  // g [M,R] is for all layers; `memory` still has room for the adapters' A and B.
   Sides(std::span<const LoraLinearBackwardArgs> layers, void* g, std::int64_t R, Parts& memory,
         HopperLora& product) {
     const TensorView& x = layers.front().x;
@@ -145,12 +146,14 @@ struct Sides {
                   .columns = r,
                   .to = part.s,
                   .scale = layer.scale});
+      void* const b = memory.take(layer.b.numel());
+      copies.add({.from = rows_of(layer.b), .rows = layer.b.dim(0), .columns = r, .to = b});
       outer.push_back({.M = inner.M,
                        .C = layer.dy.dim(1),
                        .x = layer.dy.data,
                        .dtype = x.dtype,
                        .ranges = {ThinRange{.R = r, .d = rows_of(layer.db), .scale = layer.scale}},
-                       .t = rows_of(layer.b),
+                       .t = rows_of(b, x.dtype, r),
                        .p = part.p.data,
                        .p_row_stride = R,
                        .g = rows_of(layer.xa)});
@@ -229,19 +232,25 @@ KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwar
   const TensorView& x = layers.front().x;
   const std::int64_t M = x.dim(0);
   const std::int64_t R = ranks_of(layers);
-  Parts memory(stream, M * R + R * x.dim(1));
+  std::int64_t b_elements = 0;
+  for (const LoraLinearBackwardArgs& layer : layers) b_elements += layer.b.numel();
+  Parts memory(stream, M * R + R * x.dim(1) + b_elements);
   const Sides sides(layers, memory.take(M * R), R, memory, product);
   const std::vector<ThinProducts> inners = split_ranks(sides.inner);
   reason = first_refusal(sides.outer) + first_refusal(inners);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
+  copy_small(stream, sides.copies, x.dtype);
+  std::vector<ThinProducts> all = sides.outer;
+  all.insert(all.end(), inners.begin(), inners.end());
+  const bool in_passes = forced_variant("lora_linear") == "hopper_passes";
   ThinSums sums;
-  KernelStatus status = multiply_thin(stream, sides.outer, sums);
-  if (status.is_ok() && wants_product) {
-    copy_small(stream, sides.copies, x.dtype);
-    status = multiply_hopper_lora(stream, product);
-  }
-  if (status.is_ok()) status = multiply_thin(stream, inners, sums);
+  KernelStatus status = in_passes ? KernelStatus::unsupported("forced otherwise")
+                                  : multiply_hopper_thin(stream, all, sums);
+  const bool is_complete = status.is_ok();
+  if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
+  if (status.is_ok() && wants_product) status = multiply_hopper_lora(stream, product);
+  if (status.is_ok() && !is_complete) status = multiply_thin(stream, inners, sums);
   sums.finish(stream);
   return status;
 }

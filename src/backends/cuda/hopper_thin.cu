@@ -1,0 +1,163 @@
+#include "backends/cuda/hopper_thin.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "backends/cuda/hopper_thin_kernel.cuh"
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/tensor_map.hpp"
+#include "wick/runtime/settings.hpp"
+
+namespace wick::cuda {
+
+namespace {
+
+constexpr int kMostRank = 64;
+constexpr int kCluster = 8;
+
+int rank_blocks_of(std::int64_t rank) { return static_cast<int>(ceil_div(rank, 16)); }
+
+// Strips of rows: as deep as registers and shared memory allow, and as many as keep all clusters busy to the end.
+template <class Tiling>
+void cut_rows(HopperThinCall& call, int clusters) {
+  int most_blocks = 1;
+  for (int i = 0; i < call.count; ++i) {
+    most_blocks = std::max(most_blocks, call.passes[i].rank_blocks);
+  }
+  const int most =
+      std::min(Tiling::kGroups, Tiling::kMostGBytes / (most_blocks * Tiling::kRows * 32));
+  const int groups = static_cast<int>(ceil_div(call.M, Tiling::kRows));
+  const int rounds = static_cast<int>(ceil_div(groups, clusters * most));
+  call.groups = static_cast<int>(ceil_div(groups, clusters * rounds));
+  call.strips = static_cast<int>(ceil_div(groups, call.groups));
+}
+
+// A product after the other, each from the block on where the one before ended.
+template <class Tiling>
+HopperThinCall call_of(std::span<const ThinProducts> products, int cluster) {
+  HopperThinCall call{.M = static_cast<int>(products.front().M),
+                      .count = static_cast<int>(products.size()),
+                      .strips = 0,
+                      .groups = 0,
+                      .cluster = cluster,
+                      .passes = {}};
+  int first = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const ThinProducts& a = products[i];
+    const int tiles = static_cast<int>(ceil_div(a.C, Tiling::kColumns));
+    call.passes[i] = {.g = a.g.data,
+                      .g_is_f32 = a.g.dtype == DType::kF32,
+                      .g_row_stride = a.g.row_stride,
+                      .p = a.t.data != nullptr ? a.p : nullptr,
+                      .p_row_stride = a.p_row_stride,
+                      .d_parts = nullptr,
+                      .C = static_cast<int>(a.C),
+                      .R = static_cast<int>(a.total_rank()),
+                      .tiles = tiles,
+                      .first = first,
+                      .rank_blocks = rank_blocks_of(a.total_rank())};
+    first = (first + tiles) % cluster;
+  }
+  return call;
+}
+
+template <class Tiling>
+HopperThinMaps maps_of(std::span<const ThinProducts> products) {
+  HopperThinMaps maps{};
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const ThinProducts& a = products[i];
+    maps.x[i] = tensor_map(a.dtype, a.x, a.M, a.C, a.C, Tiling::kRows, Tiling::kColumns);
+    if (a.t.data == nullptr) continue;
+    maps.t[i] =
+        tensor_map(a.dtype, a.t.data, a.C, a.total_rank(), a.t.row_stride, Tiling::kColumns, 16);
+  }
+  return maps;
+}
+
+template <class Tiling>
+KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+  const auto kernel = &hopper_thin_kernel<Tiling>;
+  const int cluster = forced_variant("lora_linear") == "hopper_fours" ? 4 : kCluster;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             Tiling::kSharedBytes),
+        "cudaFuncSetAttribute");
+  HopperThinCall call = call_of<Tiling>(products, cluster);
+  const int clusters =
+      resident_clusters(stream, kernel, cluster, Tiling::kThreads, Tiling::kSharedBytes);
+  if (clusters == 0) return KernelStatus::unsupported("no clusters of blocks");
+  cut_rows<Tiling>(call, clusters);
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    HopperThinPass& pass = call.passes[i];
+    const int padded_rank = 16 * pass.rank_blocks;
+    auto memory = std::make_unique<Scratch>(
+        stream,
+        static_cast<std::size_t>(std::int64_t{call.strips} * pass.C * padded_rank) * sizeof(float));
+    pass.d_parts = memory->as<float>();
+    sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
+  }
+  const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
+  launch_clusters_on(stream, kernel, dim3(static_cast<unsigned>(cluster)), blocks, Tiling::kThreads,
+                     Tiling::kSharedBytes, maps_of<Tiling>(products), call);
+  return KernelStatus::ok();
+}
+
+template <class T>
+KernelStatus run_as(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+  int p_blocks = 1;
+  for (const ThinProducts& a : products) {
+    if (a.t.data != nullptr) p_blocks = std::max(p_blocks, rank_blocks_of(a.total_rank()));
+  }
+  if (p_blocks == 1) return run<HopperThinTiling<T, 1>>(stream, products, sums);
+  if (p_blocks == 2) return run<HopperThinTiling<T, 2>>(stream, products, sums);
+  return run<HopperThinTiling<T, 4>>(stream, products, sums);
+}
+
+bool has_eights(const void* data, std::int64_t row_stride, std::int64_t column_stride) {
+  return is_aligned(data, 16) && row_stride % 8 == 0 && column_stride == 1;
+}
+
+std::string refusal(const ThinProducts& a, const ThinProducts& first) {
+  const std::int64_t R = a.total_rank();
+  if (a.M != first.M || a.dtype != first.dtype) return "products of unlike rows";
+  if (R > kMostRank || R % 8 != 0) return "a rank above 64, or no multiple of 8";
+  if (a.g.data == nullptr || !has_eights(a.g.data, a.g.row_stride, a.g.column_stride)) {
+    return "no sums over rows, or rows of g that are not made of 16 bytes";
+  }
+  for (int i = 0; i < a.count; ++i) {
+    if (a.ranges[static_cast<std::size_t>(i)].p_f32 != nullptr) return "p in f32";
+  }
+  if (a.t.data == nullptr) return {};
+  if (a.t.dtype != a.dtype || !has_eights(a.t.data, a.t.row_stride, a.t.column_stride) ||
+      a.p == nullptr) {
+    return "a small operand that is not dense along the rank and of x's dtype";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string hopper_thin_refusal(Stream& stream, std::span<const ThinProducts> products) {
+#if !defined(WICK_CUDA_SM90A)
+  return "built without code for compute capability 9.0a";
+#endif
+  const cudaDeviceProp& device = backend_of_stream(stream).properties();
+  if (device.major != 9 || device.minor != 0) return "not a Hopper GPU";
+  if (products.empty() || products.size() > kMostHopperThin) return "too many products";
+  for (const ThinProducts& a : products) {
+    std::string reason = thin_refusal(a);
+    if (reason.empty()) reason = refusal(a, products.front());
+    if (!reason.empty()) return reason;
+  }
+  return {};
+}
+
+KernelStatus multiply_hopper_thin(Stream& stream, std::span<const ThinProducts> products,
+                                  ThinSums& sums) {
+  const std::string reason = hopper_thin_refusal(stream, products);
+  if (!reason.empty()) return KernelStatus::unsupported(reason);
+  if (products.front().dtype == DType::kF16) return run_as<half>(stream, products, sums);
+  return run_as<bfloat16>(stream, products, sums);
+}
+
+}  // namespace wick::cuda
