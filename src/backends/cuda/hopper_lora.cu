@@ -57,7 +57,7 @@ HopperCall call_of(const HopperLora& p) {
     call.parts[i] = {.N = static_cast<int>(part.N),
                      .n_end = call.n_tiles,
                      .k_tiles = k_tiles,
-                     .rank_steps = static_cast<int>(ceil_div(part.R, 16)),
+                     .rank_steps = static_cast<int>(ceil_div(rank_of_p(p, i), 16)),
                      .rank_tile = Tiling::kRank > 0 ? Tiling::kRank : rank_tile_of(part.R),
                      .bias = part.bias,
                      .out = part.out,
