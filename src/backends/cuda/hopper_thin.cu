@@ -74,6 +74,18 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
   return maps;
 }
 
+// Asked once, since it takes longer than a launch. On a GPU unlike the first one strips are cut less well, no more.
+template <class Tiling>
+int clusters_at_once(Stream& stream, int cluster) {
+  const auto ask = [&](int blocks) {
+    return resident_clusters(stream, &hopper_thin_kernel<Tiling>, blocks, Tiling::kThreads,
+                             Tiling::kSharedBytes);
+  };
+  static const int fours = ask(4);
+  static const int eights = ask(8);
+  return cluster == 4 ? fours : eights;
+}
+
 template <class Tiling>
 KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
   const auto kernel = &hopper_thin_kernel<Tiling>;
@@ -82,8 +94,7 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
                              Tiling::kSharedBytes),
         "cudaFuncSetAttribute");
   HopperThinCall call = call_of<Tiling>(products, cluster);
-  const int clusters =
-      resident_clusters(stream, kernel, cluster, Tiling::kThreads, Tiling::kSharedBytes);
+  const int clusters = clusters_at_once<Tiling>(stream, cluster);
   if (clusters == 0) return KernelStatus::unsupported("no clusters of blocks");
   cut_rows<Tiling>(call, clusters);
   for (std::size_t i = 0; i < products.size(); ++i) {
