@@ -25,7 +25,8 @@ void cut_rows(HopperThinCall& call, int clusters) {
   for (int i = 0; i < call.count; ++i) {
     most_blocks = std::max(most_blocks, call.passes[i].rank_blocks);
   }
-  const int most = std::min(Tiling::kGroups, Tiling::kMostGBytes / (most_blocks * Tiling::kRows * 32));
+  const int most =
+      std::min(Tiling::kGroups, Tiling::kMostGBytes / (most_blocks * Tiling::kRows * 32));
   const int groups = static_cast<int>(ceil_div(call.M, Tiling::kRows));
   const int rounds = static_cast<int>(ceil_div(groups, clusters * most));
   call.groups = static_cast<int>(ceil_div(groups, clusters * rounds));
@@ -68,8 +69,8 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
     const ThinProducts& a = products[i];
     maps.x[i] = tensor_map(a.dtype, a.x, a.M, a.C, a.C, Tiling::kRows, Tiling::kColumns);
     if (a.t.data == nullptr) continue;
-    maps.t[i] = tensor_map(a.dtype, a.t.data, a.C, a.total_rank(), a.t.row_stride,
-                           Tiling::kColumns, 16);
+    maps.t[i] =
+        tensor_map(a.dtype, a.t.data, a.C, a.total_rank(), a.t.row_stride, Tiling::kColumns, 16);
   }
   return maps;
 }
@@ -101,14 +102,14 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
     HopperThinPass& pass = call.passes[i];
     const int padded_rank = 16 * pass.rank_blocks;
     auto memory = std::make_unique<Scratch>(
-        stream, static_cast<std::size_t>(std::int64_t{call.strips} * pass.C * padded_rank) *
-                    sizeof(float));
+        stream,
+        static_cast<std::size_t>(std::int64_t{call.strips} * pass.C * padded_rank) * sizeof(float));
     pass.d_parts = memory->as<float>();
     sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
   }
   const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
-  launch_clusters_on(stream, kernel, dim3(static_cast<unsigned>(cluster)), blocks,
-                     Tiling::kThreads, Tiling::kSharedBytes, maps_of<Tiling>(products), call);
+  launch_clusters_on(stream, kernel, dim3(static_cast<unsigned>(cluster)), blocks, Tiling::kThreads,
+                     Tiling::kSharedBytes, maps_of<Tiling>(products), call);
   return KernelStatus::ok();
 }
 

@@ -77,7 +77,9 @@ struct HopperThinTiling {
   __device__ __forceinline__ unsigned at(int offset) const { return shared_address(base) + offset; }
   __device__ __forceinline__ unsigned x(int stage) const { return at(stage * kXBytes); }
   __device__ __forceinline__ unsigned t(int stage) const { return at(kT + stage * kTBytes); }
-  __device__ __forceinline__ hopper::Barrier barrier(int i) const { return {at(kBarriers + i * 8)}; }
+  __device__ __forceinline__ hopper::Barrier barrier(int i) const {
+    return {at(kBarriers + i * 8)};
+  }
   __device__ __forceinline__ hopper::Barrier full(int stage) const { return barrier(stage); }
   __device__ __forceinline__ hopper::Barrier empty(int stage) const {
     return barrier(kStages + stage);
@@ -184,7 +186,8 @@ struct HopperThinConsumer {
                                                       int rank) {
     const std::int64_t at = row * pass.g_row_stride + rank;
     // SAFETY: rows of g begin at multiples of 16 bytes, and so do eight of their elements.
-    if (!pass.g_is_f32) return __ldcg(reinterpret_cast<const uint4*>(static_cast<const T*>(pass.g) + at));
+    if (!pass.g_is_f32)
+      return __ldcg(reinterpret_cast<const uint4*>(static_cast<const T*>(pass.g) + at));
     // SAFETY: as above.
     const float4* const g = reinterpret_cast<const float4*>(static_cast<const float*>(pass.g) + at);
     const float4 low = __ldcg(g);
@@ -230,8 +233,7 @@ struct HopperThinConsumer {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       unsigned right[4];
-      load_matrices(right,
-                    x.at(warp * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
+      load_matrices(right, x.at(warp * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
 #pragma unroll
       for (int b = 0; b < kP; ++b) {
         mma<T>(sums[0][b], t[k][b], right[0], right[1]);
@@ -247,9 +249,8 @@ struct HopperThinConsumer {
     unsigned right[4][4];
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      load_transposed_matrices(
-          right[k],
-          x.at(first_row + 16 * k + lane % 16, warp % 4 * 2 + lane / 16));
+      load_transposed_matrices(right[k],
+                               x.at(first_row + 16 * k + lane % 16, warp % 4 * 2 + lane / 16));
     }
 #pragma unroll
     for (int b = 0; b < kD; ++b) {
@@ -295,8 +296,8 @@ struct HopperThinConsumer {
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
         if (column + 8 * n >= pass.C) continue;  // C is a multiple of 8
-        float* const d = pass.d_parts +
-                         (std::int64_t{strip} * pass.C + column + 8 * n) * padded_rank + lane / 4;
+        float* const d =
+            pass.d_parts + (std::int64_t{strip} * pass.C + column + 8 * n) * padded_rank + lane / 4;
 #pragma unroll
         for (int b = 0; b < kD; ++b) {
           if (b >= pass.rank_blocks) continue;

@@ -218,11 +218,10 @@ KernelStatus run_few_rows(Stream& stream, const Product& p) {
                                     .out_dtype = p.c_dtype});
 }
 
-constexpr Variant<Product> kVariants[] = {
-    {"few_rows", run_few_rows},
-    {"narrow", multiply_narrow},
-    {"cublaslt", run_cublaslt},
-    {"simple", run_simple}};
+constexpr Variant<Product> kVariants[] = {{"few_rows", run_few_rows},
+                                          {"narrow", multiply_narrow},
+                                          {"cublaslt", run_cublaslt},
+                                          {"simple", run_simple}};
 
 }  // namespace
 
