@@ -2,6 +2,7 @@
 
 #include "backends/cuda/hopper_barrier.cuh"
 #include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/tensor_cores.cuh"
 #include "backends/cuda/wgmma.cuh"
 
@@ -372,6 +373,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, 1)
     hopper_lora_kernel(const __grid_constant__ HopperPartMaps maps,
                        const __grid_constant__ HopperCall call) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  hopper::let_next_begin();
   extern __shared__ unsigned char memory[];
   const unsigned unaligned = shared_address(memory);
   const Tiling shared{(unaligned + Tiling::kAlignment - 1) / Tiling::kAlignment *

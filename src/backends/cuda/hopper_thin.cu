@@ -75,6 +75,26 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
   return maps;
 }
 
+// The launch of a kernel in clusters that may begin while the one before it still runs.
+template <class Tiling>
+void launch_clusters_early(Stream& stream, unsigned cluster, unsigned blocks,
+                           const HopperThinMaps& maps, const HopperThinCall& call) {
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {cluster, 1, 1};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = Tiling::kThreads;
+  config.dynamicSmemBytes = Tiling::kSharedBytes;
+  config.stream = activate(stream);
+  config.attrs = attributes;
+  config.numAttrs = 2;
+  check(cudaLaunchKernelEx(&config, &hopper_thin_kernel<Tiling>, maps, call),
+        "cudaLaunchKernelEx");
+}
+
 // Asked once, since it takes longer than a launch. On a GPU unlike the first one strips are cut less well, no more.
 template <class Tiling>
 int clusters_at_once(Stream& stream, int cluster) {
@@ -108,8 +128,8 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
     sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
   }
   const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
-  launch_clusters_on(stream, kernel, dim3(static_cast<unsigned>(cluster)), blocks, Tiling::kThreads,
-                     Tiling::kSharedBytes, maps_of<Tiling>(products), call);
+  launch_clusters_early<Tiling>(stream, static_cast<unsigned>(cluster), blocks,
+                        maps_of<Tiling>(products), call);
   return KernelStatus::ok();
 }
 

@@ -255,7 +255,7 @@ KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwar
   if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
   if (status.is_ok() && layers.front().dx) status = multiply_hopper_lora(stream, product);
   if (status.is_ok() && !is_complete) status = multiply_thin(stream, inners, sums);
-  sums.finish(stream);
+  sums.finish(stream, is_complete && layers.front().dx);
   return status;
 }
 
