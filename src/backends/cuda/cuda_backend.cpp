@@ -100,9 +100,21 @@ std::unique_ptr<Event> CudaBackend::make_event() { return std::make_unique<CudaE
 std::span<const std::string_view> CudaBackend::variants(std::string_view kernel) const noexcept {
   static constexpr std::string_view kAttention[] = {"cudnn", "plain"};
   static constexpr std::string_view kCrossEntropy[] = {"one_pass", "two_pass"};
-  static constexpr std::string_view kLoraLinear[] = {
-      "few_rows",  "hopper",       "hopper_256",    "hopper_224", "hopper_turns",
-      "hopper_64", "hopper_fours", "hopper_passes", "thin",       "plain"};
+  static constexpr std::string_view kLoraLinear[] = {"few_rows",
+                                                     "hopper",
+                                                     "hopper_256",
+                                                     "hopper_224",
+                                                     "hopper_turns",
+                                                     "hopper_64",
+                                                     "hopper_each",
+                                                     "hopper_256_queue",
+                                                     "hopper_224_queue",
+                                                     "hopper_turns_queue",
+                                                     "hopper_64_queue",
+                                                     "hopper_fours",
+                                                     "hopper_passes",
+                                                     "thin",
+                                                     "plain"};
   static constexpr std::string_view kMatmul[] = {"few_rows", "narrow", "cublaslt", "simple"};
   if (kernel == "attention") return kAttention;
   if (kernel == "cross_entropy") return kCrossEntropy;

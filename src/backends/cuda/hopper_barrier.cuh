@@ -106,6 +106,31 @@ __device__ __forceinline__ void publish_stores() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/// What this thread knows of global memory, stored by itself or seen, is seen by the copy engine.
+__device__ __forceinline__ void publish_to_copies() {
+  asm volatile("fence.proxy.async;" ::: "memory");
+}
+
+/// A word by which one block tells others that its results lie in global memory.
+__device__ __forceinline__ unsigned load_acquire(const unsigned* from) {
+  unsigned value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+__device__ __forceinline__ void add_release(unsigned* to, unsigned value) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+
+/// A word in the block's own shared memory.
+__device__ __forceinline__ unsigned load_shared(unsigned address) {
+  unsigned value;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+__device__ __forceinline__ void store_shared(unsigned address, unsigned value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
 /// Copies a box from (column, row) on to shared memory; `barrier` hears of its bytes.
 __device__ __forceinline__ void copy_box(unsigned to, const CUtensorMap& map, int column, int row,
                                          Barrier barrier) {

@@ -19,11 +19,19 @@ constexpr int kRasterRows = 16 * 128;  // of x, walked before the next tile alon
 
 // ---- Launches -----------------------------------------------------------------------------------
 
+int rank_tile_of(std::int64_t R) {
+  if (R <= 16) return 16;
+  return R <= 32 ? 32 : 64;
+}
+
 template <class Tiling>
 HopperCall call_of(const HopperLora& p) {
   constexpr int kGroupRows = Tiling::kM * Tiling::kCluster;
+  constexpr int kFirsts = Tiling::kRank > 0 ? 1 : 0;
   HopperCall call{.M = static_cast<int>(p.M),
                   .m_groups = static_cast<int>(ceil_div(p.M, kGroupRows)),
+                  .firsts = 0,
+                  .tiles = 0,
                   .n_tiles = 0,
                   .raster = kRasterRows / kGroupRows,
                   .summed = p.sums_parts ? p.count : 1,
@@ -32,18 +40,25 @@ HopperCall call_of(const HopperLora& p) {
   for (int i = 0; i < p.count; ++i) {
     const HopperPart& part = p.parts[static_cast<std::size_t>(i)];
     const int k_tiles = static_cast<int>(ceil_div(part.K, Tiling::kK));
-    if (i == 0 || !p.sums_parts) call.n_tiles += static_cast<int>(ceil_div(part.N, Tiling::kN));
+    if (i == 0 || !p.sums_parts) {
+      call.n_tiles += static_cast<int>(ceil_div(part.N, Tiling::kN)) - kFirsts;
+    }
     if (i == 0 || p.sums_parts) call.stages += k_tiles + 1;
     call.parts[i] = {.N = static_cast<int>(part.N),
                      .n_end = call.n_tiles,
                      .k_tiles = k_tiles,
                      .rank_steps = static_cast<int>(ceil_div(part.R, 16)),
-                     .rank_tile = part.R <= 16   ? 16
-                                  : part.R <= 32 ? 32
-                                                 : 64,
+                     .rank_tile = Tiling::kRank > 0 ? Tiling::kRank : rank_tile_of(part.R),
                      .bias = part.bias,
-                     .out = part.out};
+                     .out = part.out,
+                     .R = static_cast<int>(part.R),
+                     .p_f32 = part.p_f32,
+                     .p = part.p.data,
+                     .p_stride = static_cast<int>(part.p.row_stride),
+                     .made = part.made};
   }
+  call.firsts = kFirsts * call.m_groups * p.count;
+  call.tiles = call.firsts + call.m_groups * call.n_tiles;
   return call;
 }
 
@@ -55,7 +70,16 @@ HopperMaps maps_of(const HopperLora& whole, const HopperPart& p, int rank_tile) 
                ? tensor_map(whole.dtype, p.w.data, p.K, p.N, p.w.row_stride, Tiling::kWBoxRows)
                : tensor_map(whole.dtype, p.w.data, p.N, p.K, p.w.column_stride, Tiling::kWBoxRows),
       .p = tensor_map(whole.dtype, p.p.data, whole.M, p.R, p.p.row_stride, Tiling::kM, rank_tile),
-      .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile)};
+      .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile),
+      .a = Tiling::kRank > 0 ? tensor_map(whole.dtype, p.a, p.R, p.K, p.K, Tiling::kRank)
+                             : CUtensorMap{}};
+}
+
+// As many as run at once. Under the variants whose names end so it is one: then all but the first tiles find p made, which
+// else takes a product of hundreds of tiles.
+int clusters_for(Stream& stream, const HopperCall& call, int blocks) {
+  if (forced_variant("lora_linear").ends_with("_queue")) return 1;
+  return std::min(call.tiles, backend_of_stream(stream).properties().multiProcessorCount / blocks);
 }
 
 template <class Tiling>
@@ -66,9 +90,7 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
     maps.parts[i] =
         maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
   }
-  const int clusters =
-      std::min(call.m_groups * call.n_tiles,
-               backend_of_stream(stream).properties().multiProcessorCount / Tiling::kCluster);
+  const int clusters = clusters_for(stream, call, Tiling::kCluster);
   const auto kernel = &hopper_lora_kernel<Tiling>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Tiling::kSharedBytes),
@@ -80,14 +102,14 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
 
 // ---- The choice of a tiling ---------------------------------------------------------------------
 
-template <class T, bool kAcrossK>
-using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4>;
-template <class T, bool kAcrossK>
-using Wide = HopperTiling<T, 224, false, kAcrossK, 2, kAcrossK ? 4 : 5>;
-template <class T, bool kAcrossK>
-using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6>;
-template <class T, bool kAcrossK>
-using Narrow = HopperTiling<T, 64, false, kAcrossK, 1, 8>;
+template <class T, bool kAcrossK, int kRank>
+using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4, kRank>;
+template <class T, bool kAcrossK, int kRank>
+using Wide = HopperTiling<T, 224, false, kAcrossK, 2, 5, kRank>;
+template <class T, bool kAcrossK, int kRank>
+using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6, kRank>;
+template <class T, bool kAcrossK, int kRank>
+using Narrow = HopperTiling<T, 64, false, kAcrossK, 1, 8, kRank>;
 
 enum class Cut { kWidest, kWide, kInTurns, kNarrow };
 
@@ -115,27 +137,46 @@ Cut choose(const HopperLora& p, int multiprocessors) {
   return std::ranges::min_element(costs, {}, &std::pair<Cut, double>::second)->first;
 }
 
-// The one that a variant's name asks for, hopper_256 and so on; else the cheapest.
+// The one that a variant's name asks for, hopper_256 and so on; else the cheapest. Names that go on with _queue are for
+// tests: see clusters_for().
 Cut cut_of(Stream& stream, const HopperLora& p) {
   const std::string forced = forced_variant("lora_linear");
-  if (forced == "hopper_256") return Cut::kWidest;
-  if (forced == "hopper_224") return Cut::kWide;
-  if (forced == "hopper_turns") return Cut::kInTurns;
-  if (forced == "hopper_64") return Cut::kNarrow;
+  if (forced.starts_with("hopper_256")) return Cut::kWidest;
+  if (forced.starts_with("hopper_224")) return Cut::kWide;
+  if (forced.starts_with("hopper_turns")) return Cut::kInTurns;
+  if (forced.starts_with("hopper_64")) return Cut::kNarrow;
   return choose(p, backend_of_stream(stream).properties().multiProcessorCount);
 }
 
-template <class T, bool kAcrossK>
+template <class T, bool kAcrossK, int kRank>
 void launch_chosen(Stream& stream, const HopperLora& p) {
   switch (cut_of(stream, p)) {
     case Cut::kWidest:
-      return launch_hopper_lora<Widest<T, kAcrossK>>(stream, p);
+      return launch_hopper_lora<Widest<T, kAcrossK, kRank>>(stream, p);
     case Cut::kWide:
-      return launch_hopper_lora<Wide<T, kAcrossK>>(stream, p);
+      return launch_hopper_lora<Wide<T, kAcrossK, kRank>>(stream, p);
     case Cut::kInTurns:
-      return launch_hopper_lora<InTurns<T, kAcrossK>>(stream, p);
+      return launch_hopper_lora<InTurns<T, kAcrossK, kRank>>(stream, p);
     case Cut::kNarrow:
-      return launch_hopper_lora<Narrow<T, kAcrossK>>(stream, p);
+      return launch_hopper_lora<Narrow<T, kAcrossK, kRank>>(stream, p);
+  }
+}
+
+template <class T>
+void launch_for(Stream& stream, const HopperLora& p) {
+  if (!p.makes_p) {
+    const bool across = p.parts.front().w.row_stride != 1;
+    return across ? launch_chosen<T, true, 0>(stream, p) : launch_chosen<T, false, 0>(stream, p);
+  }
+  std::int64_t most = 0;
+  for (const HopperPart& part : p.parts) most = std::max(most, part.R);
+  switch (rank_tile_of(most)) {
+    case 16:
+      return launch_chosen<T, false, 16>(stream, p);
+    case 32:
+      return launch_chosen<T, false, 32>(stream, p);
+    default:
+      return launch_chosen<T, false, 64>(stream, p);
   }
 }
 
@@ -147,10 +188,11 @@ bool suits(const Matrix& m) {
 }
 
 // Why a part is not for this kernel; empty when it is.
-std::string refusal(const HopperPart& p) {
+std::string refusal(const HopperPart& p, bool makes_p) {
   if (p.N == 0 || p.K == 0 || p.R == 0) return "nothing to compute";
   if (p.R > kMostRank || p.R % 8 != 0) return "a rank above 64, or no multiple of 8";
   if (p.N > kMostSize || p.K > kMostSize) return "too large";
+  if (makes_p && p.w.row_stride != 1) return "p made beside a w that is dense along N";
   if (p.N % 8 != 0 || p.K % 8 != 0 || p.x.column_stride != 1 || !suits(p.x) || !suits(p.w) ||
       !is_aligned(p.out, 16)) {
     return "rows that are not made of 16 bytes";
@@ -168,13 +210,15 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
   if (p.M < kFewestRows) return "few rows";
   if (p.M > kMostSize) return "too large";
   for (int i = 0; i < p.count; ++i) {
-    std::string reason = refusal(p.parts[static_cast<std::size_t>(i)]);
+    std::string reason = refusal(p.parts[static_cast<std::size_t>(i)], p.makes_p);
     if (!reason.empty()) return reason;
   }
   return {};
 }
 
 }  // namespace
+
+std::int64_t hopper_row_tiles(std::int64_t M) { return 2 * ceil_div(M, 256); }
 
 std::string hopper_lora_refusal(Stream& stream, const HopperLora& p) {
   return refusal(backend_of_stream(stream).properties(), p);
@@ -183,12 +227,7 @@ std::string hopper_lora_refusal(Stream& stream, const HopperLora& p) {
 KernelStatus multiply_hopper_lora(Stream& stream, const HopperLora& p) {
   const std::string reason = hopper_lora_refusal(stream, p);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
-  const bool across = p.parts.front().w.row_stride != 1;
-  if (p.dtype == DType::kF16) {
-    across ? launch_chosen<half, true>(stream, p) : launch_chosen<half, false>(stream, p);
-  } else {
-    across ? launch_chosen<bfloat16, true>(stream, p) : launch_chosen<bfloat16, false>(stream, p);
-  }
+  p.dtype == DType::kF16 ? launch_for<half>(stream, p) : launch_for<bfloat16>(stream, p);
   return KernelStatus::ok();
 }
 

@@ -9,7 +9,8 @@ namespace wick::cuda {
 
 inline constexpr int kMostHopperParts = 3;
 
-/// A wide product x [M,K] w [K,N] and a low-rank one p [M,R] s [R,N] beside it.
+/// A wide product x [M,K] w [K,N] and a low-rank one p [M,R] s [R,N] beside it. p is given, or it is x aᵀ, made in the same
+/// launch and rounded as the other results are.
 struct HopperPart {
   std::int64_t N = 0;
   std::int64_t K = 0;
@@ -17,7 +18,12 @@ struct HopperPart {
   Matrix x;  ///< rows dense along K
   Matrix
       w;  ///< dense along K (row_stride 1) or along N (column_stride 1), as that of the other parts
-  Matrix p;                    ///< rows dense along R
+  Matrix p;           ///< rows dense along R; receives what is made
+  void* a = nullptr;  ///< [R,K], dense, if p is made
+  float* p_f32 =
+      nullptr;  ///< [M,R], dense, may be null: receives p before it is rounded, if it is made
+  unsigned* made =
+      nullptr;  ///< hopper_row_tiles() zeros, if p is made. Null: each tile makes p for itself
   void* s = nullptr;           ///< [N,R], dense
   const void* bias = nullptr;  ///< [N], may be null
   void* out = nullptr;         ///< [M,N], dense
@@ -35,7 +41,11 @@ struct HopperLora {
   std::array<HopperPart, kMostHopperParts> parts;
   int count = 0;
   bool sums_parts = false;
+  bool makes_p = false;  ///< not for sums, nor for a w that is dense along N
 };
+
+/// Tiles of rows that the results are cut into, for HopperPart::made.
+std::int64_t hopper_row_tiles(std::int64_t M);
 
 /// Why multiply_hopper_lora() does not take a product, empty when it does: other GPUs, ranks above 64, sizes that are no
 /// multiples of 8, few rows. Looks at sizes and strides alone, and at the addresses of x, w and out.

@@ -1,35 +1,49 @@
 #pragma once
 
+#include <algorithm>
+
 #include "backends/cuda/hopper_barrier.cuh"
 #include "backends/cuda/hopper_lora.hpp"
 #include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/tensor_cores.cuh"
-#include "backends/cuda/wgmma.cuh"
+#include "backends/cuda/wgmma_registers.cuh"
 
 // out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread tells the copy engine what to fetch, two warpgroups
 // multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
 // stores while the other multiplies (short sums). p and s are one more tile along K, as narrow as the rank lets it be. Two
 // blocks of a cluster make tiles one below the other and share those of w and s.
+//
+// Where p = x aᵀ is not given, a block makes that of its rows beside the tile, in a few registers more, and takes it from
+// there. The tiles of a part's first columns come before all others and write it to memory; a tile that begins later, and
+// finds p of its rows there, fetches it. No block waits for another one, and the bits are the same either way.
 
 namespace wick::cuda {
 
 struct HopperPartCall {
   int N;
-  int n_end;         ///< number of the tile along N, over all parts, behind its last one
+  int n_end;  ///< number of the tile along N, over all parts, behind its last one; first ones do not count
   int k_tiles;       ///< of x and w
   int rank_steps;    ///< of 16
   int rank_tile;     ///< 16, 32 or 64: what is fetched of p and s along the rank
   const void* bias;  ///< [N], may be null
   void* out;
+  // Where p is made here:
+  int R;
+  float* p_f32;  ///< [M,R], may be null
+  void* p;       ///< [M,R], rows p_stride apart
+  int p_stride;
+  unsigned* made;  ///< of each row tile: how many warps have written their p. Null: nobody asks
 };
 
 struct HopperCall {
   int M;
   int m_groups;  ///< clusters of tiles along M
-  int n_tiles;   ///< over all parts, or of the one that has the sum
-  int raster;    ///< how many m_groups are walked before the next tile along N
-  int summed;    ///< parts that are added up; 1 where each has its own result
-  int stages;    ///< tiles along K of a result, those of the ranks counted
+  int firsts;  ///< where p is made: m_groups tiles of each part that come before all others; else 0
+  int tiles;   ///< of clusters, in all
+  int n_tiles;  ///< along N without the first ones, over all parts, or of the one that has the sum
+  int raster;   ///< how many m_groups are walked before the next tile along N
+  int summed;   ///< parts that are added up; 1 where each has its own result
+  int stages;   ///< tiles along K of a result, those of the ranks counted
   HopperPartCall parts[kMostHopperParts];
 };
 
@@ -39,13 +53,16 @@ struct HopperMaps {
   CUtensorMap w;  ///< [N,K], or [K,N]
   CUtensorMap p;  ///< [M,R]
   CUtensorMap s;  ///< [N,R]
+  CUtensorMap a;  ///< [R,K], where p is made
 };
 struct HopperPartMaps {
   HopperMaps parts[kMostHopperParts];
 };
 
-/// How a product is cut. kTurns: warpgroups take tiles in turns.
-template <class Element, int kWidth, bool kInTurns, bool kTransposed, int kBlocks, int kDepth>
+/// How a product is cut. kInTurns: warpgroups take tiles in turns. kLowRank: p is made, of up to so many columns; 0: it is
+/// given.
+template <class Element, int kWidth, bool kInTurns, bool kTransposed, int kBlocks, int kMostStages,
+          int kLowRank = 0>
 struct HopperTiling {
   using T = Element;
   static constexpr int kN = kWidth;
@@ -53,7 +70,7 @@ struct HopperTiling {
   static constexpr bool kAcrossK = kTransposed;  ///< w is dense along N
   static constexpr int kCluster =
       kBlocks;  ///< blocks, one below the other, that share tiles of w and s
-  static constexpr int kStages = kDepth;
+  static constexpr int kRank = kLowRank;
   static constexpr int kM = 128;
   static constexpr int kK = 64;
   static constexpr int kRowBytes = kK * 2;
@@ -63,15 +80,23 @@ struct HopperTiling {
   static constexpr int kXBytes = kM * kRowBytes;
   static constexpr int kWBoxes = (kN + 63) / 64;  ///< where w is dense along N
   static constexpr int kWBytes = (kAcrossK ? kWBoxes * 64 : kN) * kRowBytes;
-  static constexpr int kStageBytes = kXBytes + kWBytes;
+  static constexpr int kBaseBytes = kXBytes + kWBytes;
+  static constexpr int kABytes = kRank * kRowBytes;
+  static constexpr int kStageBytes = kBaseBytes + kABytes;
   static constexpr int kAlignment = 1024;
-  static constexpr int kSharedBytes = kAlignment + kStages * kStageBytes + (2 * kStages + 2) * 8;
+  static constexpr int kMostBytes = 227 * 1024 - kAlignment - 256;  ///< of stages
+  static constexpr int kStages = std::min(kMostStages, kMostBytes / kStageBytes);
+  static constexpr int kBarriers = 2 * kStages + 2;
+  static constexpr int kSharedBytes =
+      kAlignment + kStages * kStageBytes + kBarriers * 8 + kStages * 4;
+  static constexpr unsigned kMakers = 4 * (kTurns ? 1 : kConsumers);  ///< warps of a row tile
   static constexpr int kWBoxRows = (kAcrossK ? kK : kN) / kCluster;
   static constexpr int kSBoxRows = kN / kCluster;
 
   unsigned base;
   __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
   __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
+  __device__ __forceinline__ unsigned a(int stage) const { return x(stage) + kBaseBytes; }
   __device__ __forceinline__ hopper::Barrier full(int stage) const {
     return {x(kStages) + stage * 8};
   }
@@ -80,6 +105,10 @@ struct HopperTiling {
   }
   __device__ __forceinline__ hopper::Barrier turn(int group) const {
     return full(2 * kStages + group);
+  }
+  /// Where the producer says of the tile that begins in that stage whether its p is to be made.
+  __device__ __forceinline__ unsigned choice(int stage) const {
+    return full(kBarriers).address + stage * 4;
   }
 };
 
@@ -112,20 +141,30 @@ __device__ __forceinline__ int rank_in_cluster() {
 struct HopperPlace {
   int row;
   int column;
-  int part;  ///< the first one that is computed there
+  int part;       ///< the first one that is computed there
+  bool is_first;  ///< of the tiles that need the same p
 
   template <class Tiling>
   static __device__ __forceinline__ HopperPlace of(const HopperCall& call, int tile) {
+    if (Tiling::kRank > 0 && tile < call.firsts) {
+      return {row_of<Tiling>(tile % call.m_groups), 0, tile / call.m_groups, true};
+    }
+    const int from = tile - call.firsts;
     const int per_band = call.raster * call.n_tiles;
-    const int first = tile / per_band * call.raster;
+    const int first = from / per_band * call.raster;
     const int height = min(call.m_groups - first, call.raster);
-    const int inside = tile % per_band;
+    const int inside = from % per_band;
     const int n = inside / height;
     int part = 0;
     while (n >= call.parts[part].n_end) ++part;
     const int begin = part == 0 ? 0 : call.parts[part - 1].n_end;
-    return {((first + inside % height) * Tiling::kCluster + rank_in_cluster<Tiling>()) * Tiling::kM,
-            (n - begin) * Tiling::kN, part};
+    const int skipped = Tiling::kRank > 0 ? 1 : 0;
+    return {row_of<Tiling>(first + inside % height), (n - begin + skipped) * Tiling::kN, part,
+            false};
+  }
+  template <class Tiling>
+  static __device__ __forceinline__ int row_of(int m_group) {
+    return (m_group * Tiling::kCluster + rank_in_cluster<Tiling>()) * Tiling::kM;
   }
 };
 
@@ -142,14 +181,27 @@ __device__ __forceinline__ void copy_to_cluster(unsigned to, const CUtensorMap& 
   }
 }
 
-/// x and w from k on. Each block of the cluster fetches its part of w for all of them.
+/// Whether this tile's p is to be made, since no other one has done it yet.
+template <class Tiling>
+__device__ __forceinline__ bool must_make(const HopperCall& call, const HopperPlace& place) {
+  if constexpr (Tiling::kRank == 0) return false;
+  const unsigned* const made = call.parts[place.part].made;
+  if (place.is_first || made == nullptr) return true;
+  if (hopper::load_acquire(made + place.row / Tiling::kM) < Tiling::kMakers) return true;
+  hopper::publish_to_copies();  // what was seen by the load is seen by the copy engine
+  return false;
+}
+
+/// x and w from k on, and a where p is made. Each block of the cluster fetches its part of w for all of them; a, which is
+/// small and not always wanted by both, for itself.
 template <class Tiling>
 __device__ __forceinline__ void fetch_base(const Tiling& shared, int stage, const HopperMaps& maps,
-                                           const HopperPlace& place, int k) {
+                                           const HopperPlace& place, int k, bool makes) {
   const hopper::Barrier full = shared.full(stage);
   const int first = rank_in_cluster<Tiling>() * Tiling::kWBoxRows;
-  full.arrive_and_expect(Tiling::kStageBytes);
+  full.arrive_and_expect(makes ? Tiling::kStageBytes : Tiling::kBaseBytes);
   hopper::copy_box(shared.x(stage), maps.x, k, place.row, full);
+  if (makes) hopper::copy_box(shared.a(stage), maps.a, k, 0, full);
   if constexpr (Tiling::kAcrossK) {
 #pragma unroll
     for (int box = 0; box < Tiling::kWBoxes; ++box) {
@@ -165,11 +217,11 @@ __device__ __forceinline__ void fetch_base(const Tiling& shared, int stage, cons
 template <class Tiling>
 __device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
                                               const HopperMaps& maps, const HopperPlace& place,
-                                              int row_bytes) {
+                                              int row_bytes, bool makes) {
   const hopper::Barrier full = shared.full(stage);
   const int first = rank_in_cluster<Tiling>() * Tiling::kSBoxRows;
-  full.arrive_and_expect((Tiling::kM + Tiling::kN) * row_bytes);
-  hopper::copy_box(shared.x(stage), maps.p, 0, place.row, full);
+  full.arrive_and_expect((Tiling::kN + (makes ? 0 : Tiling::kM)) * row_bytes);
+  if (!makes) hopper::copy_box(shared.x(stage), maps.p, 0, place.row, full);
   copy_to_cluster<Tiling>(shared.w(stage) + first * row_bytes, maps.s, 0, place.column + first,
                           full);
 }
@@ -177,20 +229,21 @@ __device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
 template <class Tiling>
 __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& shared,
                                         const HopperPartMaps& maps) {
-  const int tiles = call.m_groups * call.n_tiles;
   HopperRing<Tiling::kStages> ring;
-  for (int tile = blockIdx.x / Tiling::kCluster; tile < tiles;
+  for (int tile = blockIdx.x / Tiling::kCluster; tile < call.tiles;
        tile += gridDim.x / Tiling::kCluster) {
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
+    const bool makes = must_make<Tiling>(call, place);
     for (int part = place.part; part < place.part + call.summed; ++part) {
       const HopperMaps& own = maps.parts[part];
       const int k_tiles = call.parts[part].k_tiles;
       for (int k = 0; k <= k_tiles; ++k, ring.next()) {
         shared.empty(ring.stage).wait(ring.parity ^ 1);
+        if (Tiling::kRank > 0 && k == 0) hopper::store_shared(shared.choice(ring.stage), makes);
         if (k < k_tiles) {
-          fetch_base(shared, ring.stage, own, place, k * Tiling::kK);
+          fetch_base(shared, ring.stage, own, place, k * Tiling::kK, makes);
         } else {
-          fetch_adapter(shared, ring.stage, own, place, call.parts[part].rank_tile * 2);
+          fetch_adapter(shared, ring.stage, own, place, call.parts[part].rank_tile * 2, makes);
         }
       }
     }
@@ -267,6 +320,7 @@ __device__ __forceinline__ void store_sums(const HopperPartCall& call, int M,
 template <class Tiling>
 struct HopperConsumer {
   static constexpr int kSums = Tiling::kN / 8;
+  using Low = float[Tiling::kRowBlocks][Tiling::kRank / 8 + (Tiling::kRank == 0)][4];  ///< of p
 
   const HopperCall& call;
   const Tiling& shared;
@@ -302,25 +356,57 @@ struct HopperConsumer {
     }
   }
 
-  __device__ __forceinline__ void multiply(int first) {
-    // Whoever waits for a stage must not be more than one round ahead of it: parities tell no more apart.
-    if (Tiling::kTurns) shared.turn(group).wait(turn_parity);
-    turn_parity ^= 1;
-    int before = -1;  // the stage whose products may still run
+  /// Adds 16 of K to p.
+  __device__ __forceinline__ void make_step(int step, bool adds, Low& low) {
+    using hopper::MatrixDescriptor;
+    const int first = Tiling::kTurns ? 0 : group * 64;
+    const auto a = MatrixDescriptor::along_k(shared.a(ring.stage)).plus(32 * step);
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+      const auto x =
+          MatrixDescriptor::along_k(shared.x(ring.stage) + (first + 64 * b) * Tiling::kRowBytes);
+      hopper::Products<typename Tiling::T, Tiling::kRank, false>::add(low[b], x.plus(32 * step), a,
+                                                                      adds);
+    }
+  }
+
+  /// All of K of a part; kMakes: p as well. `before` is the stage whose products may still run, -1 before the first one.
+  template <bool kMakes, class LowSums>
+  __device__ __forceinline__ void add_base(int k_tiles, int& before, LowSums& low) {
+    for (int k = 0; k < k_tiles; ++k, ring.next()) {
+      shared.full(ring.stage).wait(ring.parity);
+      hopper::begin_products();
+#pragma unroll
+      for (int i = 0; i < Tiling::kK / 16; ++i) {
+        if constexpr (kMakes) make_step(i, k > 0 || i > 0, low);
+        add_step<Tiling::kAcrossK>(i, Tiling::kRowBytes, before >= 0 || i > 0);
+      }
+      hopper::commit_products();
+      hopper::wait_for_products<1>();
+      if (before >= 0) release(before);
+      before = ring.stage;
+    }
+  }
+
+  __device__ __forceinline__ void pass_turn() const {
+    if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
+  }
+
+  /// The end of a tile: its last products ran in the ring's stage.
+  __device__ __forceinline__ void settle_sums() {
+    hopper::wait_for_products<0>();
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) settle(sum[b]);
+    release(ring.stage);
+    ring.next();
+  }
+
+  /// The tile, where p lies in memory.
+  __device__ __forceinline__ void multiply_given(int first) {
+    int before = -1;
     for (int part = first; part < first + call.summed; ++part) {
       const HopperPartCall& own = call.parts[part];
-      for (int k = 0; k < own.k_tiles; ++k, ring.next()) {
-        shared.full(ring.stage).wait(ring.parity);
-        hopper::begin_products();
-#pragma unroll
-        for (int i = 0; i < Tiling::kK / 16; ++i) {
-          add_step<Tiling::kAcrossK>(i, Tiling::kRowBytes, before >= 0 || i > 0);
-        }
-        hopper::commit_products();
-        hopper::wait_for_products<1>();
-        if (before >= 0) release(before);
-        before = ring.stage;
-      }
+      add_base<false>(own.k_tiles, before, sum);
       shared.full(ring.stage).wait(ring.parity);
 #pragma unroll 1
       for (int i = 0; i < own.rank_steps; ++i) {
@@ -334,28 +420,99 @@ struct HopperConsumer {
       before = ring.stage;
       ring.next();
     }
-    if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
+    pass_turn();
     hopper::wait_for_products<0>();
-#pragma unroll
-    for (int b = 0; b < Tiling::kRowBlocks; ++b) settle(sum[b]);
     release(before);
-    release(ring.stage);
-    ring.next();
+    settle_sums();
+  }
+
+  /// The tile and p, which is rounded in the registers where the last products want it.
+  __device__ __forceinline__ void multiply_making(const HopperPlace& place) {
+    using hopper::MatrixDescriptor;
+    using T = typename Tiling::T;
+    constexpr int kSteps = Tiling::kRank / 16;
+    Low low{};
+    int before = -1;
+    add_base<true>(call.parts[place.part].k_tiles, before, low);
+    shared.full(ring.stage).wait(ring.parity);
+    pass_turn();
+    hopper::wait_for_products<0>();
+    release(before);
+    unsigned p[Tiling::kRowBlocks][kSteps][4];
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+      settle(low[b]);
+#pragma unroll
+      for (int i = 0; i < kSteps * 4; ++i) {
+        const float* const pair = &low[b][i / 2][i % 2 * 2];
+        p[b][i / 4][i % 4] = pack_two<T>(pair[0], pair[1]);
+      }
+    }
+    hopper::begin_products();
+    const auto s = MatrixDescriptor::along_k(shared.w(ring.stage), Tiling::kRank * 2);
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+#pragma unroll
+      for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+        hopper::RegisterProducts<T, Tiling::kN>::add(sum[b], p[b][i], s.plus(32 * i));
+      }
+    }
+    hopper::commit_products();
+    settle_sums();
+    if (place.is_first) store_low(place, low);
+  }
+
+  /// p for the tiles that come later, and for the backward pass.
+  __device__ __forceinline__ void store_low(const HopperPlace& place, const Low& low) const {
+    using T = typename Tiling::T;
+    const HopperPartCall& own = call.parts[place.part];
+    T* const p = static_cast<T*>(own.p);
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+#pragma unroll
+      for (int i = 0; i < Tiling::kRank / 4; ++i) {  // eights of columns, and the two rows of each
+        const float* const pair = &low[b][i / 2][i % 2 * 2];
+        const std::int64_t row = first_row(place) + 64 * b + 8 * (i % 2);
+        const int r = i / 2 * 8 + 2 * (thread % 4);
+        if (row >= call.M || r >= own.R) continue;
+        // SAFETY: r and the lengths of rows are even, and rows begin at multiples of 16 bytes.
+        *reinterpret_cast<unsigned*>(p + row * own.p_stride + r) = pack_two<T>(pair[0], pair[1]);
+        if (own.p_f32 != nullptr) store_pack<2>(own.p_f32 + row * own.R + r, {pair[0], pair[1]});
+      }
+    }
+    if (own.made == nullptr) return;
+    hopper::publish_to_copies();
+    __threadfence();
+    __syncwarp();
+    if (thread % kWarp == 0) hopper::add_release(own.made + place.row / Tiling::kM, 1);
+  }
+
+  __device__ __forceinline__ int first_row(const HopperPlace& place) const {
+    return place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 + thread % kWarp / 4;
+  }
+
+  __device__ __forceinline__ void multiply(const HopperPlace& place) {
+    // Whoever waits for a stage must not be more than one round ahead of it: parities tell no more apart.
+    if (Tiling::kTurns) shared.turn(group).wait(turn_parity);
+    turn_parity ^= 1;
+    if constexpr (Tiling::kRank > 0) {
+      shared.full(ring.stage).wait(ring.parity);
+      if (hopper::load_shared(shared.choice(ring.stage)) != 0) return multiply_making(place);
+    }
+    multiply_given(place.part);
   }
 
   __device__ __forceinline__ void run() {
-    const int tiles = call.m_groups * call.n_tiles;
     const int step = static_cast<int>(gridDim.x) / Tiling::kCluster;
     int tile = static_cast<int>(blockIdx.x) / Tiling::kCluster;
     if (Tiling::kTurns && group == 1) {
       tile += step;
       ring.skip(call.stages);
     }
-    for (; tile < tiles; tile += Tiling::kTurns ? 2 * step : step) {
+    for (; tile < call.tiles; tile += Tiling::kTurns ? 2 * step : step) {
       const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
-      multiply(place.part);
-      const int row =
-          place.row + (Tiling::kTurns ? 0 : group * 64) + thread / kWarp * 16 + thread % kWarp / 4;
+      multiply(place);
+      const int row = first_row(place);
 #pragma unroll
       for (int b = 0; b < Tiling::kRowBlocks; ++b) {
         store_sums<typename Tiling::T>(call.parts[place.part], call.M, sum[b], row + 64 * b,

@@ -91,8 +91,7 @@ void launch_clusters_early(Stream& stream, unsigned cluster, unsigned blocks,
   config.stream = activate(stream);
   config.attrs = attributes;
   config.numAttrs = 2;
-  check(cudaLaunchKernelEx(&config, &hopper_thin_kernel<Tiling>, maps, call),
-        "cudaLaunchKernelEx");
+  check(cudaLaunchKernelEx(&config, &hopper_thin_kernel<Tiling>, maps, call), "cudaLaunchKernelEx");
 }
 
 // Asked once, since it takes longer than a launch. On a GPU unlike the first one strips are cut less well, no more.
@@ -129,7 +128,7 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
   }
   const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
   launch_clusters_early<Tiling>(stream, static_cast<unsigned>(cluster), blocks,
-                        maps_of<Tiling>(products), call);
+                                maps_of<Tiling>(products), call);
   return KernelStatus::ok();
 }
 

@@ -86,7 +86,7 @@ std::string first_refusal(std::span<const ThinProducts> products) {
 
 HopperLora product_of(std::span<const LoraLinearArgs> layers) {
   const TensorView& x = layers.front().x;
-  HopperLora product{.M = x.dim(0), .dtype = x.dtype, .parts = {}};
+  HopperLora product{.M = x.dim(0), .dtype = x.dtype, .parts = {}, .makes_p = true};
   for (const LoraLinearArgs& layer : layers) {
     product.parts[static_cast<std::size_t>(product.count++)] = {
         .N = layer.w.dim(0),
@@ -116,6 +116,9 @@ HopperLora product_of(std::span<const LoraLinearBackwardArgs> layers) {
   }
   return product;
 }
+
+// A variant for measurements: no tile takes x aᵀ from another one.
+bool each_makes_p() { return forced_variant("lora_linear").ends_with("_each"); }
 
 // What the adapters ask for backwards beside the wide product, whose p = g and s they complete.
 struct Sides {
@@ -169,57 +172,42 @@ struct Sides {
 KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> layers) {
   if (!aligned_ranks(layers)) return KernelStatus::unsupported("dropout, or odd ranks");
   HopperLora product = product_of(layers);
-  std::string reason = hopper_lora_refusal(stream, product);
+  const std::string reason = hopper_lora_refusal(stream, product);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
   const TensorView& x = layers.front().x;
-  const DType dtype = x.dtype;
   const std::int64_t M = x.dim(0);
   const std::int64_t K = x.dim(1);
   const std::int64_t R = ranks_of(layers);
-  std::int64_t b_elements = 0;
-  for (const LoraLinearArgs& layer : layers) b_elements += layer.b.numel();
-  Parts memory(stream, M * R + R * K + b_elements);
+  const std::int64_t row_tiles = hopper_row_tiles(M);
+  const std::int64_t words = row_tiles * product.count;
+  std::int64_t elements = M * R + R * K + 2 * words;
+  for (const LoraLinearArgs& layer : layers) elements += layer.b.numel();
+  Parts memory(stream, elements);
   void* const p = memory.take(M * R);
-  void* const a = memory.take(R * K);
-
-  ThinProducts thin{.M = M,
-                    .C = K,
-                    .x = x.data,
-                    .dtype = dtype,
-                    .ranges = {},
-                    .count = 0,
-                    .t = transposed(rows_of(a, dtype, K)),
-                    .p = p,
-                    .p_row_stride = R};
   SmallCopies copies;
   std::int64_t at = 0;
-  for (const LoraLinearArgs& layer : layers) {
-    const std::int64_t r = layer.a.dim(0);
-    HopperPart& part = product.parts[static_cast<std::size_t>(thin.count)];
-    part.p = columns_from(p, dtype, R, at);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LoraLinearArgs& layer = layers[i];
+    HopperPart& part = product.parts[i];
+    part.p = columns_from(p, x.dtype, R, at);
+    part.p_f32 = layer.xa ? static_cast<float*>(layer.xa.data) : nullptr;
+    part.a = memory.take(part.R * K);
     part.s = memory.take(layer.b.numel());
-    copies.add({.from = rows_of(layer.a),
-                .rows = r,
-                .columns = K,
-                .to = static_cast<char*>(a) + 2 * at * K});
+    copies.add({.from = rows_of(layer.a), .rows = part.R, .columns = K, .to = part.a});
     copies.add({.from = rows_of(layer.b),
-                .rows = layer.b.dim(0),
-                .columns = r,
+                .rows = part.N,
+                .columns = part.R,
                 .to = part.s,
                 .scale = layer.scale});
-    thin.ranges[static_cast<std::size_t>(thin.count++)] = {
-        .R = r, .p_f32 = layer.xa ? static_cast<float*>(layer.xa.data) : nullptr, .d = {}};
-    at += r;
+    at += part.R;
   }
-  const std::vector<ThinProducts> products = split_ranks(thin);
-  reason = first_refusal(products);
-  if (!reason.empty()) return KernelStatus::unsupported(reason);
-
-  copy_small(stream, copies, dtype);
-  ThinSums none;
-  KernelStatus status = multiply_thin(stream, products, none);
-  if (!status.is_ok()) return status;
+  copies.zeros = static_cast<unsigned*>(memory.take(2 * words));
+  copies.zero_count = words;
+  for (int i = 0; i < product.count && !each_makes_p(); ++i) {
+    product.parts[static_cast<std::size_t>(i)].made = copies.zeros + i * row_tiles;
+  }
+  copy_small(stream, copies, x.dtype);
   return multiply_hopper_lora(stream, product);
 }
 

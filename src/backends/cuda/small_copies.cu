@@ -28,6 +28,10 @@ __global__ void small_copies_kernel(const __grid_constant__ SmallCopies copies) 
   hopper::let_next_begin();
   const SmallCopy& p = copies.each[blockIdx.y];
   const std::int64_t unit = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (blockIdx.y == 0) {
+    const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+    for (std::int64_t i = unit; i < copies.zero_count; i += step) copies.zeros[i] = 0;
+  }
   const std::int64_t eights = p.columns / 8;
   const bool along_rows = p.from.column_stride != 1;
   const std::int64_t row = along_rows ? unit % p.rows : unit / eights;

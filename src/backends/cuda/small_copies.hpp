@@ -21,11 +21,13 @@ struct SmallCopy {
 struct SmallCopies {
   std::array<SmallCopy, kMostSmallCopies> each;
   int count = 0;
+  unsigned* zeros = nullptr;  ///< zero_count words that become 0 in the same launch
+  std::int64_t zero_count = 0;
 
   void add(const SmallCopy& copy) { each[static_cast<std::size_t>(count++)] = copy; }
 };
 
-/// Enqueues all of them in one launch.
+/// Enqueues all of them in one launch, at least one of which is not empty.
 void copy_small(Stream& stream, const SmallCopies& copies, DType dtype);
 
 }  // namespace wick::cuda
