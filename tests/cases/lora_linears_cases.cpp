@@ -147,6 +147,9 @@ std::vector<OpCase> cases() {
   list.push_back(layers_case("other_ranks_257", {257, 136}, {{16, 8}, {40, 24}, {136, 32}}));
   list.push_back(layers_case("r64_129", {129, 72}, {{64, 64}, {72, 64}}));
   list.push_back(layers_case("odd_rank_129", {129, 72}, {{64, 5}, {72, 5}}));
+  // Strips of several tiles of rows, and more of them than run at once.
+  list.push_back(layers_case("strips_2200", {2200, 72}, {{8, 8, false}}));
+  list.push_back(layers_case("strips_8300", {8300, 8}, {{8, 8, false}}));
   const Options large = {.gradient = false};
   list.push_back(layers_case("qkv_300", {300, 520}, {{520, 16}, {136, 16}, {136, 16}}, large));
   list.push_back(layers_case("gate_up_600", {600, 264}, {{1160, 16, false}, {1160, 16, false}},

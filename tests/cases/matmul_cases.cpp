@@ -99,6 +99,17 @@ std::vector<OpCase> option_cases() {
       }
     }
   }
+  // An adapter's sides, as A [r,K] and B [N,r] are stored.
+  for (const MatmulSize& size : {MatmulSize{40, 8, 72},
+                                 {131, 12, 1032},
+                                 {12, 16, 2560},
+                                 {40, 72, 8},
+                                 {37, 133, 12},
+                                 {9, 260, 16}}) {
+    OpCase op_case = matmul_case(size, {.call = {.transpose_b = true, .alpha = 0.5}});
+    op_case.name = "adapter_" + size.name();
+    list.push_back(std::move(op_case));
+  }
   list.push_back(matmul_case("alpha_0", {5, 7}, {7, 3}, {.call = {.alpha = 0}}));
   for (const auto& [lay, name] : odd_lays()) {
     list.push_back(matmul_case("a_" + name, {3, 9, 17}, {17, 8}, {.lay_a = lay}));

@@ -115,7 +115,7 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
                                                      "hopper_passes",
                                                      "thin",
                                                      "plain"};
-  static constexpr std::string_view kMatmul[] = {"few_rows", "cublaslt", "simple"};
+  static constexpr std::string_view kMatmul[] = {"few_rows", "narrow", "cublaslt", "simple"};
   if (kernel == "attention") return kAttention;
   if (kernel == "cross_entropy") return kCrossEntropy;
   if (kernel == "lora_linear") return kLoraLinear;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backends/cuda/hopper_lora_ends.cuh"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/wgmma_registers.cuh"
 
 // out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread tells the copy engine what to fetch, two warpgroups
@@ -449,6 +450,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, 1)
     hopper_lora_kernel(const __grid_constant__ HopperPartMaps maps,
                        const __grid_constant__ HopperCall call) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  hopper::let_next_begin();
   extern __shared__ unsigned char memory[];
   const unsigned unaligned = shared_address(memory);
   const Tiling shared{(unaligned + Tiling::kAlignment - 1) / Tiling::kAlignment *

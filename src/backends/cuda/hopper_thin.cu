@@ -75,6 +75,37 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
   return maps;
 }
 
+// The launch of a kernel in clusters that may begin while the one before it still runs.
+template <class Tiling>
+void launch_clusters_early(Stream& stream, unsigned cluster, unsigned blocks,
+                           const HopperThinMaps& maps, const HopperThinCall& call) {
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {cluster, 1, 1};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = Tiling::kThreads;
+  config.dynamicSmemBytes = Tiling::kSharedBytes;
+  config.stream = activate(stream);
+  config.attrs = attributes;
+  config.numAttrs = 2;
+  check(cudaLaunchKernelEx(&config, &hopper_thin_kernel<Tiling>, maps, call), "cudaLaunchKernelEx");
+}
+
+// Asked once, since it takes longer than a launch. On a GPU unlike the first one strips are cut less well, no more.
+template <class Tiling>
+int clusters_at_once(Stream& stream, int cluster) {
+  const auto ask = [&](int blocks) {
+    return resident_clusters(stream, &hopper_thin_kernel<Tiling>, blocks, Tiling::kThreads,
+                             Tiling::kSharedBytes);
+  };
+  static const int fours = ask(4);
+  static const int eights = ask(8);
+  return cluster == 4 ? fours : eights;
+}
+
 template <class Tiling>
 KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
   const auto kernel = &hopper_thin_kernel<Tiling>;
@@ -83,8 +114,7 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
                              Tiling::kSharedBytes),
         "cudaFuncSetAttribute");
   HopperThinCall call = call_of<Tiling>(products, cluster);
-  const int clusters =
-      resident_clusters(stream, kernel, cluster, Tiling::kThreads, Tiling::kSharedBytes);
+  const int clusters = clusters_at_once<Tiling>(stream, cluster);
   if (clusters == 0) return KernelStatus::unsupported("no clusters of blocks");
   cut_rows<Tiling>(call, clusters);
   for (std::size_t i = 0; i < products.size(); ++i) {
@@ -97,8 +127,8 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
     sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
   }
   const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
-  launch_clusters_on(stream, kernel, dim3(static_cast<unsigned>(cluster)), blocks, Tiling::kThreads,
-                     Tiling::kSharedBytes, maps_of<Tiling>(products), call);
+  launch_clusters_early<Tiling>(stream, static_cast<unsigned>(cluster), blocks,
+                                maps_of<Tiling>(products), call);
   return KernelStatus::ok();
 }
 

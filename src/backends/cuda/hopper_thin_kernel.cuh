@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backends/cuda/hopper_barrier.cuh"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/hopper_thin.hpp"
 #include "backends/cuda/tensor_cores.cuh"
 
@@ -151,6 +152,7 @@ __device__ __forceinline__ void produce(const HopperThinWalk<Tiling>& walk, cons
           hopper::copy_box(shared.x(ring.stage), maps.x[i], tile * Tiling::kColumns,
                            row + group * Tiling::kRows, full);
           if (!with_t) continue;
+          hopper::wait_for_previous();  // which makes t
 #pragma unroll
           for (int b = 0; b < Tiling::kP; ++b) {
             hopper::copy_box(shared.t(ring.stage) + b * Tiling::kTBlockBytes, maps.t[i], 16 * b,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_cores.cuh"
 
@@ -24,6 +25,7 @@ __device__ __forceinline__ uint4 round_eight(const Source* from, std::int64_t st
 // Neighbouring threads are neighbours along the dense axis of what they read.
 template <class T>
 __global__ void small_copies_kernel(const __grid_constant__ SmallCopies copies) {
+  hopper::let_next_begin();
   const SmallCopy& p = copies.each[blockIdx.y];
   const std::int64_t unit = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (blockIdx.y == 0) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/cuda/hopper_barrier.cuh"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_cores.cuh"
 
@@ -407,8 +408,7 @@ struct FinishCall {
 
 // d [C,R] from its parts.
 template <class T>
-__global__ void finish_d_kernel(const __grid_constant__ FinishCall call) {
-  const ThinSums::Job& job = call.jobs[blockIdx.y];
+__device__ __forceinline__ void finish_d(const ThinSums::Job& job) {
   const ThinProducts& a = job.products;
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const std::int64_t c = i / job.padded_rank;
@@ -429,6 +429,12 @@ __global__ void finish_d_kernel(const __grid_constant__ FinishCall call) {
   } else {
     static_cast<T*>(range.d.data)[at] = from_float<T>(total * range.scale);
   }
+}
+
+template <class T>
+__global__ void finish_d_kernel(const __grid_constant__ FinishCall call) {
+  finish_d<T>(call.jobs[blockIdx.y]);
+  hopper::wait_for_previous();  // the kernel behind this one counts on that one too
 }
 
 bool has_clusters(Stream& stream) {
@@ -616,7 +622,7 @@ __global__ void __launch_bounds__(kThreads) update_kernel(ThinUpdate a) {
 
 }  // namespace
 
-void ThinSums::finish(Stream& stream) {
+void ThinSums::finish(Stream& stream, bool early) {
   for (std::size_t first = 0; first < jobs_.size(); first += kMostJobs) {
     const std::size_t count = std::min<std::size_t>(kMostJobs, jobs_.size() - first);
     FinishCall call{};
@@ -627,7 +633,11 @@ void ThinSums::finish(Stream& stream) {
     }
     const dim3 grid(static_cast<unsigned>(ceil_div(most, kThreads)), static_cast<unsigned>(count));
     switch_16_bits(call.jobs[0].products.dtype, [&]<class T>(std::type_identity<T>) {
-      launch_on(stream, &finish_d_kernel<T>, grid, kThreads, 0, call);
+      if (early && first == 0) {
+        launch_early_on(stream, &finish_d_kernel<T>, grid, kThreads, 0, call);
+      } else {
+        launch_on(stream, &finish_d_kernel<T>, grid, kThreads, 0, call);
+      }
     });
   }
   jobs_.clear();

@@ -59,8 +59,9 @@ class ThinSums {
     jobs_.push_back(job);
     memory_.push_back(std::move(memory));
   }
-  /// Enqueues the last additions of all that were added.
-  void finish(Stream& stream);
+  /// Enqueues the last additions of all that were added. Early: the kernel before in the stream, which has Hopper code,
+  /// makes none of them, and these need not wait for it.
+  void finish(Stream& stream, bool early = false);
 
  private:
   std::vector<Job> jobs_;

@@ -4,6 +4,7 @@
 #include "backends/cuda/dense_products.hpp"
 #include "backends/cuda/elementwise.cuh"
 #include "backends/cuda/few_rows.hpp"
+#include "backends/cuda/narrow_products.hpp"
 #include "backends/cuda/strided.cuh"
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/matmul_args.hpp"
@@ -217,8 +218,10 @@ KernelStatus run_few_rows(Stream& stream, const Product& p) {
                                     .out_dtype = p.c_dtype});
 }
 
-constexpr Variant<Product> kVariants[] = {
-    {"few_rows", run_few_rows}, {"cublaslt", run_cublaslt}, {"simple", run_simple}};
+constexpr Variant<Product> kVariants[] = {{"few_rows", run_few_rows},
+                                          {"narrow", multiply_narrow},
+                                          {"cublaslt", run_cublaslt},
+                                          {"simple", run_simple}};
 
 }  // namespace
 
