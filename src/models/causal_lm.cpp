@@ -178,6 +178,7 @@ Tensor CausalLm::normed(Residual& residual, const Tensor& weight) const {
 
 CausalLm::Residual CausalLm::run_layer(const Layer& layer, Residual residual,
                                        const Tensor& positions, const CausalPass& pass) const {
+  const RecomputeGuard selective(pass.selective_checkpointing);
   const Tensor input = normed(residual, layer.input_norm);
   residual.pending = attend(layer, input, positions, pass);
   const Tensor attended = normed(residual, layer.post_attention_norm);
