@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "backends/cpu/gemm.hpp"
 
@@ -44,5 +45,17 @@ struct AmxProduct {
   std::int64_t c_stride;
 };
 void add_amx(const AmxProduct& product);
+
+/// The two numbers of bf16 whose sum stands for one of f32 and keeps 17 bits of it: what it rounds to, and what the
+/// difference rounds to.
+enum class Bf16Part : std::uint8_t { kHigh, kLow };
+
+/// out [rows, parts, columns] = those parts of factor · x [rows, columns].
+void split_rows(const float* x, std::int64_t rows, std::int64_t columns, float factor,
+                std::span<const Bf16Part> parts, BFloat16* out);
+
+/// out [rows, columns], rows out_stride apart, = sums [rows, columns], rounded to nearest.
+void round_rows(const float* sums, std::int64_t rows, std::int64_t columns, BFloat16* out,
+                std::int64_t out_stride);
 
 }  // namespace wick::cpu
