@@ -7,6 +7,7 @@
 
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/gemm.hpp"
+#include "backends/cpu/lora_few_rows.hpp"
 #include "backends/cpu/lora_split.hpp"
 #include "backends/cpu/philox.hpp"
 #include "backends/cpu/scratch.hpp"
@@ -225,6 +226,10 @@ void parameter_gradients(Stream& stream, const Backward& b) {
 // x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R]: one product of three terms,
 // whose sum is rounded once. A task owns blocks of out: see gemm().
 KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  if (takes_few_rows({&args, 1})) {
+    lora_few_rows(stream, {&args, 1});
+    return KernelStatus::ok();
+  }
   const std::int64_t M = args.x.dim(0);
   const std::int64_t K = args.x.dim(1);
   const std::int64_t N = args.w.dim(0);
@@ -267,8 +272,12 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   return KernelStatus::ok();
 }
 
-// As lora_linear, layer by layer.
+// As lora_linear, layer by layer, but for a few rows.
 KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
+  if (takes_few_rows(args.parts())) {
+    lora_few_rows(stream, args.parts());
+    return KernelStatus::ok();
+  }
   for (const LoraLinearArgs& layer : args.parts()) lora_linear(stream, layer);
   return KernelStatus::ok();
 }
