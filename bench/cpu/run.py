@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times Wick on the CPU beside oneDNN, OpenBLAS, PyTorch and NumPy, as `./dev bench cpu` does.
+"""Times Wick on the CPU beside oneDNN, OpenBLAS, llama.cpp, PyTorch and NumPy, as `./dev bench cpu` does.
 
 Every engine is a process of its own, pinned to the same processors and stopped while another works. In each round all
 cases come in a random order, and within a case all engines: 20 ms to warm up, then a chunk of calls. Before and after
@@ -32,7 +32,6 @@ CANARY_MS, WARM_MS, LEAST_CALLS, TRIES = 2, 20, 3, 3
 LEAST_CHUNK_MS, MOST_CHUNK_MS, OVERHEAD_MS = 5, 150, 40
 CLEAN_SHARE = 0.85  # of the canary's best
 OTHERS_SHARE, OTHERS_S = 0.15, 0.02  # of one processor, what others may use during a chunk, and at least that much
-NEVER = {"llama.cpp": "Debian has no package of it"}
 
 
 def arguments(argv):
@@ -301,7 +300,7 @@ def describe(options, about, absent):
             "cpu": cpu_model(), "host": platform.platform(), "processors": len(engines.processors() or []),
             "threads": options.threads, "seed": options.seed, "budget_s": options.budget,
             "engines": {name: each.get("version", "") for name, each in about.items()},
-            "absent": {**absent, **NEVER}}  # fmt: skip
+            "absent": absent}  # fmt: skip
 
 
 def main(argv):
