@@ -29,7 +29,7 @@ Llama make_llama(const Case& which, float scale_of_b) {
   const std::string json = fmt::format(
       R"({{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": {},
           "intermediate_size": {}, "num_hidden_layers": {}, "num_attention_heads": {}, "num_key_value_heads": {},
-          "vocab_size": {}, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+          "vocab_size": {}, "max_position_embeddings": 16384, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
           "tie_word_embeddings": false}})",
       which.size(kHidden), which.size(kIntermediate), which.size(kLayers), which.size(kHeads),
       which.size(kKeyHeads), which.size(kVocabulary));

@@ -313,6 +313,8 @@ class Commands(DevCase):
             self.assertEqual(status, 0, output)
             self.assertEqual(calls[-2:], ["cmake --build build/release-cpu --parallel 2 --target bench/wick_cpu_bench",
                                           f"python3 bench/cpu/run.py --program {program}{flags}"])  # fmt: skip
+        status, output, calls = self.dev("bench", "growth", "--series", "size")
+        self.assertEqual((status, calls[-1]), (0, f"python3 bench/cpu/growth.py --program {program} --series size"), output)
 
     def test_bench_reads_runs_without_building(self):
         self.stand_in("python3")
@@ -330,7 +332,7 @@ class Commands(DevCase):
         self.assertIn("bench peers fetches llama.cpp alone, got: candle", output)
         status, output, _ = self.dev("bench", "gpu")
         self.assertEqual(status, 1)
-        self.assertIn("bench takes cpu, ops, compare, table, chart or peers, got: gpu", output)
+        self.assertIn("bench takes cpu, growth, ops, compare, table, chart or peers, got: gpu", output)
 
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")
