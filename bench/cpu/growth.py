@@ -35,8 +35,9 @@ THREAD_CASES = ["lora_linear f32 128 1024 1024 8", "lora_grad f32 512 1024 1024 
                 "train f32 256 688 4 4 4 2048 4 256 8", "train bf16 256 688 4 4 4 2048 4 256 8",
                 "decode bf16 768 2048 12 12 4 32000 1 128 8"]  # fmt: skip
 RANK, PROMPT = 8, 128
-CHUNK_MS, TRIES = 150, 3
-GUESSED_SHARE = 0.3  # of the floor's speed, to guess what a point will take
+CHUNK_MS, TRIES = 150, 2
+GUESSED_SHARE = {"f32": 0.4, "bf16": 0.06}  # of the floor's speed in training, to guess what a point will take
+GUESSED_SHARE_OF_BYTES = 0.6
 START_S, FILL_RATE = 0.3, 5e7  # of a process; elements that are made in a second
 LONG_S = 2  # a step that is called once to warm up and once to be timed, where others are called at least three times
 CHECKED_S = 0.4  # results of steps up to this long are compared with those of one thread
@@ -81,7 +82,7 @@ def case_of(words):
     return cases.Case(op, dtype, tuple(map(int, sizes)))
 
 
-def points(series, processors):
+def points(series, processors, only=()):
     threads = sorted({1, processors})
     found = []
     if "length" in series:
@@ -94,7 +95,7 @@ def points(series, processors):
     if "threads" in series:
         found += [Point("threads", case_of(words), count) for words in THREAD_CASES
                   for count in sorted({*MANY_THREADS, processors})]  # fmt: skip
-    return found
+    return [point for point in found if not only or point.case.name.startswith(only)]
 
 
 def available_memory():
@@ -111,7 +112,7 @@ class Growth:
     def __init__(self, options):
         self.options = options
         self.processors = len(engines.processors() or [0])
-        self.points = points(options.series, self.processors)
+        self.points = points(options.series, self.processors, options.only)
         self.end = time.monotonic() + options.budget
         self.machines = {}
         self.first = {}  # case: what it answers on one thread
@@ -133,7 +134,8 @@ class Growth:
 
     def step_s(self, point):
         """What a call will take, by its floor."""
-        return (self.machine(point).floor(point.case)[0] or 1e5) / 1e6 / GUESSED_SHARE
+        floor, bound = self.machine(point).floor(point.case)
+        return (floor or 1e5) / 1e6 / (GUESSED_SHARE_OF_BYTES if bound == "bytes" else GUESSED_SHARE[point.case.dtype])
 
     def point_s(self, point):
         checks = 5 * self.step_s(point) if self.is_checked(point) else 0
@@ -226,7 +228,11 @@ def lines_of(records):
 
 def findings(records):
     """Cliffs, threads that cost, and what was left out, in words."""
-    for (series, what, dtype, threads), line in lines_of(records).items():
+    points_timed = [record for record in records if "us" in record]
+    calm = [record for record in points_timed if not record["disturbed"]]
+    if len(calm) < len(points_timed):
+        yield f"{len(points_timed) - len(calm)} of {len(points_timed)} points were disturbed; nothing is concluded from those"
+    for (series, what, dtype, threads), line in lines_of(calm).items():
         if series == "threads":
             processors = records[0]["processors"]
             usual = next((r["us"] for r in line if r["threads"] == processors), None)
@@ -275,8 +281,9 @@ def cell(record, usual):
 def arguments(argv):
     parser = argparse.ArgumentParser(prog="./dev bench growth", description=__doc__.split("\n\n")[0])
     parser.add_argument("--program", type=pathlib.Path, default=run.ROOT / "build/release-cpu/bench/wick_cpu_bench")
-    parser.add_argument("--budget", type=float, default=420, metavar="SECONDS", help="in all (default 420)")
+    parser.add_argument("--budget", type=float, default=600, metavar="SECONDS", help="in all (default 600)")
     parser.add_argument("--series", default=",".join(SERIES), metavar="A[,B]", help=f"default: {','.join(SERIES)}")
+    parser.add_argument("--only", default="", metavar="CASE[,CASE]", help='cases whose names begin so: "decode,train bf16 2048"')
     parser.add_argument("--out", type=pathlib.Path, help="the JSON lines; default: a new file in build/bench")
     options = parser.parse_args(argv)
     options.series = options.series.split(",")
@@ -284,6 +291,9 @@ def arguments(argv):
         parser.error(f"no such series: {', '.join(sorted(unknown))}; there are {', '.join(SERIES)}")
     if options.budget <= 0:
         parser.error("--budget must be positive")
+    options.only = tuple(word.strip() for word in options.only.split(",") if word.strip())
+    if not points(options.series, 1, options.only):
+        parser.error(f"no case begins with {', '.join(options.only)}")
     return options
 
 

@@ -114,10 +114,13 @@ class Machine:
         """Bytes that a case touches, as a power of two; beyond half a GiB the bandwidth is that of memory anyway."""
         return min(1 << max(case.work()[1] - 1, 1).bit_length(), 1 << 29)
 
-    def measure(self, wanted):
+    def measure_peaks(self, wanted):
         for dtype in {case.dtype for case in wanted} | {"f32"}:
             rates = [self.engine.ask("peak", dtype, 20)["flops"] for _ in range(5)]
             self.peaks[dtype] = max(self.peaks.get(dtype, 0), statistics.median(rates))
+
+    def measure(self, wanted):
+        self.measure_peaks(wanted)
         for footprint in sorted({self.footprint(case) for case in wanted}):
             for kind in ("read", "copy", "copy_nt"):
                 rates = [self.engine.ask("bandwidth", kind, footprint, 10)["bytes"] for _ in range(3)]
@@ -243,6 +246,8 @@ class Session:
                     if number > 0 and time.monotonic() > end:
                         return
                     self.chunk(case, name, chunk_ms, end)
+            # Again and again, since the machine may have been busy when it was done first.
+            self.machine.measure_peaks(self.cases)
             say(f"{self.threads} threads: round {number + 1} of at most {self.rounds} is done")
 
     def chunk(self, case, name, chunk_ms, end):

@@ -315,6 +315,12 @@ class Commands(DevCase):
                                           f"python3 bench/cpu/run.py --program {program}{flags}"])  # fmt: skip
         status, output, calls = self.dev("bench", "growth", "--series", "size")
         self.assertEqual((status, calls[-1]), (0, f"python3 bench/cpu/growth.py --program {program} --series size"), output)
+        status, output, calls = self.dev("bench", "docs")
+        self.assertEqual(status, 0, output)
+        self.assertEqual([call for call in calls if call.startswith("python3")],
+                         [f"python3 bench/cpu/run.py --program {program} --out docs/benchmarks/cpu.jsonl",
+                          f"python3 bench/cpu/growth.py --program {program} --out docs/benchmarks/growth.jsonl",
+                          "python3 bench/cpu/docs.py docs/benchmarks/cpu.jsonl docs/benchmarks/growth.jsonl"])  # fmt: skip
 
     def test_bench_reads_runs_without_building(self):
         self.stand_in("python3")
@@ -332,7 +338,7 @@ class Commands(DevCase):
         self.assertIn("bench peers fetches llama.cpp alone, got: candle", output)
         status, output, _ = self.dev("bench", "gpu")
         self.assertEqual(status, 1)
-        self.assertIn("bench takes cpu, growth, ops, compare, table, chart or peers, got: gpu", output)
+        self.assertIn("bench takes cpu, growth, docs, ops, compare, table, chart or peers, got: gpu", output)
 
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")
