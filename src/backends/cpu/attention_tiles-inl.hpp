@@ -29,14 +29,16 @@ HWY_INLINE std::int64_t round_up_to_lanes(std::int64_t n) {
 // kVectors neighbouring vectors of a row, each in a register of its own.
 template <int kVectors>
 struct RowPart {
-  RowPart<kVectors / 2> low, high;
+  using Half = RowPart<kVectors / 2>;
+  Half low, high;
 
-  static HWY_INLINE RowPart zero() {
-    return {RowPart<kVectors / 2>::zero(), RowPart<kVectors / 2>::zero()};
-  }
+  // Not the compiler's own: to GCC that is none of the instruction set, and it inlines nothing of one.
+  HWY_INLINE RowPart() {}
+  HWY_INLINE RowPart(const Half& first, const Half& second) : low(first), high(second) {}
+
+  static HWY_INLINE RowPart zero() { return {Half::zero(), Half::zero()}; }
   static HWY_INLINE RowPart load_from(const float* p) {
-    return {RowPart<kVectors / 2>::load_from(p),
-            RowPart<kVectors / 2>::load_from(p + kVectors / 2 * lanes())};
+    return {Half::load_from(p), Half::load_from(p + kVectors / 2 * lanes())};
   }
   HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
     low.add_product(factor, row.low);
@@ -52,8 +54,11 @@ template <>
 struct RowPart<1> {
   F32Vec v;
 
-  static HWY_INLINE RowPart zero() { return {hn::Zero(F32())}; }
-  static HWY_INLINE RowPart load_from(const float* p) { return {load(p)}; }
+  HWY_INLINE RowPart() {}
+  HWY_INLINE explicit RowPart(F32Vec vector) : v(vector) {}
+
+  static HWY_INLINE RowPart zero() { return RowPart(hn::Zero(F32())); }
+  static HWY_INLINE RowPart load_from(const float* p) { return RowPart(load(p)); }
   HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
     v = hn::MulAdd(factor, row.v, v);
   }
