@@ -169,9 +169,8 @@ Tensor swiglu_mlp(const Tensor& x, const LoraOperands& gate, const LoraOperands&
   expand(forward_args(operands[0], rows, gate_out, scales[0]),
          forward_args(operands[1], rows, up_out, scales[1]), h);
   launch(kernels::lora_linear, x.device(), forward_args(operands[kDown], h, out, scales[kDown]));
-  detail::offer_recipe("swiglu_mlp", h, {gate_out, up_out}, [](std::span<const Tensor> halves) {
-    return swiglu(halves[0], halves[1]);
-  });
+  detail::offer_recipe("swiglu_mlp", h, {gate_out, up_out},
+                       [](std::span<const Tensor> halves) { return swiglu(halves[0], halves[1]); });
   const Tensor result =
       detail::with_shape(out, detail::with_dim(x.shape(), x.rank() - 1, out.dim(1)));
   detail::record(
