@@ -97,9 +97,9 @@ RULES = (
     Rule(
         "loaded code",
         re.compile(r"\bdl(?:open|sym|close)\b"),
-        "libraries are loaded at run time in src/backends/cuda, src/apple/objc and by the benchmark of OpenBLAS only",
+        "libraries are loaded at run time in src/backends/cuda, src/apple/objc and by the benchmark of OpenBLAS and llama.cpp only",
         EVERYWHERE,
-        (r"src/backends/cuda/.*", r"bench/cpu/openblas\.cpp", *OBJC),
+        (r"src/backends/cuda/.*", r"bench/cpu/(?:openblas|llama)\.cpp", *OBJC),
         needs_safety=True,
     ),
     Rule(

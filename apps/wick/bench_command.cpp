@@ -9,6 +9,7 @@
 #include "command.hpp"
 #include "output.hpp"
 #include "shaped_model.hpp"
+#include "text.hpp"
 
 namespace wick::cli {
 
@@ -24,6 +25,7 @@ struct Flags {
   std::int64_t length = 256;
   std::int64_t steps = 5;
   std::int64_t new_tokens = 64;
+  std::string gradient_checkpointing = "auto";
   bool json = false;
 
   bool times(std::string_view part) const { return std::ranges::find(parts, part) != parts.end(); }
@@ -117,6 +119,7 @@ void check(const Flags& flags, const ModelConfig& config) {
       1) {
     fail("sizes must be at least 1, the length 2");
   }
+  parse_gradient_checkpointing(flags.gradient_checkpointing);
   if (flags.length + flags.new_tokens > config.max_position_embeddings) {
     fail(fmt::format("--length and --max-new-tokens need {} positions, the model has {}",
                      flags.length + flags.new_tokens, config.max_position_embeddings));
@@ -133,7 +136,8 @@ struct Measured {
 void time_training(const Flags& flags, const CausalLm& model, LoraAdapter& adapter,
                    const MicroBatch& batch, Measured& measured) {
   adapter.set_trainable(true);
-  Optimizer optimizer(model, adapter.tensors(), {});
+  Optimizer optimizer(model, adapter.tensors(), {},
+                      parse_gradient_checkpointing(flags.gradient_checkpointing));
   const auto step = [&] {
     optimizer.step(std::span(&batch, 1), 1e-4, 0);
     synchronize(model.device());
@@ -240,6 +244,11 @@ void add_bench_command(CLI::App& app, Session& session) {
   command->add_option("--batch-size", flags->batch_size, "Rows of a step")->capture_default_str();
   command->add_option("--length", flags->length, "Tokens of a row")->capture_default_str();
   command->add_option("--steps", flags->steps, "Steps to time")->capture_default_str();
+  command
+      ->add_option(
+          "--gradient-checkpointing", flags->gradient_checkpointing,
+          "What a step computes again to keep less: none, selective, full; auto is selective")
+      ->capture_default_str();
   command->add_option("--max-new-tokens,-n", flags->new_tokens, "Tokens to generate")
       ->capture_default_str();
   command->add_flag("--json", flags->json, "Print a JSON object");

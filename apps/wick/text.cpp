@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -40,6 +41,15 @@ std::optional<DType> parse_dtype(const std::string& name) {
     if (known == name) return dtype;
   }
   fail("dtype \"" + name + "\" is not one of auto, f32, bf16, f16");
+}
+
+ComputeOptions parse_gradient_checkpointing(const std::string& name) {
+  if (name == "none" || name == "false") return {.selective_checkpointing = false};
+  if (name == "auto" || name == "selective") return {};
+  if (name == "full" || name == "true") {
+    return {.checkpointed_layers = std::numeric_limits<std::int32_t>::max()};
+  }
+  fail("gradient checkpointing \"" + name + "\" is not one of auto, none, selective, full");
 }
 
 std::int64_t parse_bytes(const std::string& text) {

@@ -7,11 +7,15 @@
 
 #include "wick/layout/device.hpp"
 #include "wick/layout/dtype.hpp"
+#include "wick/train/optimizer.hpp"
 
 namespace wick::cli {
 
 /// "f32", "float32", "bfloat16", …; "auto" is nothing. Throws Error kArgument.
 std::optional<DType> parse_dtype(const std::string& name);
+/// "none", "selective" or "full", and yes and no for the last and the first, as a config file may have them; "auto" is
+/// selective. Throws Error kArgument.
+ComputeOptions parse_gradient_checkpointing(const std::string& name);
 /// Words quoted where a shell would read them otherwise, separated by spaces.
 std::string shell_line(const std::vector<std::string>& words);
 /// A finite number. Throws Error kArgument with `what` it is for.

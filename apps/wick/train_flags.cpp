@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "base/number.hpp"
 #include "command.hpp"
@@ -192,8 +191,14 @@ void TrainFlags::add_run_flags(CLI::App& command) {
       ->group(group);
   option("--seed", options.seed, "Of data order, dropout and fresh weights");
   command
-      .add_flag("--gradient-checkpointing,--grad-checkpoint", gradient_checkpointing,
-                "Compute every layer twice to keep less")
+      .add_flag(
+          "--gradient-checkpointing{full},--grad-checkpoint{full}", gradient_checkpointing,
+          "What backward computes again to keep less: none; selective (norms and SwiGLU, a few "
+          "percent of the time); full (every layer, also without a value); auto: selective, or "
+          "what --memory-budget asks for")
+      ->type_size(1)
+      ->expected(0, 1)
+      ->default_str("auto")
       ->group(group);
   option("--memory-budget", memory_budget,
          "Choose what is computed twice so that the run fits, for example 2GiB");
@@ -244,8 +249,10 @@ TrainerOptions TrainFlags::trainer_options() const {
   result.output_dir = output_dir;
   result.lr_scheduler_type = parse_schedule_type(scheduler);
   if (!memory_budget.empty()) result.memory_budget = parse_bytes(memory_budget);
-  if (gradient_checkpointing) {
-    result.compute.checkpointed_layers = std::numeric_limits<std::int32_t>::max();
+  result.compute = parse_gradient_checkpointing(gradient_checkpointing);
+  // The budget chooses, beginning with nothing.
+  if (gradient_checkpointing == "auto" && result.memory_budget > 0) {
+    result.compute.selective_checkpointing = false;
   }
   if (is_full()) result.save_dtype = parse_dtype(save_dtype).value_or(DType::kF32);
   return result;
@@ -317,6 +324,7 @@ void TrainFlags::check() const {
     fail("a new model is trained in full: add --fine-tune-type full");
   }
   parse_dtype(compute_dtype);
+  parse_gradient_checkpointing(gradient_checkpointing);
   const DType wanted = parse_dtype(dtype).value_or(DType::kF32);
   if (is_full() && wanted != DType::kF32) {
     fail("--fine-tune-type full trains in f32; --save-dtype chooses what is written");

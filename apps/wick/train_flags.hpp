@@ -34,7 +34,7 @@ struct TrainFlags {
   bool mask_prompt = false;
   std::string chat_template = "auto";
   std::string scheduler = "linear";
-  bool gradient_checkpointing = false;
+  std::string gradient_checkpointing = "auto";
   std::string memory_budget;
   std::string save_dtype = "auto";
   std::int64_t logging_steps = 10;

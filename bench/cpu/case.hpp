@@ -76,6 +76,7 @@ class Engine {
 std::unique_ptr<Engine> make_ours();
 std::unique_ptr<Engine> make_onednn();
 std::unique_ptr<Engine> make_openblas();
+std::unique_ptr<Engine> make_llama();
 std::unique_ptr<Engine> make_reference();
 
 /// "train" and "decode" of ours.

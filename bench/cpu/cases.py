@@ -3,6 +3,8 @@
 import dataclasses
 
 LLAMA_SMALL = (256, 688, 4, 4, 4, 2048, 4, 256, 8)
+# The fine-tuning of ./dev demo: examples/lexicon/base with its flags, but dropout, packing and weights in bf16.
+LLAMA_DEMO = (192, 512, 8, 6, 2, 4096, 4, 256, 16)
 LLAMA_DECODE = (768, 2048, 12, 12, 4, 32000, 1, 128, 8)
 MODEL_SIZES = ("hidden", "intermediate", "layers", "heads", "key_heads", "vocabulary", "batch", "length", "rank")
 
@@ -128,7 +130,7 @@ CASES = tuple(
         ("rms_norm", "f32", [(1024, 1024), (512, 2048)]),
         ("matmul", "f32", [(256, 256, 256), (512, 512, 512), (1024, 1024, 1024)]),
         ("matmul", "bf16", [(256, 256, 256), (512, 512, 512), (1024, 1024, 1024)]),
-        ("train", "f32", [LLAMA_SMALL]),
+        ("train", "f32", [LLAMA_SMALL, LLAMA_DEMO]),
         ("train", "bf16", [LLAMA_SMALL]),
         ("decode", "f32", [LLAMA_DECODE]),
         ("decode", "bf16", [LLAMA_DECODE]),

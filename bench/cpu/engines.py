@@ -10,13 +10,15 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-NATIVE = ("ours", "onednn", "openblas")
+NATIVE = ("ours", "onednn", "openblas", "llama.cpp")
 PYTHON = ("torch", "numpy")
 NAMES = (*NATIVE, *PYTHON)
 # What a shell may export to slow a peer down: an OPENBLAS_CORETYPE, say, halves OpenBLAS.
 DROPPED = ("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "MALLOC_", "WICK_NUM_THREADS")
 # glibc keeps what is freed: the faster setting for all who allocate results.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "67108864"}
+# Where `./dev bench peers llama.cpp` puts its libraries, for all copies of the tree.
+LLAMA = "wick/llama.cpp/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"
 PATIENCE_S = 300
 PR_SET_PDEATHSIG = 1
 
@@ -27,6 +29,8 @@ class EngineError(Exception):
 
 def environment(threads, base=None):
     kept = {k: v for k, v in (os.environ if base is None else base).items() if not k.startswith(DROPPED)}
+    cache = kept.get("XDG_CACHE_HOME") or str(pathlib.Path.home() / ".cache")
+    kept.setdefault("WICK_BENCH_LLAMA", str(pathlib.Path(cache) / LLAMA))
     counts = ("WICK_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {**kept, **MALLOC, **dict.fromkeys(counts, str(threads))}
 

@@ -1,6 +1,6 @@
 // One engine of the CPU benchmark behind lines of text: bench/cpu/run.py starts one process for each engine.
 //
-//   wick_cpu_bench ours|onednn|openblas|reference|machine
+//   wick_cpu_bench ours|onednn|openblas|llama.cpp|reference|machine
 //
 // A line on stdin is a command, and each is answered by one JSON object:
 //   check <case>                       "probes": sums over the rows of each result; or "unsupported"
@@ -118,6 +118,7 @@ std::unique_ptr<Engine> make_engine(const std::string& name) {
 #endif
   }
   if (name == "openblas") return make_openblas();
+  if (name == "llama.cpp") return make_llama();
   if (name == "reference") return make_reference();
   if (name == "machine") return nullptr;
   throw std::invalid_argument("no such engine: " + name);
@@ -155,7 +156,7 @@ int run(const std::string& name) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::cerr << "usage: wick_cpu_bench ours|onednn|openblas|reference|machine\n";
+    std::cerr << "usage: wick_cpu_bench ours|onednn|openblas|llama.cpp|reference|machine\n";
     return 2;
   }
   return wick::bench::run(argv[1]);

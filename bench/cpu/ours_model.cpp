@@ -1,41 +1,20 @@
-// "train": one LoRA step of a Llama, "decode": one token after a prompt, by Wick. models.py describes both for the peers
-// in the same words: sizes are hidden, intermediate, layers, heads, key heads, vocabulary, batch, length, rank.
+// "train": one LoRA step of a Llama, "decode": one token after a prompt, by Wick. torch_model.py and llama.cpp
+// have the same model.
 
 #include <fmt/format.h>
 
 #include <numeric>
 #include <string_view>
 
-#include "case.hpp"
+#include "model_case.hpp"
 #include "wick/wick.hpp"
 
 namespace wick::bench {
 
 namespace {
 
-constexpr float kModelScale = 0.05F;
 constexpr double kLearningRate = 1e-3;
 constexpr int kCheckedSteps = 4;
-
-enum Size {
-  kHidden,
-  kIntermediate,
-  kLayers,
-  kHeads,
-  kKeyHeads,
-  kVocabulary,
-  kBatch,
-  kLength,
-  kRank
-};
-
-// FNV-1a: a stream of values for each tensor by its name.
-std::uint64_t seed_of(std::string_view name) {
-  std::uint64_t hash = 2166136261U;
-  for (const char c : name)
-    hash = ((hash ^ static_cast<unsigned char>(c)) * 16777619U) & 0xFFFFFFFF;
-  return hash & 0xFFFFF;
-}
 
 void fill(const Tensor& to, std::string_view name, float scale) {
   copy_(to, Tensor::from_values(input(to.numel(), seed_of(name), scale, "f32"), to.shape()));
@@ -50,7 +29,7 @@ Llama make_llama(const Case& which, float scale_of_b) {
   const std::string json = fmt::format(
       R"({{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": {},
           "intermediate_size": {}, "num_hidden_layers": {}, "num_attention_heads": {}, "num_key_value_heads": {},
-          "vocab_size": {}, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+          "vocab_size": {}, "max_position_embeddings": 16384, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
           "tie_word_embeddings": false}})",
       which.size(kHidden), which.size(kIntermediate), which.size(kLayers), which.size(kHeads),
       which.size(kKeyHeads), which.size(kVocabulary));
@@ -72,16 +51,6 @@ Llama make_llama(const Case& which, float scale_of_b) {
   }
   llama.model->set_active_adapters({{"bench"}});
   return llama;
-}
-
-std::vector<std::int32_t> tokens(const Case& which) {
-  const std::int64_t count = which.size(kBatch) * which.size(kLength);
-  std::vector<std::int32_t> ids;
-  for (const float value : input(count, kTokens, 1, "f32")) {
-    const auto vocabulary = static_cast<float>(which.size(kVocabulary));
-    ids.push_back(static_cast<std::int32_t>((value + 1) / 2 * vocabulary));
-  }
-  return ids;
 }
 
 MicroBatch batch_of(const Case& which) {

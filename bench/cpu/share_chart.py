@@ -11,7 +11,7 @@ import sys
 import table
 
 WIDTH, LABELS, ROW, GAP, TOP = 760, 270, 13, 8, 44
-COLOURS = {"ours": "#c2410c", "onednn": "#475569", "openblas": "#64748b", "torch": "#94a3b8", "numpy": "#cbd5e1"}
+COLOURS = {"ours": "#c2410c", "onednn": "#475569", "openblas": "#64748b", "llama.cpp": "#7c8ba1", "torch": "#94a3b8", "numpy": "#cbd5e1"}
 
 
 def words(x, y, content, anchor="start"):

@@ -33,14 +33,7 @@ GradNode::GradNode(std::string_view op, std::span<const Tensor> inputs, std::siz
     const bool wanted = input.defined() && input.requires_grad();
     edges_.push_back(wanted ? input.impl()->meta : nullptr);
   }
-  // Saved without their own gradients: an op that saves its result must not keep itself alive.
-  for (const Tensor& tensor : saved) {
-    if (tensor.defined()) {
-      saved_.push_back({tensor.detach(), tensor.version()});
-    } else {
-      saved_.push_back({});
-    }
-  }
+  for (const Tensor& tensor : saved) saved_.emplace_back(tensor);
 }
 
 // A long chain of nodes is taken apart in a loop: nested destructors would overflow the stack.
@@ -71,16 +64,8 @@ std::vector<Tensor> GradNode::unpack() const {
                 "retain_graph keeps it");
   }
   std::vector<Tensor> tensors;
-  for (const Saved& saved : saved_) {
-    if (saved.tensor.defined() && saved.tensor.version() != saved.version) {
-      throw Error(
-          ErrorKind::kArgument, "backward",
-          fmt::format("{} saved a tensor that was written to since: version {} then, {} now", op_,
-                      saved.version, saved.tensor.version()),
-          {detail::describe("saved", saved.tensor)});
-    }
-    tensors.push_back(saved.tensor);
-  }
+  tensors.reserve(saved_.size());
+  for (const detail::SavedTensor& saved : saved_) tensors.push_back(saved.unpack(op_));
   return tensors;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/recipe.hpp"
 #include "tensor/tensor_impl.hpp"
 #include "wick/tensor/tensor.hpp"
 
@@ -62,11 +63,6 @@ void set_gradient_hook(GradientHook hook);
 /// One recorded op.
 class GradNode {
  public:
-  struct Saved {
-    Tensor tensor;
-    std::uint64_t version = 0;
-  };
-
   GradNode(std::string_view op, std::span<const Tensor> inputs, std::size_t num_outputs,
            std::span<const Tensor> saved, detail::BackwardFunction backward);
   ~GradNode();
@@ -93,7 +89,7 @@ class GradNode {
   std::size_t num_outputs_;
   std::uint64_t sequence_;
   std::vector<std::shared_ptr<AutogradMeta>> edges_;
-  std::vector<Saved> saved_;
+  std::vector<detail::SavedTensor> saved_;
   detail::BackwardFunction backward_;
   bool released_ = false;
 };

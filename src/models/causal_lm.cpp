@@ -8,7 +8,6 @@
 #include "ops/losses.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
-#include "wick/ops/activation.hpp"
 #include "wick/ops/arithmetic.hpp"
 #include "wick/ops/attention.hpp"
 #include "wick/ops/embedding.hpp"
@@ -179,12 +178,12 @@ Tensor CausalLm::normed(Residual& residual, const Tensor& weight) const {
 
 CausalLm::Residual CausalLm::run_layer(const Layer& layer, Residual residual,
                                        const Tensor& positions, const CausalPass& pass) const {
+  const RecomputeGuard selective(pass.selective_checkpointing);
   const Tensor input = normed(residual, layer.input_norm);
   residual.pending = attend(layer, input, positions, pass);
   const Tensor attended = normed(residual, layer.post_attention_norm);
-  const Linear* const halves[] = {layer.gate, layer.up};
-  const std::vector<Tensor> expanded = Linear::forward_all(halves, attended, pass.context);
-  residual.pending = layer.down->forward(swiglu(expanded[0], expanded[1]), pass.context);
+  residual.pending =
+      Linear::swiglu_mlp(*layer.gate, *layer.up, *layer.down, attended, pass.context);
   return residual;
 }
 

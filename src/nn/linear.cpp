@@ -6,6 +6,7 @@
 #include "nn/dora_gains.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
+#include "wick/ops/activation.hpp"
 #include "wick/ops/arithmetic.hpp"
 #include "wick/ops/lora.hpp"
 #include "wick/ops/matmul.hpp"
@@ -142,14 +143,19 @@ LoraOperands Linear::operands_for(DType activations) const {
   return operands;
 }
 
-std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, const Tensor& x,
-                                        const PassContext& pass) {
+// Whether they are worth an op of several layers, and may be in it.
+bool Linear::may_all_join(std::span<const Linear* const> layers, DType activations,
+                          const PassContext& pass) {
   const bool adapted = std::ranges::any_of(
       layers, [](const Linear* layer) { return layer->has_adapters() && !layer->is_merged(); });
-  const bool join = adapted && std::ranges::all_of(layers, [&](const Linear* layer) {
-                      return layer->may_join(x.dtype(), pass);
-                    });
-  if (join) {
+  return adapted && std::ranges::all_of(layers, [&](const Linear* layer) {
+           return layer->may_join(activations, pass);
+         });
+}
+
+std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, const Tensor& x,
+                                        const PassContext& pass) {
+  if (may_all_join(layers, x.dtype(), pass)) {
     std::vector<LoraOperands> operands;
     for (const Linear* layer : layers) operands.push_back(layer->operands_for(x.dtype()));
     return lora_linears(x, operands);
@@ -157,6 +163,17 @@ std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, c
   std::vector<Tensor> results;
   for (const Linear* layer : layers) results.push_back(layer->forward(x, pass));
   return results;
+}
+
+Tensor Linear::swiglu_mlp(const Linear& gate, const Linear& up, const Linear& down, const Tensor& x,
+                          const PassContext& pass) {
+  const Linear* const layers[] = {&gate, &up, &down};
+  if (may_all_join(layers, x.dtype(), pass)) {
+    return wick::swiglu_mlp(x, gate.operands_for(x.dtype()), up.operands_for(x.dtype()),
+                            down.operands_for(x.dtype()));
+  }
+  const std::vector<Tensor> expanded = forward_all(std::span(layers).first(2), x, pass);
+  return down.forward(swiglu(expanded[0], expanded[1]), pass);
 }
 
 void Linear::check_fits(const LoraLayer& layer) const {

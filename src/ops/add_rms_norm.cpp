@@ -61,6 +61,10 @@ NormedSum add_rms_norm(const Tensor& x, const Tensor& y, const Tensor& weight,
                      .eps = static_cast<float>(options.eps),
                      .addend = detail::view(addend),
                      .sum = detail::view(sum_rows)});
+  detail::offer_recipe("add_rms_norm", result.normed, {result.sum, dense_weight},
+                       [options](std::span<const Tensor> inputs) {
+                         return rms_norm(inputs[0], inputs[1], options);
+                       });
   const Tensor inputs[] = {x, y, weight};
   const Tensor outputs[] = {result.sum, result.normed};
   const Tensor saved[] = {result.sum, dense_weight, inv_rms};

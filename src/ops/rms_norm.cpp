@@ -46,6 +46,10 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, const NormOptions& option
                      .out = detail::view(out_rows),
                      .inv_rms = detail::view(inv_rms),
                      .eps = static_cast<float>(options.eps)});
+  detail::offer_recipe("rms_norm", out, {x, dense_weight},
+                       [options](std::span<const Tensor> inputs) {
+                         return rms_norm(inputs[0], inputs[1], options);
+                       });
   return detail::record("rms_norm", {x, weight}, out, {x, dense_weight, inv_rms},
                         rms_norm_gradient);
 }

@@ -45,6 +45,8 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
          SwigluArgs{.gate = detail::view(gate_rows),
                     .up = detail::view(up_rows),
                     .out = detail::view(out_rows)});
+  detail::offer_recipe("swiglu", out, {gate, up},
+                       [](std::span<const Tensor> inputs) { return swiglu(inputs[0], inputs[1]); });
   return detail::record("swiglu", {gate, up}, out, {gate, up}, swiglu_gradient);
 }
 

@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kSmallestBlock = 256;
 // A cached block may be larger than what is asked for by at most this share: 1/8.
 constexpr std::size_t kSlackShift = 3;
+constexpr std::size_t kLargestStep = std::size_t{2} << 20;
 constexpr std::size_t kGuardBytes = 64;
 constexpr auto kGuardPattern = std::byte{0xA5};
 // All bits set is a NaN in every floating dtype and -1 in every integer one.
@@ -37,10 +38,10 @@ CachingAllocator::~CachingAllocator() {
   release_cached();
 }
 
-// Eight classes an octave: at most 12.5 % of a block is lost to rounding.
+// Eight classes an octave: at most 12.5 % of a block is lost to rounding, and of a large one 2 MiB, the page of a GPU.
 std::size_t CachingAllocator::rounded_size(std::size_t bytes) {
   if (bytes <= kSmallestBlock) return bytes == 0 ? 0 : kSmallestBlock;
-  const std::size_t step = std::bit_floor(bytes - 1) >> kSlackShift;
+  const std::size_t step = std::min(std::bit_floor(bytes - 1) >> kSlackShift, kLargestStep);
   return (bytes + step - 1) / step * step;
 }
 

@@ -20,9 +20,13 @@ const TensorImpl& require(const std::shared_ptr<TensorImpl>& impl, std::string_v
   return *impl;
 }
 
-Tensor make_tensor(std::shared_ptr<Storage> storage, const Layout& layout, DType dtype) {
-  return Tensor(std::make_shared<TensorImpl>(
-      TensorImpl{.storage = std::move(storage), .layout = layout, .dtype = dtype, .meta = {}}));
+Tensor make_tensor(std::shared_ptr<Storage> storage, const Layout& layout, DType dtype,
+                   std::shared_ptr<Recipe> recipe = {}) {
+  return Tensor(std::make_shared<TensorImpl>(TensorImpl{.storage = std::move(storage),
+                                                        .layout = layout,
+                                                        .dtype = dtype,
+                                                        .meta = {},
+                                                        .recipe = std::move(recipe)}));
 }
 
 std::size_t byte_count(const Shape& shape, DType dtype) {
@@ -45,7 +49,8 @@ const TensorImpl& impl_of(std::string_view op, const Tensor& tensor) {
 }
 
 Tensor with_layout(const Tensor& tensor, const Layout& layout) {
-  return make_tensor(tensor.impl()->storage, layout, tensor.dtype());
+  const TensorImpl& impl = *tensor.impl();
+  return make_tensor(impl.storage, layout, impl.dtype, impl.recipe);
 }
 
 const Layout& layout_of(const Tensor& tensor) { return tensor.impl()->layout; }
@@ -260,7 +265,7 @@ void Tensor::set_grad(const Tensor& grad) const {
 
 Tensor Tensor::detach() const {
   const TensorImpl& impl = require(impl_, "detach");
-  return make_tensor(impl.storage, impl.layout, impl.dtype);
+  return make_tensor(impl.storage, impl.layout, impl.dtype, impl.recipe);
 }
 
 std::uint64_t Tensor::version() const { return require(impl_, "version").storage->version(); }

@@ -13,6 +13,7 @@
 namespace wick {
 
 class GradNode;
+class Recipe;
 
 /// What autograd keeps with a tensor. A leaf has no producer and collects `grad`; the result of a
 /// recorded op has a producer and passes its gradient on.
@@ -28,7 +29,8 @@ struct TensorImpl {
   std::shared_ptr<Storage> storage;
   Layout layout;
   DType dtype = DType::kF32;
-  std::shared_ptr<AutogradMeta> meta;  ///< null until somebody asks for a gradient
+  std::shared_ptr<AutogradMeta> meta;   ///< null until somebody asks for a gradient
+  std::shared_ptr<Recipe> recipe = {};  ///< how autograd makes the memory's contents again; or null
 };
 
 namespace detail {
@@ -36,7 +38,7 @@ namespace detail {
 /// The parts of a defined tensor. Throws Error kArgument naming `op` for an undefined one.
 const TensorImpl& impl_of(std::string_view op, const Tensor& tensor);
 
-/// A tensor over the same memory with another layout, without a gradient.
+/// A tensor over the same memory with another layout, without a gradient. It keeps the recipe.
 Tensor with_layout(const Tensor& tensor, const Layout& layout);
 
 /// The layout of a tensor.

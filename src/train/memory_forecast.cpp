@@ -44,7 +44,7 @@ std::int64_t kept_by(const LoraLayer& adapter, DType compute) {
   return bytes;
 }
 
-TokenCosts token_costs(const CausalLm& model, bool is_full) {
+TokenCosts token_costs(const CausalLm& model, bool is_full, bool is_selective) {
   const ModelConfig& config = model.config();
   const std::int64_t size = size_in_bytes(model.compute_dtype());
   const std::int64_t d = config.hidden_size;
@@ -58,6 +58,11 @@ TokenCosts token_costs(const CausalLm& model, bool is_full) {
   if (config.qk_norm) costs.layer += size * (q + kv);  // each norm keeps its input
   // Gradients of gate and up, and of the residual stream.
   costs.layer_backward = size * (2 * f + d);
+  if (is_selective) {
+    // The outputs of the norms and the product are made again; that of one layer, while its gradient is computed.
+    costs.layer -= size * (2 * d + f);
+    costs.layer_backward += size * f;
+  }
   if (is_full) return costs;
   costs.first_trained = config.num_hidden_layers;
   for (const auto& [name, adapter] : model.adapters()) {
@@ -143,8 +148,9 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, cons
   const std::int64_t half_bytes = is_half(compute_dtype) ? size_in_bytes(compute_dtype) : 0;
   const std::int64_t logit_bytes = copies == 2 ? 2 * kFloatBytes : kFloatBytes + half_bytes;
   const std::int64_t logits = logit_bytes * rows * config.vocab_size;
-  std::int64_t bytes = peak_bytes(token_costs(model, is_full), converted_weights(model), config,
-                                  compute.checkpointed_layers, tokens, logits);
+  std::int64_t bytes =
+      peak_bytes(token_costs(model, is_full, compute.selective_checkpointing),
+                 converted_weights(model), config, compute.checkpointed_layers, tokens, logits);
   std::int64_t gradients = kFloatBytes * trained;
   if (is_full) {
     // The head's gradient exists twice for a moment, and with tied weights the embedding's is another.
@@ -172,6 +178,10 @@ MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const Ste
   ComputeOptions choice = compute;
   choice.checkpointed_layers = std::clamp<std::int64_t>(compute.checkpointed_layers, 0, layers);
   const auto forecast = [&] { return forecast_memory(model, trained, step, choice); };
+  if (!choice.selective_checkpointing) {
+    if (forecast().total() <= budget) return forecast();
+    choice.selective_checkpointing = true;
+  }
   for (; choice.checkpointed_layers <= layers; ++choice.checkpointed_layers) {
     if (forecast().total() <= budget) return forecast();
   }
@@ -193,9 +203,11 @@ std::string to_string(const MemoryForecast& forecast) {
       "weights {} + adapter and gradients {} + optimizer {} + activations {} + logits {} = {}",
       readable(forecast.weights), readable(forecast.adapter), readable(forecast.optimizer),
       readable(forecast.activations), readable(forecast.logits), readable(forecast.total()));
-  if (forecast.compute.checkpointed_layers > 0) {
-    text += fmt::format(" ({} layers computed again in backward)",
-                        forecast.compute.checkpointed_layers);
+  const ComputeOptions& compute = forecast.compute;
+  if (compute.checkpointed_layers > 0) {
+    text += fmt::format(" ({} layers computed again in backward)", compute.checkpointed_layers);
+  } else if (compute.selective_checkpointing) {
+    text += " (norms and SwiGLU computed again in backward)";
   }
   return text;
 }

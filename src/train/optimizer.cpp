@@ -71,7 +71,8 @@ Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassCont
                                         ? Tensor::from_values(batch.segments, shape, device)
                                         : Tensor(),
                         .context = context,
-                        .checkpointed_layers = compute.checkpointed_layers};
+                        .checkpointed_layers = compute.checkpointed_layers,
+                        .selective_checkpointing = compute.selective_checkpointing};
   const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, device), pass);
   return model.loss(hidden, Tensor::from_values(batch.targets, shape, device),
                     {.reduction = LossReduction::kSum}, compute.loss_chunk_rows, context);

@@ -217,6 +217,9 @@ std::vector<OpCase> dtype_cases() {
     dropped.dropout = 0.3;
     list.push_back(lora_case(name + "_dropout", {2, 5, 17}, 9, 3, dropped));
   }
+  // Enough rows for an adapter to be multiplied in parts beside bf16.
+  list.push_back(lora_case("f32_adapter_tall", {40, 72}, 50, 8, {.dtype_adapter = f32}));
+  list.push_back(lora_case("f32_adapter_tall_thin", {33, 70}, 35, 3, {.dtype_adapter = f32}));
   // The adapter decides: rounding its r numbers on the way to a low dtype would show.
   list.push_back(lora_case("adapter_dominates", {7, 33}, 17, 8, {.scale = 64}));
   return list;

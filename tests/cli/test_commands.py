@@ -5,7 +5,7 @@ import shutil
 import struct
 
 from program import (
-    CONFIG, ENVIRONMENT, FIXTURES, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model,
+    CONFIG, ENVIRONMENT, FIXTURES, LEXICON, ProgramTest, chat_model, read_safetensors, seeds, tiny_adapter, tiny_model,
 )
 
 COMMANDS = ("train", "generate", "chat", "eval", "embed", "merge", "inspect", "tokenize", "devices", "bench", "tune",
@@ -146,6 +146,21 @@ class EvalTest(ProgramTest):
                                             "--batch-size", size))[0]["loss"] for size in (1, 3)]
         self.assertAlmostEqual(*losses, delta=1e-5)
 
+    def test_perplexity_of_the_demo_in_16_bits(self):
+        """The demo's model on its held-out text; docs/numerics.md has the figures."""
+        def perplexity(dtype):
+            result = self.wick("eval", "--model", LEXICON / "base", "--data", LEXICON / "devil" / "test.jsonl", "--json",
+                               "--compute-dtype", dtype)
+            (report,) = self.json_lines(result)
+            self.assertEqual((report["num_samples"], report["num_targets"]), (60, 2405))
+            return report["perplexity"]
+
+        exact = perplexity("f32")
+        self.assertAlmostEqual(exact, 106.532, delta=0.01)
+        for dtype, share in (("bf16", 0.002), ("f16", 0.0005)):
+            got = perplexity(dtype)
+            self.assertNotEqual(got, exact)
+            self.assertAlmostEqual(got, exact, delta=share * exact)
 
     def test_activations_of_16_bits(self):
         def loss(dtype):

@@ -176,6 +176,23 @@ class TrainTest(ProgramTest):
         self.train("--max-steps", 2, "--packing", "--gradient_accumulation_steps", 2, "--gradient-checkpointing",
                    "--use-rslora", "--use-dora", "--init-lora-weights", "gaussian", "--memory-budget", "1GiB")
 
+    def test_what_is_computed_again_changes_memory_alone(self):
+        config = self.folder / "job.yaml"
+        ways = {(): "(norms and SwiGLU computed again", ("--gradient-checkpointing", "selective"): "(norms and SwiGLU",
+                ("--gradient-checkpointing", "none"): " MiB\n", ("--grad-checkpoint=none",): " MiB\n",
+                ("--gradient-checkpointing",): "(2 layers computed again", ("--grad-checkpoint", "full"): "(2 layers",
+                ("--config", config): "(2 layers", ("--memory-budget", "1GiB"): " MiB\n"}
+        config.write_text("gradient_checkpointing: true\n", encoding="utf-8")
+        results = set()
+        for flags, said in ways.items():
+            told = self.train("--max-steps", 1, "--overwrite-output-dir", *flags).stderr
+            forecast = next(line for line in told.splitlines(keepends=True) if "memory forecast" in line)
+            self.assertIn(said, forecast, flags)
+            results.add(self.out("adapter_model.safetensors").read_bytes())
+        self.assertEqual(len(results), 1)
+        self.refused(2, "train", "--model", tiny_model(), "--data", seeds() / "data", "--output-dir", self.out(),
+                     "--gradient-checkpointing=some", says='"some" is not one of auto, none, selective, full')
+
     def test_activations_in_bf16(self):
         losses = []
         for dtype in ("f32", "bf16"):

@@ -133,6 +133,46 @@ TEST_F(Amx, NotANumberStaysInItsRowAndInfinityIsKept) {
   }
 }
 
+// b = strips + strips_low, written pair by pair where amx_pair() says, as attention's weights are.
+TEST_F(Amx, AddsTwoSetsOfStrips) {
+  constexpr std::int64_t M = 48, N = 64, K = 38;
+  std::mt19937 random(7);
+  const Matrix a(M, K, true, random);
+  std::vector<float> b(static_cast<std::size_t>(K * N));
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  for (float& value : b) value = uniform(random);
+  std::vector<BFloat16> high(static_cast<std::size_t>(amx_strips(K, N))), low(high);
+  for (std::int64_t k = 0; k < K; ++k) {
+    for (std::int64_t n = 0; n < N; ++n) {
+      const auto at = static_cast<std::size_t>(2 * amx_pair(K, k / 2 * 2, n) + k % 2);
+      const float value = b[static_cast<std::size_t>(k * N + n)];
+      high[at] = BFloat16(value);
+      low[at] = BFloat16(value - static_cast<float>(high[at]));
+    }
+  }
+  std::vector<float> c(static_cast<std::size_t>(M * N), 0.5F);
+  add_amx({.M = M,
+           .N = N,
+           .K = K,
+           .alpha = 1,
+           .accumulate = true,
+           .a = a.operand,
+           .strips = high.data(),
+           .strips_low = low.data(),
+           .c = c.data(),
+           .c_stride = N});
+  for (std::int64_t i = 0; i < M; ++i) {
+    for (std::int64_t j = 0; j < N; ++j) {
+      double sum = 0.5;
+      for (std::int64_t k = 0; k < K; ++k) {
+        sum += a.at(i, k) * static_cast<double>(b[static_cast<std::size_t>(k * N + j)]);
+      }
+      // High and low parts alone would be off by 2^-9 and more.
+      ASSERT_NEAR(c[static_cast<std::size_t>(i * N + j)], sum, 1e-4) << i << ", " << j;
+    }
+  }
+}
+
 }  // namespace
 
 }  // namespace wick::cpu

@@ -24,14 +24,14 @@ std::vector<Device> computing_devices() {
 namespace {
 
 // Ops whose kernels are made of products, by what the settings of "matmul" say.
-constexpr std::array<std::string_view, 5> kProductOps{"dora_gain", "linear_cross_entropy",
-                                                      "lora_linear", "lora_linears", "matmul"};
+constexpr std::array<std::string_view, 6> kProductOps{
+    "dora_gain", "linear_cross_entropy", "lora_linear", "lora_linears", "matmul", "swiglu_mlp"};
 
 // The kernels whose variants decide on how `op` is computed. An in-place op runs the kernel of its name without
 // the underscore.
 std::vector<std::string_view> kernels_of(std::string_view op) {
   const std::string_view kernel = op.ends_with('_') ? op.substr(0, op.size() - 1) : op;
-  if (kernel == "lora_linears") return {"lora_linear", "matmul"};
+  if (kernel == "lora_linears" || kernel == "swiglu_mlp") return {"lora_linear", "matmul"};
   if (kernel == "linear_cross_entropy") return {"cross_entropy", "matmul"};
   if (kernel == "matmul" || std::ranges::count(kProductOps, kernel) == 0) return {kernel};
   return {kernel, "matmul"};

@@ -141,9 +141,11 @@ TEST_P(EveryDecoder, CheckpointedLayersGiveTheSameGradients) {
   model->set_trainable(true);
   const Tensor ids = ids_tensor(some_ids(8));
   const Tensor targets = ids_tensor(some_ids(8, 3));
-  const auto gradients = [&](std::int64_t checkpointed) {
+  const auto gradients = [&](std::int64_t checkpointed, bool selective = false) {
     for (const auto& [name, tensor] : model->parameters()) tensor.set_grad(Tensor());
-    backward(model->loss(model->hidden(ids, {.checkpointed_layers = checkpointed}), targets));
+    const CausalPass pass{.checkpointed_layers = checkpointed,
+                          .selective_checkpointing = selective};
+    backward(model->loss(model->hidden(ids, pass), targets));
     std::vector<std::vector<float>> all;
     for (const auto& [name, tensor] : model->parameters()) {
       EXPECT_TRUE(tensor.grad().defined()) << name;
@@ -153,6 +155,8 @@ TEST_P(EveryDecoder, CheckpointedLayersGiveTheSameGradients) {
   };
   const auto plain = gradients(0);
   EXPECT_EQ(gradients(1), plain);
+  EXPECT_EQ(gradients(0, true), plain);
+  EXPECT_EQ(gradients(1, true), plain);
   EXPECT_EQ(gradients(1000), plain);
 }
 

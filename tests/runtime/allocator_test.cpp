@@ -107,7 +107,7 @@ void expect_in(const std::string& text, const std::string& part) {
   EXPECT_NE(text.find(part), std::string::npos) << "no \"" << part << "\" in: " << text;
 }
 
-TEST(RoundedSize, WastesAtMostAnEighth) {
+TEST(RoundedSize, WastesAtMostAnEighthAndTwoMebibytes) {
   std::vector<std::size_t> sizes;
   for (std::size_t bytes = 1; bytes < 20000; ++bytes) sizes.push_back(bytes);
   for (std::size_t power = 1U << 14; power <= (std::size_t{1} << 40); power *= 2) {
@@ -128,6 +128,7 @@ TEST(RoundedSize, WastesAtMostAnEighth) {
       ASSERT_EQ(rounded, 256U);
     } else {
       ASSERT_LE((rounded - bytes) * 8, rounded) << bytes;
+      ASSERT_LT(rounded - bytes, std::size_t{2} << 20) << bytes;
     }
     before = rounded;
   }

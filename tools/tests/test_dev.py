@@ -313,6 +313,14 @@ class Commands(DevCase):
             self.assertEqual(status, 0, output)
             self.assertEqual(calls[-2:], ["cmake --build build/release-cpu --parallel 2 --target bench/wick_cpu_bench",
                                           f"python3 bench/cpu/run.py --program {program}{flags}"])  # fmt: skip
+        status, output, calls = self.dev("bench", "growth", "--series", "size")
+        self.assertEqual((status, calls[-1]), (0, f"python3 bench/cpu/growth.py --program {program} --series size"), output)
+        status, output, calls = self.dev("bench", "docs")
+        self.assertEqual(status, 0, output)
+        self.assertEqual([call for call in calls if call.startswith("python3")],
+                         [f"python3 bench/cpu/run.py --program {program} --out docs/benchmarks/cpu.jsonl",
+                          f"python3 bench/cpu/growth.py --program {program} --out docs/benchmarks/growth.jsonl",
+                          "python3 bench/cpu/docs.py docs/benchmarks/cpu.jsonl docs/benchmarks/growth.jsonl"])  # fmt: skip
 
     def test_bench_reads_runs_without_building(self):
         self.stand_in("python3")
@@ -324,9 +332,13 @@ class Commands(DevCase):
         status, output, calls = self.dev("bench", "peers")
         self.assertEqual((status, calls), (0, []), output)
         self.assertIn("python3-torch", output)
+        self.assertIn("./dev bench peers llama.cpp", output)
+        status, output, calls = self.dev("bench", "peers", "candle")
+        self.assertEqual((status, calls), (1, []), output)
+        self.assertIn("bench peers fetches llama.cpp alone, got: candle", output)
         status, output, _ = self.dev("bench", "gpu")
         self.assertEqual(status, 1)
-        self.assertIn("bench takes cpu, ops, compare, table, chart or peers, got: gpu", output)
+        self.assertIn("bench takes cpu, growth, docs, ops, compare, table, chart or peers, got: gpu", output)
 
     def test_demo(self):
         self.program("examples/lexicon/demo.sh")

@@ -22,6 +22,7 @@ struct CausalPass {
   PassContext context = {};
   /// the first so many layers keep only their inputs and run again in backward(), which the model must live to see
   std::int64_t checkpointed_layers = 0;
+  bool selective_checkpointing = false;  ///< layers run under a RecomputeGuard
 };
 
 /// A decoder that predicts the next token: Llama, Qwen2, Qwen3 and Mistral from one description.

@@ -67,6 +67,9 @@ class Linear {
   /// layers' adapters allow it (one each, or none; no dropout, no DoRA).
   static std::vector<Tensor> forward_all(std::span<const Linear* const> layers, const Tensor& x,
                                          const PassContext& pass);
+  /// down(swiglu(gate(x), up(x))), in one op where forward_all() would do gate and up at once and down's adapter allows it.
+  static Tensor swiglu_mlp(const Linear& gate, const Linear& up, const Linear& down,
+                           const Tensor& x, const PassContext& pass);
 
   /// Throws Error kShape when the adapter's tensors do not fit the weight.
   void check_fits(const LoraLayer& layer) const;
@@ -91,6 +94,8 @@ class Linear {
  private:
   bool is_frozen() const;
   bool may_join(DType activations, const PassContext& pass) const;
+  static bool may_all_join(std::span<const Linear* const> layers, DType activations,
+                           const PassContext& pass);
   LoraOperands operands_for(DType activations) const;
   Tensor plain(const Tensor& x) const;
   Tensor fused(const Tensor& x, const Tensor& a, const Tensor& b, const LoraOptions& options) const;

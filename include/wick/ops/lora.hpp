@@ -50,6 +50,18 @@ struct LoraOperands {
 /// Source: as lora_linear
 std::vector<Tensor> lora_linears(const Tensor& x, const std::vector<LoraOperands>& layers);
 
+/// The feed-forward part of a transformer's layer: down(swiglu(gate(x), up(x))), each a lora_linear() without dropout. Where
+/// the device can, swiglu and its gradient are computed where the products beside them end.
+///
+/// Shapes: x […,K], rank >= 1; gate and up with weights [F,K], down with a weight [N,F], else as in lora_linear;
+///   out […,N].
+/// Dtypes: as lora_linear; gate(x), up(x) and their swiglu are rounded to x's dtype.
+/// Errors: as lora_linear; kShape unless gate and up have the same size.
+/// Gradient: x, and of each layer bias, lora_a, lora_b.
+/// Source: as lora_linear and swiglu
+Tensor swiglu_mlp(const Tensor& x, const LoraOperands& gate, const LoraOperands& up,
+                  const LoraOperands& down);
+
 /// The factor that DoRA gives each output of an adapted layer: its magnitude over the norm of its row,
 /// out[n] = magnitude[n] / ‖W[n,:] + scale · (B A)[n,:]‖₂. A row whose norm is 0 gives 0.
 ///

@@ -37,8 +37,8 @@ struct StepSize {
 MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
                                const ComputeOptions& compute);
 
-/// The cheapest way to compute that fits into `budget` bytes: no recomputation if possible, then as few recomputed layers
-/// as possible, then smaller chunks of logits. Throws Error kOutOfMemory with the parts when nothing fits.
+/// The cheapest way to compute that fits into `budget` bytes: what `compute` says if possible, then
+/// selective_checkpointing, then as few recomputed layers as possible, then smaller chunks of logits. Throws Error kOutOfMemory with the parts when nothing fits.
 MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
                           const ComputeOptions& compute, std::int64_t budget);
 

@@ -25,6 +25,8 @@ struct OptimizerOptions {
 
 /// How a pass is computed; the result is the same.
 struct ComputeOptions {
+  /// what one pass over memory makes again is not kept for backward() (RecomputeGuard)
+  bool selective_checkpointing = true;
   std::int64_t checkpointed_layers = 0;  ///< layers that run again in backward()
   std::int64_t loss_chunk_rows =
       0;  ///< rows of logits that exist at a time; 0: about 32 MiB, on a GPU 256

@@ -46,7 +46,7 @@ class Block<R(A...)> {
     void* isa;
     std::int32_t flags;
     std::int32_t reserved;
-    R (*invoke)(Literal*, A...);
+    R (*invoke)(const void* block, A...);  // who calls it knows no Literal
     const Descriptor* descriptor;
     Function function;
   };
@@ -58,7 +58,9 @@ class Block<R(A...)> {
   };
   static constexpr std::int32_t kHasCopyDispose = 1 << 25;
 
-  static R invoke(Literal* block, A... arguments) { return (*block->function)(arguments...); }
+  static R invoke(const void* block, A... arguments) {
+    return (*static_cast<const Literal*>(block)->function)(arguments...);
+  }
   // The runtime has copied the bytes already; the copy has to own the function too.
   static void copy(void* destination, const void* source) {
     std::construct_at(&static_cast<Literal*>(destination)->function,

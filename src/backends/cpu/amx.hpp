@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "backends/cpu/gemm.hpp"
 
@@ -23,17 +24,38 @@ std::int64_t amx_strips(std::int64_t K, std::int64_t N);
 /// Packs b [K,N] of bf16, whose rows or columns are contiguous, into strips. K is at most kAmxDepth.
 void pack_amx_columns(const Operand& b, std::int64_t K, std::int64_t N, BFloat16* strips);
 
+/// Where strips of K rows have the pair (k, k + 1) of column n, counted in pairs; k is even. Pairs of neighbouring columns
+/// follow each other up to a multiple of 16 columns.
+constexpr std::int64_t amx_pair(std::int64_t K, std::int64_t k, std::int64_t n) {
+  constexpr std::int64_t kColumns = 16;
+  const std::int64_t depth = (K + 31) / 32 * 32;
+  return n / kColumns * kColumns * (depth / 2) + k / 2 * kColumns + n % kColumns;
+}
+
 /// c [M,N], rows c_stride apart, = alpha · a b (+ c). a [M,K] of bf16, whose rows or columns are contiguous; b as
-/// pack_amx_columns() leaves it. With `accumulate` false c is not read.
+/// pack_amx_columns() leaves it; with `strips_low` b is the sum of both. With `accumulate` false c is not read.
 struct AmxProduct {
   std::int64_t M, N, K;
   float alpha;
   bool accumulate;
   Operand a;
   const BFloat16* strips;
+  const BFloat16* strips_low = nullptr;
   float* c;
   std::int64_t c_stride;
 };
 void add_amx(const AmxProduct& product);
+
+/// The two numbers of bf16 whose sum stands for one of f32 and keeps 17 bits of it: what it rounds to, and what the
+/// difference rounds to.
+enum class Bf16Part : std::uint8_t { kHigh, kLow };
+
+/// out [rows, parts, columns] = those parts of factor · x [rows, columns].
+void split_rows(const float* x, std::int64_t rows, std::int64_t columns, float factor,
+                std::span<const Bf16Part> parts, BFloat16* out);
+
+/// out [rows, columns], rows out_stride apart, = sums [rows, columns], rounded to nearest.
+void round_rows(const float* sums, std::int64_t rows, std::int64_t columns, BFloat16* out,
+                std::int64_t out_stride);
 
 }  // namespace wick::cpu

@@ -36,7 +36,8 @@ bool processor_has_amx() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
   return (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0 &&
-         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512bf16") != 0;
 }
 
 // Linux gives a process the registers of tiles, 8 KiB for each thread, when it asks.
@@ -177,17 +178,49 @@ WICK_AMX void pack_rows(const Operand& a, const std::uint16_t* first, std::int64
 
 // ---- Tiles --------------------------------------------------------------------------------------
 
+// The rows of a and the strip of b that meet in a group of sums.
+struct Factors {
+  const std::uint16_t* a;
+  std::int64_t a_stride;
+  const std::uint16_t* b;
+  const std::uint16_t* b_low;  // null, or to be added to b
+  std::int64_t depth;
+};
+
+// The four sums, or two, += a b for one step along K, with a in tiles 4 and 5.
+template <bool kTwo>
+WICK_AMX inline void add_step(const std::uint16_t* b, const std::uint16_t* b_right) {
+  constexpr std::int64_t kLine = 64;
+  _tile_loadd(6, b, kLine);
+  _tile_loadd(7, b_right, kLine);
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  if constexpr (kTwo) {
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+template <bool kTwo>
+WICK_AMX inline void add_steps(const Factors& f) {
+  const std::int64_t a_bytes = f.a_stride * std::int64_t{sizeof(std::uint16_t)};
+  const std::uint16_t* const a_below = f.a + kTileRows * f.a_stride;
+  const std::int64_t right = kTileRows * f.depth;
+  for (std::int64_t k = 0; k < f.depth; k += kStep) {
+    _tile_loadd(4, f.a + k, a_bytes);
+    if constexpr (kTwo) _tile_loadd(5, a_below + k, a_bytes);
+    const std::int64_t at = k * kTileRows;
+    add_step<kTwo>(f.b + at, f.b + right + at);
+    if (f.b_low != nullptr) add_step<kTwo>(f.b_low + at, f.b_low + right + at);
+  }
+}
+
 // c [32,32], or its first 16 rows, = a b (+ c): four sums, or two.
 template <bool kTwo>
-WICK_AMX inline void multiply_group(const std::uint16_t* a, std::int64_t a_stride,
-                                    const std::uint16_t* b, std::int64_t depth, float* c,
-                                    std::int64_t c_stride, bool accumulate) {
+WICK_AMX inline void multiply_group(const Factors& f, float* c, std::int64_t c_stride,
+                                    bool accumulate) {
   const std::int64_t c_bytes = c_stride * std::int64_t{sizeof(float)};
-  const std::int64_t a_bytes = a_stride * std::int64_t{sizeof(std::uint16_t)};
-  constexpr std::int64_t kLine = 64;
   float* const c_below = c + kTileRows * c_stride;
-  const std::uint16_t* const a_below = a + kTileRows * a_stride;
-  const std::uint16_t* const b_right = b + kTileRows * depth;
   if (accumulate) {
     _tile_loadd(0, c, c_bytes);
     _tile_loadd(1, c + kTileRows, c_bytes);
@@ -201,18 +234,7 @@ WICK_AMX inline void multiply_group(const std::uint16_t* a, std::int64_t a_strid
     _tile_zero(2);
     _tile_zero(3);
   }
-  for (std::int64_t k = 0; k < depth; k += kStep) {
-    _tile_loadd(4, a + k, a_bytes);
-    _tile_loadd(6, b + k * kTileRows, kLine);
-    _tile_loadd(7, b_right + k * kTileRows, kLine);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kTwo) {
-      _tile_loadd(5, a_below + k, a_bytes);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
-  }
+  add_steps<kTwo>(f);
   _tile_stored(0, c, c_bytes);
   _tile_stored(1, c + kTileRows, c_bytes);
   if constexpr (kTwo) {
@@ -222,8 +244,8 @@ WICK_AMX inline void multiply_group(const std::uint16_t* a, std::int64_t a_strid
 }
 
 // The same aside, where a part of c does not exist or the sums must be multiplied first.
-WICK_AMX void multiply_aside(const AmxProduct& p, const std::uint16_t* a, std::int64_t a_stride,
-                             const std::uint16_t* b, std::int64_t m, std::int64_t n) {
+WICK_AMX void multiply_aside(const AmxProduct& p, const Factors& f, std::int64_t m,
+                             std::int64_t n) {
   alignas(64) float aside[kGroupRows * kStripColumns];
   const std::int64_t rows = std::min(kGroupRows, p.M - m);
   const std::int64_t columns = std::min(kStripColumns, p.N - n);
@@ -234,11 +256,10 @@ WICK_AMX void multiply_aside(const AmxProduct& p, const std::uint16_t* a, std::i
     std::copy_n(c + i * p.c_stride, columns, aside + i * kStripColumns);
   }
   finish_writing();
-  const std::int64_t depth = round_up(p.K, kStep);
   if (rows > kTileRows) {
-    multiply_group<true>(a, a_stride, b, depth, aside, kStripColumns, adds);
+    multiply_group<true>(f, aside, kStripColumns, adds);
   } else {
-    multiply_group<false>(a, a_stride, b, depth, aside, kStripColumns, adds);
+    multiply_group<false>(f, aside, kStripColumns, adds);
   }
   for (std::int64_t i = 0; i < rows; ++i) {
     float* const row = c + i * p.c_stride;
@@ -275,24 +296,30 @@ WICK_AMX void add_amx(const AmxProduct& p) {
   alignas(64) std::uint16_t packed[kGroupRows * kRowStride];
   // SAFETY: BFloat16 is exactly one uint16_t.
   const auto* const strips = reinterpret_cast<const std::uint16_t*>(p.strips);
+  // SAFETY: as above.
+  const auto* const strips_low = reinterpret_cast<const std::uint16_t*>(p.strips_low);
   const std::int64_t depth = round_up(p.K, kStep);
   for (std::int64_t m = 0; m < p.M; m += kGroupRows) {
     const std::int64_t rows = std::min(kGroupRows, p.M - m);
-    const std::uint16_t* a = elements(p.a) + m * p.a.row_stride;
-    std::int64_t a_stride = p.a.row_stride;
+    Factors f{.a = elements(p.a) + m * p.a.row_stride,
+              .a_stride = p.a.row_stride,
+              .b = nullptr,
+              .b_low = nullptr,
+              .depth = depth};
     if (p.a.column_stride != 1 || depth != p.K || rows % kTileRows != 0) {
-      pack_rows(p.a, a, rows, p.K, packed);
-      a = packed;
-      a_stride = kRowStride;
+      pack_rows(p.a, f.a, rows, p.K, packed);
+      f.a = packed;
+      f.a_stride = kRowStride;
     }
     finish_writing();
     for (std::int64_t n = 0; n < p.N; n += kStripColumns) {
-      const std::uint16_t* const b = strips + n * depth;
+      f.b = strips + n * depth;
+      if (strips_low != nullptr) f.b_low = strips_low + n * depth;
       float* const c = p.c + m * p.c_stride + n;
       if (p.alpha == 1 && rows == kGroupRows && n + kStripColumns <= p.N) {
-        multiply_group<true>(a, a_stride, b, depth, c, p.c_stride, p.accumulate);
+        multiply_group<true>(f, c, p.c_stride, p.accumulate);
       } else {
-        multiply_aside(p, a, a_stride, b, m, n);
+        multiply_aside(p, f, m, n);
       }
     }
   }

@@ -1,4 +1,4 @@
-// Tiles of attention in f32: products in registers, conversion, transposition and masks. Compiled
+// What attention's tiles are made of: products in registers, rows of operands and masks. Compiled
 // once per instruction set: include after hwy/foreach_target.h and hwy/highway.h.
 
 #if defined(WICK_BACKENDS_CPU_ATTENTION_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
@@ -29,14 +29,16 @@ HWY_INLINE std::int64_t round_up_to_lanes(std::int64_t n) {
 // kVectors neighbouring vectors of a row, each in a register of its own.
 template <int kVectors>
 struct RowPart {
-  RowPart<kVectors / 2> low, high;
+  using Half = RowPart<kVectors / 2>;
+  Half low, high;
 
-  static HWY_INLINE RowPart zero() {
-    return {RowPart<kVectors / 2>::zero(), RowPart<kVectors / 2>::zero()};
-  }
+  // Not the compiler's own: to GCC that is none of the instruction set, and it inlines nothing of one.
+  HWY_INLINE RowPart() {}
+  HWY_INLINE RowPart(const Half& first, const Half& second) : low(first), high(second) {}
+
+  static HWY_INLINE RowPart zero() { return {Half::zero(), Half::zero()}; }
   static HWY_INLINE RowPart load_from(const float* p) {
-    return {RowPart<kVectors / 2>::load_from(p),
-            RowPart<kVectors / 2>::load_from(p + kVectors / 2 * lanes())};
+    return {Half::load_from(p), Half::load_from(p + kVectors / 2 * lanes())};
   }
   HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
     low.add_product(factor, row.low);
@@ -52,8 +54,11 @@ template <>
 struct RowPart<1> {
   F32Vec v;
 
-  static HWY_INLINE RowPart zero() { return {hn::Zero(F32())}; }
-  static HWY_INLINE RowPart load_from(const float* p) { return {load(p)}; }
+  HWY_INLINE RowPart() {}
+  HWY_INLINE explicit RowPart(F32Vec vector) : v(vector) {}
+
+  static HWY_INLINE RowPart zero() { return RowPart(hn::Zero(F32())); }
+  static HWY_INLINE RowPart load_from(const float* p) { return RowPart(load(p)); }
   HWY_INLINE void add_product(F32Vec factor, const RowPart& row) {
     v = hn::MulAdd(factor, row.v, v);
   }
@@ -173,60 +178,21 @@ inline void tile_product_without_zeros(const LeftFactor& a, const RightFactor& b
   }
 }
 
-// ---- Conversion ---------------------------------------------------------------------------------
+// ---- Rows of operands ---------------------------------------------------------------------------
 
-// Up to kAttentionTile rows in f32, padded with zeros to whole vectors.
-struct F32Rows {
-  float* data;
-  std::int64_t stride;
-  bool finite = true;  // false: some element is infinite or NaN
+// What a pass reads: of the outer tile, which it owns, and of inner ones, which it walks over, `kScored` makes the scores
+// (queries, keys) and `kPaired` is weighted by them or makes the gradients of the weights (values, gradients of the result).
+enum Side { kScored, kPaired };
 
-  RightFactor right() const { return {data, stride}; }
-  LeftFactor left() const { return {data, stride, 1}; }
-};
-
-// to[i, :] = factor · row_at(i)[0:D]; a null address stands for zeros.
-template <class RowAt>
-void load_tile(std::int64_t count, std::int64_t D, float factor, const RowAt& row_at, F32Rows& to) {
-  const auto vfactor = hn::Set(F32(), factor);
-  auto zero_or_nan = hn::Zero(F32());
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto* const row = row_at(i);
-    float* const out = to.data + i * to.stride;
-    if (row == nullptr) {
-      std::fill_n(out, to.stride, 0.0F);
-      continue;
-    }
-    for_each_vector(D, [&](std::int64_t d, std::int64_t n) HWY_ATTR {
-      const auto v = load_some(row + d, n);
-      zero_or_nan = hn::Or(zero_or_nan, hn::Sub(v, v));  // ∞ − ∞ is NaN
-      store(hn::Mul(v, vfactor), out + d);
-    });
-  }
-  to.finite = hn::AllFalse(F32(), hn::IsNaN(zero_or_nan));
-}
-
-// c += a b. A weight of 0 hides what it is multiplied with, also where that is infinite or NaN.
-inline void add_tile_product(const LeftFactor& a, const F32Rows& b, float* c, std::int64_t M,
-                             std::int64_t K) {
-  const Product to{c, b.stride, true};
-  if (b.finite) {
-    tile_product(a, b.right(), to, {M, K, b.stride});
-  } else {
-    tile_product_without_zeros(a, b.right(), to, {M, K, b.stride});
-  }
-}
-
-// factor · keys or values of key head hkv, from a view [B,S,Hkv,Dh]; hidden ones become zeros.
+// Where keys or values of key head hkv are in a view [B,S,Hkv,Dh], by their index in `keys`; null for hidden ones, which
+// stand for zeros.
 template <class T>
-void load_keys(const TensorView& view, std::int64_t b, std::int64_t hkv, const TileItems& keys,
-               float factor, F32Rows& to) {
+auto key_rows(const TensorView& view, std::int64_t b, std::int64_t hkv, const TileItems& keys) {
   const T* const first = data_as<const T>(view) + b * view.stride(0) +
                          keys.first() * view.stride(1) + hkv * view.stride(2);
-  const auto row_at = [&](std::int64_t i) -> const T* {
-    return keys.hidden[static_cast<std::size_t>(i)] ? nullptr : first + i * view.stride(1);
+  return [first, stride = view.stride(1), &keys](std::int64_t i) -> const T* {
+    return keys.hidden[static_cast<std::size_t>(i)] ? nullptr : first + i * stride;
   };
-  load_tile(keys.count, view.dim(3), factor, row_at, to);
 }
 
 // Rows [first, first + count) of the matrix that the query heads of key head hkv make in batch b.
@@ -234,27 +200,16 @@ struct RowTile {
   std::int64_t b, hkv, first, count;
 };
 
-// factor · rows of a view [B,T,H,Dh].
+// Where they are in a view [B,T,H,Dh].
 template <class T>
-void load_query_rows(const TensorView& view, const AttentionProblem& p, const RowTile& tile,
-                     float factor, F32Rows& to) {
+auto query_rows(const TensorView& view, const AttentionProblem& p, const RowTile& tile) {
   const T* const base =
       data_as<const T>(view) + tile.b * view.stride(0) + tile.hkv * p.group * view.stride(2);
-  const auto row_at = [&](std::int64_t i) {
-    const std::int64_t r = tile.first + i;
-    return base + r / p.group * view.stride(1) + r % p.group * view.stride(2);
+  return [base, first = tile.first, group = p.group, time = view.stride(1),
+          head = view.stride(2)](std::int64_t i) {
+    const std::int64_t r = first + i;
+    return base + r / group * time + r % group * head;
   };
-  load_tile(tile.count, p.Dh, factor, row_at, to);
-}
-
-// to[d, i] = from[i, d], with zeros for the columns from count on.
-inline void transpose_tile(const F32Rows& from, std::int64_t count, std::int64_t D, float* to,
-                           std::int64_t to_stride) {
-  for (std::int64_t d = 0; d < D; ++d) {
-    float* const out = to + d * to_stride;
-    for (std::int64_t i = 0; i < count; ++i) out[i] = from.data[i * from.stride + d];
-    std::fill(out + count, out + to_stride, 0.0F);
-  }
 }
 
 // out[0:D] = factor · row, rounded to T.

@@ -281,6 +281,8 @@ void run_block(const Plan& plan, const Block& block, const BlockScratch& scratch
   if (plan.in_place) return;
   if (plan.transposed) {
     store_transposed(plan, block, sums.data, c, scratch.strips.data());
+  } else if (plan.packs_once && c.dtype == DType::kBF16 && p.beta == 0) {
+    round_rows(sums.data, block.rows, block.columns, static_cast<BFloat16*>(c.data), c.row_stride);
   } else {
     store_tile(sums.data, block.rows, block.columns, p.beta, c);
   }

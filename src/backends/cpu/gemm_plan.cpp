@@ -57,8 +57,9 @@ constexpr std::int64_t kLeastTileCost = 1'000'000;
 constexpr std::int64_t kLeastAmxCost = 12'000'000;
 // Blocks of our tiles are halved above this, so that a thread that was held up leaves some to others: about 1 ms.
 constexpr std::int64_t kGreatCost = 200'000'000;
-// What fetching an element of a or b costs, in operations.
+// What fetching an element of a or b costs, in operations; packing one for AMX.
 constexpr std::int64_t kCostOfElement = 16;
+constexpr std::int64_t kCostOfAmxElement = 96;
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) {
@@ -153,8 +154,9 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
 constexpr std::int64_t kStep = 16;
 constexpr std::int64_t column_step(std::int64_t columns) { return columns > 192 ? 48 : kStep; }
 
-std::int64_t cost_of_block(const Cut& cut, std::int64_t K) {
-  return (2 * cut.rows * cut.columns + kCostOfElement * (cut.rows + cut.columns)) * K;
+std::int64_t cost_of_block(const Cut& cut, std::int64_t K,
+                           std::int64_t cost_of_element = kCostOfElement) {
+  return (2 * cut.rows * cut.columns + cost_of_element * (cut.rows + cut.columns)) * K;
 }
 
 // A function of the sizes alone.
@@ -213,7 +215,7 @@ Cut cut_amx(const Product& p, std::int64_t K, std::int64_t threads) {
   const auto too_few = [&] {
     const std::int64_t blocks = p.G * down * across;
     return blocks < 4 * threads && blocks % threads != 0 &&
-           cost_of_block(cut(), K) >= 2 * kLeastAmxCost;
+           cost_of_block(cut(), K, kCostOfAmxElement) >= 2 * kLeastAmxCost;
   };
   while (too_few() && (cut().rows > kAmxStep || cut().columns > kAmxStep)) {
     if (cut().columns > 2 * kAmxStep || cut().rows == kAmxStep) {
@@ -339,7 +341,8 @@ Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
   cut_blocks(plan, K, threads);
   plan.in_place =
       p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
-  plan.grain = 1 + least_cost(plan) / (1 + cost_of_block(plan.cut, K));
+  const std::int64_t of_element = any_term(plan, Way::kAmx) ? kCostOfAmxElement : kCostOfElement;
+  plan.grain = 1 + least_cost(plan) / (1 + cost_of_block(plan.cut, K, of_element));
   lay_out_amx_strips(plan);
   count_scratch(plan);
   return plan;

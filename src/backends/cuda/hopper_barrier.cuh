@@ -121,11 +121,24 @@ __device__ __forceinline__ void add_release(unsigned* to, unsigned value) {
   asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
 }
 
-/// A word in the block's own shared memory.
+/// The 128 threads of a warpgroup meet; each has a number of its own, above 0.
+__device__ __forceinline__ void meet_warpgroup(int number) {
+  asm volatile("bar.sync %0, 128;" ::"r"(number) : "memory");
+}
+
+/// A word, or 16 bytes, in the block's own shared memory.
 __device__ __forceinline__ unsigned load_shared(unsigned address) {
   unsigned value;
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
+}
+__device__ __forceinline__ uint4 load_shared_pack(unsigned address) {
+  uint4 pack;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pack.x), "=r"(pack.y), "=r"(pack.z), "=r"(pack.w)
+               : "r"(address)
+               : "memory");
+  return pack;
 }
 __device__ __forceinline__ void store_shared(unsigned address, unsigned value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");

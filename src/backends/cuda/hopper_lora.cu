@@ -24,6 +24,11 @@ int rank_tile_of(std::int64_t R) {
   return R <= 32 ? 32 : 64;
 }
 
+// The columns of a part's p: a pair has one p.
+std::int64_t rank_of_p(const HopperLora& p, int part) {
+  return p.h != nullptr ? p.parts[0].R + p.parts[1].R : p.parts[static_cast<std::size_t>(part)].R;
+}
+
 template <class Tiling>
 HopperCall call_of(const HopperLora& p) {
   constexpr int kGroupRows = Tiling::kM * Tiling::kCluster;
@@ -36,42 +41,50 @@ HopperCall call_of(const HopperLora& p) {
                   .raster = kRasterRows / kGroupRows,
                   .summed = p.sums_parts ? p.count : 1,
                   .stages = 0,
-                  .parts = {}};
+                  .parts = {},
+                  .split = static_cast<int>(p.parts[0].R),
+                  .h = p.h,
+                  .dgate = p.dgate,
+                  .dup = p.dup};
+  const bool one_by_one = !p.sums_parts && !Tiling::kPair;
   for (int i = 0; i < p.count; ++i) {
     const HopperPart& part = p.parts[static_cast<std::size_t>(i)];
     const int k_tiles = static_cast<int>(ceil_div(part.K, Tiling::kK));
-    if (i == 0 || !p.sums_parts) {
-      call.n_tiles += static_cast<int>(ceil_div(part.N, Tiling::kN)) - kFirsts;
+    if (i == 0 || one_by_one) {
+      call.n_tiles += static_cast<int>(ceil_div(part.N, Tiling::kColumns)) - kFirsts;
     }
     if (i == 0 || p.sums_parts) call.stages += k_tiles + 1;
     call.parts[i] = {.N = static_cast<int>(part.N),
                      .n_end = call.n_tiles,
                      .k_tiles = k_tiles,
-                     .rank_steps = static_cast<int>(ceil_div(part.R, 16)),
+                     .rank_steps = static_cast<int>(ceil_div(rank_of_p(p, i), 16)),
                      .rank_tile = Tiling::kRank > 0 ? Tiling::kRank : rank_tile_of(part.R),
                      .bias = part.bias,
                      .out = part.out,
-                     .R = static_cast<int>(part.R),
+                     .R = static_cast<int>(rank_of_p(p, i)),
                      .p_f32 = part.p_f32,
                      .p = part.p.data,
                      .p_stride = static_cast<int>(part.p.row_stride),
                      .made = part.made};
   }
-  call.firsts = kFirsts * call.m_groups * p.count;
+  call.stages += Tiling::kEndStages;
+  call.firsts = kFirsts * call.m_groups * (one_by_one ? p.count : 1);
   call.tiles = call.firsts + call.m_groups * call.n_tiles;
   return call;
 }
 
 template <class Tiling>
-HopperMaps maps_of(const HopperLora& whole, const HopperPart& p, int rank_tile) {
+HopperMaps maps_of(const HopperLora& whole, int i, int rank_tile) {
+  const HopperPart& p = whole.parts[static_cast<std::size_t>(i)];
+  const std::int64_t R = rank_of_p(whole, i);
   return {
       .x = tensor_map(whole.dtype, p.x.data, whole.M, p.K, p.x.row_stride, Tiling::kM),
       .w = Tiling::kAcrossK
                ? tensor_map(whole.dtype, p.w.data, p.K, p.N, p.w.row_stride, Tiling::kWBoxRows)
                : tensor_map(whole.dtype, p.w.data, p.N, p.K, p.w.column_stride, Tiling::kWBoxRows),
-      .p = tensor_map(whole.dtype, p.p.data, whole.M, p.R, p.p.row_stride, Tiling::kM, rank_tile),
+      .p = tensor_map(whole.dtype, p.p.data, whole.M, R, p.p.row_stride, Tiling::kM, rank_tile),
       .s = tensor_map(whole.dtype, p.s, p.N, p.R, p.R, Tiling::kSBoxRows, rank_tile),
-      .a = Tiling::kRank > 0 ? tensor_map(whole.dtype, p.a, p.R, p.K, p.K, Tiling::kRank)
+      .a = Tiling::kRank > 0 ? tensor_map(whole.dtype, p.a, R, p.K, p.K, Tiling::kRank)
                              : CUtensorMap{}};
 }
 
@@ -87,8 +100,12 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
   const HopperCall call = call_of<Tiling>(p);
   HopperPartMaps maps{};
   for (int i = 0; i < p.count; ++i) {
-    maps.parts[i] =
-        maps_of<Tiling>(p, p.parts[static_cast<std::size_t>(i)], call.parts[i].rank_tile);
+    maps.parts[i] = maps_of<Tiling>(p, i, call.parts[i].rank_tile);
+  }
+  if constexpr (Tiling::kEnd == HopperEnd::kSwigluBackward) {
+    const std::int64_t N = p.parts[0].N;
+    maps.gate = tensor_map(p.dtype, p.gate, p.M, N, N, Tiling::kM);
+    maps.up = tensor_map(p.dtype, p.up, p.M, N, N, Tiling::kM);
   }
   const int clusters = clusters_for(stream, call, Tiling::kCluster);
   const auto kernel = &hopper_lora_kernel<Tiling>;
@@ -102,12 +119,14 @@ void launch_hopper_lora(Stream& stream, const HopperLora& p) {
 
 // ---- The choice of a tiling ---------------------------------------------------------------------
 
-template <class T, bool kAcrossK, int kRank>
-using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4, kRank>;
+constexpr HopperEnd kPlainEnd = HopperEnd::kPlain;
+
+template <class T, bool kAcrossK, int kRank, HopperEnd kEnd = kPlainEnd>
+using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4, kRank, kEnd>;
 template <class T, bool kAcrossK, int kRank>
 using Wide = HopperTiling<T, 224, false, kAcrossK, 2, 5, kRank>;
-template <class T, bool kAcrossK, int kRank>
-using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6, kRank>;
+template <class T, bool kAcrossK, int kRank, HopperEnd kEnd = kPlainEnd>
+using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6, kRank, kEnd>;
 template <class T, bool kAcrossK, int kRank>
 using Narrow = HopperTiling<T, 64, false, kAcrossK, 1, 8, kRank>;
 
@@ -115,10 +134,14 @@ enum class Cut { kWidest, kWide, kInTurns, kNarrow };
 
 // Rounds of tiles over the chip, each as long as its tile is wide and deep. What else they take was fitted to 30 shapes on
 // an H100: the end of a tile costs two steps along K where nothing else runs meanwhile, tiles taken in turns read more.
+constexpr double kEndSteps = 2;
+constexpr double kSwigluSteps = 6;  // three times as much to store, not measured
+
 Cut choose(const HopperLora& p, int multiprocessors) {
   const std::span parts(p.parts.data(), static_cast<std::size_t>(p.count));
   const std::span along_k = p.sums_parts ? parts : parts.first(1);
   const std::span along_n = p.sums_parts ? parts.first(1) : parts;
+  const bool knows_swiglu = p.h != nullptr || p.ends_in_gradients();
   std::int64_t steps = 0;
   for (const HopperPart& part : along_k) steps += ceil_div(part.K, 64);
   const auto k_tiles = static_cast<double>(steps);
@@ -128,11 +151,15 @@ Cut choose(const HopperLora& p, int multiprocessors) {
     const std::int64_t tiles = ceil_div(p.M, std::int64_t{128} * cluster) * columns;
     return static_cast<double>(ceil_div(tiles, multiprocessors / cluster) * width);
   };
+  const double end = knows_swiglu ? kSwigluSteps : kEndSteps;
+  const double in_turns = rounds(128, 2) * k_tiles * (1 + k_tiles / 800) + 2000;
+  const double widest = rounds(256, 2) * (k_tiles + end);
+  if (knows_swiglu) return in_turns < widest ? Cut::kInTurns : Cut::kWidest;
   const std::pair<Cut, double> costs[] = {
-      {Cut::kWidest, rounds(256, 2) * (k_tiles + 2)},
-      {Cut::kWide, rounds(224, 2) * (k_tiles + 2) * 1.01},
-      {Cut::kInTurns, rounds(128, 2) * k_tiles * (1 + k_tiles / 800) + 2000},
-      {Cut::kNarrow, rounds(64, 1) * (k_tiles + 2) * 2.5},
+      {Cut::kWidest, widest},
+      {Cut::kWide, rounds(224, 2) * (k_tiles + end) * 1.01},
+      {Cut::kInTurns, in_turns},
+      {Cut::kNarrow, rounds(64, 1) * (k_tiles + end) * 2.5},
   };
   return std::ranges::min_element(costs, {}, &std::pair<Cut, double>::second)->first;
 }
@@ -162,21 +189,39 @@ void launch_chosen(Stream& stream, const HopperLora& p) {
   }
 }
 
+// Of the two cuts whose ends know swiglu.
+template <class T, bool kAcrossK, int kRank, HopperEnd kEnd>
+void launch_swiglu(Stream& stream, const HopperLora& p) {
+  if (cut_of(stream, p) == Cut::kInTurns) {
+    return launch_hopper_lora<InTurns<T, kAcrossK, kRank, kEnd>>(stream, p);
+  }
+  launch_hopper_lora<Widest<T, kAcrossK, kRank, kEnd>>(stream, p);
+}
+
+template <class T, int kRank>
+void launch_making(Stream& stream, const HopperLora& p) {
+  if (p.h == nullptr) return launch_chosen<T, false, kRank>(stream, p);
+  launch_swiglu<T, false, kRank, HopperEnd::kSwiglu>(stream, p);
+}
+
 template <class T>
 void launch_for(Stream& stream, const HopperLora& p) {
   if (!p.makes_p) {
     const bool across = p.parts.front().w.row_stride != 1;
+    if (p.ends_in_gradients()) {
+      return launch_swiglu<T, true, 0, HopperEnd::kSwigluBackward>(stream, p);
+    }
     return across ? launch_chosen<T, true, 0>(stream, p) : launch_chosen<T, false, 0>(stream, p);
   }
   std::int64_t most = 0;
-  for (const HopperPart& part : p.parts) most = std::max(most, part.R);
+  for (int i = 0; i < p.count; ++i) most = std::max(most, rank_of_p(p, i));
   switch (rank_tile_of(most)) {
     case 16:
-      return launch_chosen<T, false, 16>(stream, p);
+      return launch_making<T, 16>(stream, p);
     case 32:
-      return launch_chosen<T, false, 32>(stream, p);
+      return launch_making<T, 32>(stream, p);
     default:
-      return launch_chosen<T, false, 64>(stream, p);
+      return launch_making<T, 64>(stream, p);
   }
 }
 
@@ -209,6 +254,10 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
   if (p.dtype != DType::kF16 && p.dtype != DType::kBF16) return "neither f16 nor bf16";
   if (p.M < kFewestRows) return "few rows";
   if (p.M > kMostSize) return "too large";
+  if (p.h != nullptr && rank_of_p(p, 0) > kMostRank) return "ranks above 64 together";
+  for (const void* data : {p.gate, p.up, p.dgate, p.dup, p.h}) {
+    if (!is_aligned(data, 16)) return "rows that are not made of 16 bytes";
+  }
   for (int i = 0; i < p.count; ++i) {
     std::string reason = refusal(p.parts[static_cast<std::size_t>(i)], p.makes_p);
     if (!reason.empty()) return reason;

@@ -42,6 +42,17 @@ struct HopperLora {
   int count = 0;
   bool sums_parts = false;
   bool makes_p = false;  ///< not for sums, nor for a w that is dense along N
+  /// h [M,N] = swiglu(gate, up), dense: the two parts are gate and up, alike but for their ranks, p is made, and that of gate
+  /// [M, both ranks] with its a [both ranks, K] is for both. Of the results as they were rounded.
+  void* h = nullptr;
+  /// The one result is dh and is not stored, but what swiglu_backward makes of it as it would have been rounded: dgate and dup
+  /// [M,N] of gate and up [M,N], dense.
+  void* gate = nullptr;
+  void* up = nullptr;
+  void* dgate = nullptr;
+  void* dup = nullptr;
+
+  bool ends_in_gradients() const { return dgate != nullptr; }
 };
 
 /// Tiles of rows that the results are cut into, for HopperPart::made.

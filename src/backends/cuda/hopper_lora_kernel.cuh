@@ -1,11 +1,7 @@
 #pragma once
 
-#include <algorithm>
-
-#include "backends/cuda/hopper_barrier.cuh"
-#include "backends/cuda/hopper_lora.hpp"
+#include "backends/cuda/hopper_lora_ends.cuh"
 #include "backends/cuda/hopper_order.cuh"
-#include "backends/cuda/tensor_cores.cuh"
 #include "backends/cuda/wgmma_registers.cuh"
 
 // out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread tells the copy engine what to fetch, two warpgroups
@@ -18,99 +14,6 @@
 // finds p of its rows there, fetches it. No block waits for another one, and the bits are the same either way.
 
 namespace wick::cuda {
-
-struct HopperPartCall {
-  int N;
-  int n_end;  ///< number of the tile along N, over all parts, behind its last one; first ones do not count
-  int k_tiles;       ///< of x and w
-  int rank_steps;    ///< of 16
-  int rank_tile;     ///< 16, 32 or 64: what is fetched of p and s along the rank
-  const void* bias;  ///< [N], may be null
-  void* out;
-  // Where p is made here:
-  int R;
-  float* p_f32;  ///< [M,R], may be null
-  void* p;       ///< [M,R], rows p_stride apart
-  int p_stride;
-  unsigned* made;  ///< of each row tile: how many warps have written their p. Null: nobody asks
-};
-
-struct HopperCall {
-  int M;
-  int m_groups;  ///< clusters of tiles along M
-  int firsts;  ///< where p is made: m_groups tiles of each part that come before all others; else 0
-  int tiles;   ///< of clusters, in all
-  int n_tiles;  ///< along N without the first ones, over all parts, or of the one that has the sum
-  int raster;   ///< how many m_groups are walked before the next tile along N
-  int summed;   ///< parts that are added up; 1 where each has its own result
-  int stages;   ///< tiles along K of a result, those of the ranks counted
-  HopperPartCall parts[kMostHopperParts];
-};
-
-/// How the copy engine sees the operands of a part.
-struct HopperMaps {
-  CUtensorMap x;  ///< [M,K]
-  CUtensorMap w;  ///< [N,K], or [K,N]
-  CUtensorMap p;  ///< [M,R]
-  CUtensorMap s;  ///< [N,R]
-  CUtensorMap a;  ///< [R,K], where p is made
-};
-struct HopperPartMaps {
-  HopperMaps parts[kMostHopperParts];
-};
-
-/// How a product is cut. kInTurns: warpgroups take tiles in turns. kLowRank: p is made, of up to so many columns; 0: it is
-/// given.
-template <class Element, int kWidth, bool kInTurns, bool kTransposed, int kBlocks, int kMostStages,
-          int kLowRank = 0>
-struct HopperTiling {
-  using T = Element;
-  static constexpr int kN = kWidth;
-  static constexpr bool kTurns = kInTurns;
-  static constexpr bool kAcrossK = kTransposed;  ///< w is dense along N
-  static constexpr int kCluster =
-      kBlocks;  ///< blocks, one below the other, that share tiles of w and s
-  static constexpr int kRank = kLowRank;
-  static constexpr int kM = 128;
-  static constexpr int kK = 64;
-  static constexpr int kRowBytes = kK * 2;
-  static constexpr int kConsumers = 2;
-  static constexpr int kThreads = 128 * (1 + kConsumers);
-  static constexpr int kRowBlocks = kTurns ? 2 : 1;  ///< of 64 rows, of a warpgroup
-  static constexpr int kXBytes = kM * kRowBytes;
-  static constexpr int kWBoxes = (kN + 63) / 64;  ///< where w is dense along N
-  static constexpr int kWBytes = (kAcrossK ? kWBoxes * 64 : kN) * kRowBytes;
-  static constexpr int kBaseBytes = kXBytes + kWBytes;
-  static constexpr int kABytes = kRank * kRowBytes;
-  static constexpr int kStageBytes = kBaseBytes + kABytes;
-  static constexpr int kAlignment = 1024;
-  static constexpr int kMostBytes = 227 * 1024 - kAlignment - 256;  ///< of stages
-  static constexpr int kStages = std::min(kMostStages, kMostBytes / kStageBytes);
-  static constexpr int kBarriers = 2 * kStages + 2;
-  static constexpr int kSharedBytes =
-      kAlignment + kStages * kStageBytes + kBarriers * 8 + kStages * 4;
-  static constexpr unsigned kMakers = 4 * (kTurns ? 1 : kConsumers);  ///< warps of a row tile
-  static constexpr int kWBoxRows = (kAcrossK ? kK : kN) / kCluster;
-  static constexpr int kSBoxRows = kN / kCluster;
-
-  unsigned base;
-  __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
-  __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
-  __device__ __forceinline__ unsigned a(int stage) const { return x(stage) + kBaseBytes; }
-  __device__ __forceinline__ hopper::Barrier full(int stage) const {
-    return {x(kStages) + stage * 8};
-  }
-  __device__ __forceinline__ hopper::Barrier empty(int stage) const {
-    return full(kStages + stage);
-  }
-  __device__ __forceinline__ hopper::Barrier turn(int group) const {
-    return full(2 * kStages + group);
-  }
-  /// Where the producer says of the tile that begins in that stage whether its p is to be made.
-  __device__ __forceinline__ unsigned choice(int stage) const {
-    return full(kBarriers).address + stage * 4;
-  }
-};
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -159,7 +62,7 @@ struct HopperPlace {
     while (n >= call.parts[part].n_end) ++part;
     const int begin = part == 0 ? 0 : call.parts[part - 1].n_end;
     const int skipped = Tiling::kRank > 0 ? 1 : 0;
-    return {row_of<Tiling>(first + inside % height), (n - begin + skipped) * Tiling::kN, part,
+    return {row_of<Tiling>(first + inside % height), (n - begin + skipped) * Tiling::kColumns, part,
             false};
   }
   template <class Tiling>
@@ -195,10 +98,13 @@ __device__ __forceinline__ bool must_make(const HopperCall& call, const HopperPl
 /// x and w from k on, and a where p is made. Each block of the cluster fetches its part of w for all of them; a, which is
 /// small and not always wanted by both, for itself.
 template <class Tiling>
-__device__ __forceinline__ void fetch_base(const Tiling& shared, int stage, const HopperMaps& maps,
+__device__ __forceinline__ void fetch_base(const Tiling& shared, int stage,
+                                           const HopperPartMaps& all, int part,
                                            const HopperPlace& place, int k, bool makes) {
+  const HopperMaps& maps = all.parts[part];
   const hopper::Barrier full = shared.full(stage);
-  const int first = rank_in_cluster<Tiling>() * Tiling::kWBoxRows;
+  const int rank = rank_in_cluster<Tiling>();
+  const int first = rank * Tiling::kWBoxRows;
   full.arrive_and_expect(makes ? Tiling::kStageBytes : Tiling::kBaseBytes);
   hopper::copy_box(shared.x(stage), maps.x, k, place.row, full);
   if (makes) hopper::copy_box(shared.a(stage), maps.a, k, 0, full);
@@ -209,21 +115,42 @@ __device__ __forceinline__ void fetch_base(const Tiling& shared, int stage, cons
                               maps.w, place.column + box * 64, k + first, full);
     }
   } else {
-    copy_to_cluster<Tiling>(shared.w(stage) + first * Tiling::kRowBytes, maps.w, k,
-                            place.column + first, full);
+    copy_to_cluster<Tiling>(shared.w(stage) + first * Tiling::kRowBytes,
+                            Tiling::kPair ? all.parts[rank].w : maps.w, k,
+                            place.column + (Tiling::kPair ? 0 : first), full);
   }
 }
 
+/// p, where it is not made, and s. Of a pair, those of gate meet the first ranks of p and those of up the others: what lies
+/// outside of s is 0.
 template <class Tiling>
 __device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
-                                              const HopperMaps& maps, const HopperPlace& place,
-                                              int row_bytes, bool makes) {
+                                              const HopperPartMaps& all, int part,
+                                              const HopperPlace& place, const HopperCall& call,
+                                              bool makes) {
+  const int row_bytes = call.parts[part].rank_tile * 2;
   const hopper::Barrier full = shared.full(stage);
-  const int first = rank_in_cluster<Tiling>() * Tiling::kSBoxRows;
+  const int rank = rank_in_cluster<Tiling>();
+  const int first = rank * Tiling::kSBoxRows;
   full.arrive_and_expect((Tiling::kN + (makes ? 0 : Tiling::kM)) * row_bytes);
-  if (!makes) hopper::copy_box(shared.x(stage), maps.p, 0, place.row, full);
-  copy_to_cluster<Tiling>(shared.w(stage) + first * row_bytes, maps.s, 0, place.column + first,
-                          full);
+  if (!makes) hopper::copy_box(shared.x(stage), all.parts[part].p, 0, place.row, full);
+  const unsigned to = shared.w(stage) + first * row_bytes;
+  if constexpr (Tiling::kPair) {
+    copy_to_cluster<Tiling>(to, all.parts[rank].s, rank == 0 ? 0 : -call.split, place.column, full);
+  } else {
+    copy_to_cluster<Tiling>(to, all.parts[part].s, 0, place.column + first, full);
+  }
+}
+
+/// 64 columns of gate and up for the end of a tile.
+template <class Tiling>
+__device__ __forceinline__ void fetch_end(const Tiling& shared, int stage,
+                                          const HopperPartMaps& maps, const HopperPlace& place,
+                                          int box) {
+  const hopper::Barrier full = shared.full(stage);
+  full.arrive_and_expect(2 * Tiling::kXBytes);
+  hopper::copy_box(shared.x(stage), maps.gate, place.column + 64 * box, place.row, full);
+  hopper::copy_box(shared.w(stage), maps.up, place.column + 64 * box, place.row, full);
 }
 
 template <class Tiling>
@@ -235,17 +162,20 @@ __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& sh
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
     const bool makes = must_make<Tiling>(call, place);
     for (int part = place.part; part < place.part + call.summed; ++part) {
-      const HopperMaps& own = maps.parts[part];
       const int k_tiles = call.parts[part].k_tiles;
       for (int k = 0; k <= k_tiles; ++k, ring.next()) {
         shared.empty(ring.stage).wait(ring.parity ^ 1);
         if (Tiling::kRank > 0 && k == 0) hopper::store_shared(shared.choice(ring.stage), makes);
         if (k < k_tiles) {
-          fetch_base(shared, ring.stage, own, place, k * Tiling::kK, makes);
+          fetch_base(shared, ring.stage, maps, part, place, k * Tiling::kK, makes);
         } else {
-          fetch_adapter(shared, ring.stage, own, place, call.parts[part].rank_tile * 2, makes);
+          fetch_adapter(shared, ring.stage, maps, part, place, call, makes);
         }
       }
+    }
+    for (int box = 0; box < Tiling::kEndStages; ++box, ring.next()) {
+      shared.empty(ring.stage).wait(ring.parity ^ 1);
+      fetch_end(shared, ring.stage, maps, place, box);
     }
   }
 }
@@ -259,61 +189,6 @@ __device__ __forceinline__ void settle(float (&sum)[kCount][4]) {
   for (int n = 0; n < kCount; ++n) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) asm volatile("" : "+f"(sum[n][i])::"memory");
-  }
-}
-
-/// Lane t of four gives its v[i] to lane i and has then v[t] of each: sixteen bytes of one row.
-__device__ __forceinline__ void exchange_in_quad(unsigned (&v)[4]) {
-  const bool odd = threadIdx.x % 2 != 0;
-  const bool upper = threadIdx.x % 4 >= 2;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const unsigned got = __shfl_xor_sync(kAllLanes, odd ? v[i] : v[i + 1], 1);
-    v[i] = odd ? got : v[i];
-    v[i + 1] = odd ? v[i + 1] : got;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const unsigned got = __shfl_xor_sync(kAllLanes, upper ? v[i] : v[i + 2], 2);
-    v[i] = upper ? got : v[i];
-    v[i + 2] = upper ? v[i + 2] : got;
-  }
-}
-
-template <class T, int kCount>
-__device__ __forceinline__ void store_sums(const HopperPartCall& call, int M,
-                                           const float (&sum)[kCount][4], int row, int column) {
-  const int t = threadIdx.x % 4;
-  T* const out = static_cast<T*>(call.out);
-  const T* const bias = static_cast<const T*>(call.bias);
-#pragma unroll
-  for (int n = 0; n < kCount; n += 4) {
-    float add[4][2] = {};
-    if (bias != nullptr) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int c = column + (n + j) * 8 + 2 * t;
-        if (c >= call.N) continue;
-        add[j][0] = to_float(bias[c]);
-        add[j][1] = to_float(bias[c + 1]);
-      }
-    }
-#pragma unroll
-    for (int half_row = 0; half_row < 2; ++half_row) {
-      unsigned v[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        v[j] = pack_two<T>(sum[n + j][2 * half_row] + add[j][0],
-                           sum[n + j][2 * half_row + 1] + add[j][1]);
-      }
-      exchange_in_quad(v);
-      const int at = row + 8 * half_row;
-      const int c = column + (n + t) * 8;
-      if (at >= M || c >= call.N) continue;
-      // SAFETY: rows of out are made of 16 bytes and begin at multiples of them.
-      *reinterpret_cast<uint4*>(out + std::int64_t{at} * call.N + c) =
-          make_uint4(v[0], v[1], v[2], v[3]);
-    }
   }
 }
 
@@ -477,7 +352,7 @@ struct HopperConsumer {
         if (row >= call.M || r >= own.R) continue;
         // SAFETY: r and the lengths of rows are even, and rows begin at multiples of 16 bytes.
         *reinterpret_cast<unsigned*>(p + row * own.p_stride + r) = pack_two<T>(pair[0], pair[1]);
-        if (own.p_f32 != nullptr) store_pack<2>(own.p_f32 + row * own.R + r, {pair[0], pair[1]});
+        store_for_backward(own, row, r, {pair[0], pair[1]});
       }
     }
     if (own.made == nullptr) return;
@@ -485,6 +360,17 @@ struct HopperConsumer {
     __threadfence();
     __syncwarp();
     if (thread % kWarp == 0) hopper::add_release(own.made + place.row / Tiling::kM, 1);
+  }
+
+  /// Neighbours of p [M,R] in f32; a pair has one for gate's ranks and one for up's.
+  __device__ __forceinline__ void store_for_backward(const HopperPartCall& own, std::int64_t row,
+                                                     int r, const float (&values)[2]) const {
+    if (!Tiling::kPair || r < call.split) {
+      const int R = Tiling::kPair ? call.split : own.R;
+      if (own.p_f32 != nullptr) store_pack<2>(own.p_f32 + row * R + r, values);
+    } else if (float* const of_up = call.parts[1].p_f32; of_up != nullptr) {
+      store_pack<2>(of_up + row * (own.R - call.split) + r - call.split, values);
+    }
   }
 
   __device__ __forceinline__ int first_row(const HopperPlace& place) const {
@@ -502,6 +388,45 @@ struct HopperConsumer {
     multiply_given(place.part);
   }
 
+  __device__ __forceinline__ void store(const HopperPlace& place) {
+    using T = typename Tiling::T;
+    const int row = first_row(place);
+    if constexpr (Tiling::kEnd == HopperEnd::kSwigluBackward) {
+      store_gradients(place, std::make_integer_sequence<int, Tiling::kEndStages>());
+    } else {
+#pragma unroll
+      for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+        if constexpr (Tiling::kPair) {
+          store_swiglu<T>(call, sum[b], row + 64 * b, place.column);
+        } else {
+          store_sums<T>(call.parts[place.part], call.M, sum[b], row + 64 * b, place.column);
+        }
+      }
+    }
+  }
+
+  template <int... kBoxes>
+  __device__ __forceinline__ void store_gradients(const HopperPlace& place,
+                                                  std::integer_sequence<int, kBoxes...> /*boxes*/) {
+    (store_gradients_of_box<kBoxes>(place), ...);
+  }
+
+  /// Those of 64 columns, whose gate and up lie in the ring's stage.
+  template <int kBox>
+  __device__ __forceinline__ void store_gradients_of_box(const HopperPlace& place) {
+    const int row = first_row(place);
+    shared.full(ring.stage).wait(ring.parity);
+#pragma unroll
+    for (int b = 0; b < Tiling::kRowBlocks; ++b) {
+      store_swiglu_gradients<typename Tiling::T, 8 * kBox>(
+          call, sum[b], row + 64 * b, place.column + 64 * kBox, shared.x(ring.stage),
+          shared.w(ring.stage), row - place.row + 64 * b);
+    }
+    hopper::meet_warpgroup(1 + group);  // all have read what the next copy overwrites
+    release(ring.stage);
+    ring.next();
+  }
+
   __device__ __forceinline__ void run() {
     const int step = static_cast<int>(gridDim.x) / Tiling::kCluster;
     int tile = static_cast<int>(blockIdx.x) / Tiling::kCluster;
@@ -512,12 +437,7 @@ struct HopperConsumer {
     for (; tile < call.tiles; tile += Tiling::kTurns ? 2 * step : step) {
       const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
       multiply(place);
-      const int row = first_row(place);
-#pragma unroll
-      for (int b = 0; b < Tiling::kRowBlocks; ++b) {
-        store_sums<typename Tiling::T>(call.parts[place.part], call.M, sum[b], row + 64 * b,
-                                       place.column);
-      }
+      store(place);
       if (Tiling::kTurns) ring.skip(call.stages);
     }
   }

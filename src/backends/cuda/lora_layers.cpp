@@ -1,6 +1,7 @@
 #include "backends/cuda/lora_layers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -167,11 +168,14 @@ struct Sides {
   SmallCopies copies;
 };
 
-}  // namespace
+// Whether the variant that is forced, if any, is one of those that end in swiglu.
+bool forbids_swiglu() {
+  const std::string forced = forced_variant("lora_linear");
+  return forced.starts_with("hopper_224") || forced.starts_with("hopper_64");
+}
 
-KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> layers) {
-  if (!aligned_ranks(layers)) return KernelStatus::unsupported("dropout, or odd ranks");
-  HopperLora product = product_of(layers);
+KernelStatus multiply_forward(Stream& stream, std::span<const LoraLinearArgs> layers,
+                              HopperLora& product) {
   const std::string reason = hopper_lora_refusal(stream, product);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
@@ -187,20 +191,23 @@ KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> la
   void* const p = memory.take(M * R);
   SmallCopies copies;
   std::int64_t at = 0;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {  // the a of all layers lie one behind the other
     const LoraLinearArgs& layer = layers[i];
     HopperPart& part = product.parts[i];
     part.p = columns_from(p, x.dtype, R, at);
     part.p_f32 = layer.xa ? static_cast<float*>(layer.xa.data) : nullptr;
     part.a = memory.take(part.R * K);
-    part.s = memory.take(layer.b.numel());
     copies.add({.from = rows_of(layer.a), .rows = part.R, .columns = K, .to = part.a});
-    copies.add({.from = rows_of(layer.b),
+    at += part.R;
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    HopperPart& part = product.parts[i];
+    part.s = memory.take(part.N * part.R);
+    copies.add({.from = rows_of(layers[i].b),
                 .rows = part.N,
                 .columns = part.R,
                 .to = part.s,
-                .scale = layer.scale});
-    at += part.R;
+                .scale = layers[i].scale});
   }
   copies.zeros = static_cast<unsigned*>(memory.take(2 * words));
   copies.zero_count = words;
@@ -211,13 +218,14 @@ KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> la
   return multiply_hopper_lora(stream, product);
 }
 
-KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwardArgs> layers) {
+// dx, or what the product makes in its place, is wanted where `wants_product` is set.
+KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwardArgs> layers,
+                               HopperLora& product, bool wants_product) {
   const bool all_wanted = std::ranges::all_of(
       layers, [](const auto& layer) { return layer.da && layer.db && layer.xa; });
   if (!aligned_ranks(layers) || !all_wanted) {
     return KernelStatus::unsupported("dropout, odd ranks or missing gradients");
   }
-  HopperLora product = product_of(layers);
   std::string reason = hopper_lora_refusal(stream, product);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
@@ -241,10 +249,44 @@ KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwar
                                   : multiply_hopper_thin(stream, all, sums);
   const bool is_complete = status.is_ok();
   if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
-  if (status.is_ok() && layers.front().dx) status = multiply_hopper_lora(stream, product);
+  if (status.is_ok() && wants_product) status = multiply_hopper_lora(stream, product);
   if (status.is_ok() && !is_complete) status = multiply_thin(stream, inners, sums);
   sums.finish(stream, is_complete && layers.front().dx);
   return status;
+}
+
+}  // namespace
+
+KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> layers) {
+  if (!aligned_ranks(layers)) return KernelStatus::unsupported("dropout, or odd ranks");
+  HopperLora product = product_of(layers);
+  return multiply_forward(stream, layers, product);
+}
+
+KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwardArgs> layers) {
+  HopperLora product = product_of(layers);
+  return multiply_backward(stream, layers, product, static_cast<bool>(layers.front().dx));
+}
+
+KernelStatus forward_with_swiglu(Stream& stream, const LoraSwigluArgs& args) {
+  const std::array layers{args.gate, args.up};
+  if (forbids_swiglu() || !aligned_ranks(layers)) {
+    return KernelStatus::unsupported("odd ranks, or a variant without swiglu");
+  }
+  HopperLora product = product_of(std::span<const LoraLinearArgs>(layers));
+  product.h = args.h.data;
+  return multiply_forward(stream, layers, product);
+}
+
+KernelStatus backward_with_swiglu(Stream& stream, const LoraSwigluBackwardArgs& args) {
+  if (forbids_swiglu()) return KernelStatus::unsupported("a variant without swiglu");
+  const std::span layers(&args.down, 1);
+  HopperLora product = product_of(layers);
+  product.gate = args.gate.data;
+  product.up = args.up.data;
+  product.dgate = args.dgate.data;
+  product.dup = args.dup.data;
+  return multiply_backward(stream, layers, product, true);
 }
 
 }  // namespace wick::cuda

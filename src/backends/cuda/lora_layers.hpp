@@ -17,4 +17,10 @@ KernelStatus forward_together(Stream& stream, std::span<const LoraLinearArgs> la
 /// Their gradients, except for those of biases. As above; also where the gradient of an adapter is not wanted.
 KernelStatus backward_together(Stream& stream, std::span<const LoraLinearBackwardArgs> layers);
 
+/// Two layers, and swiglu of their results. As above.
+KernelStatus forward_with_swiglu(Stream& stream, const LoraSwigluArgs& args);
+
+/// A layer's gradients, and the gradient of the swiglu before it. As above.
+KernelStatus backward_with_swiglu(Stream& stream, const LoraSwigluBackwardArgs& args);
+
 }  // namespace wick::cuda

@@ -83,4 +83,34 @@ struct LoraLinearsBackwardArgs {
   }
 };
 
+/// Two lora_linear of one x, gate and up, without dropout, and h = swiglu(gate.out, up.out) of these results as they were
+/// rounded: [M,N] of x's dtype, dense. For backends that make it where gate and up are made; others refuse.
+struct LoraSwigluArgs {
+  LoraLinearArgs gate, up;
+  TensorView h;
+
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    gate.for_each_view(visit);
+    up.for_each_view(visit);
+    visit("h", h);
+  }
+};
+
+/// The gradients of the layer that h goes through, whose x is h, without dropout and without dx: in its place what
+/// swiglu_backward makes of it, once it is rounded. gate, up, dgate and dup [M,K] of h's dtype, dense. As above for others.
+struct LoraSwigluBackwardArgs {
+  LoraLinearBackwardArgs down;
+  TensorView gate, up, dgate, dup;
+
+  template <class Visitor>
+  void for_each_view(Visitor&& visit) const {
+    down.for_each_view(visit);
+    visit("gate", gate);
+    visit("up", up);
+    visit("dgate", dgate);
+    visit("dup", dup);
+  }
+};
+
 }  // namespace wick

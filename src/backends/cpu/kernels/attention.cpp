@@ -7,7 +7,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
+#include "backends/cpu/attention_amx-inl.hpp"
+#include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
 #include "backends/cpu/cpu_kernels.hpp"
@@ -32,70 +35,46 @@ struct PartialAttention {
   static PartialAttention at(float* memory, std::int64_t stride) {
     return {memory, memory + kAttentionTile, memory + 2 * kAttentionTile, stride};
   }
-  void clear(std::int64_t rows) const {
+  void clear() const {
     std::fill_n(max, kAttentionTile, -kInfinity);
     std::fill_n(total, kAttentionTile, 0.0F);
-    std::fill_n(out, rows * stride, 0.0F);
   }
 };
 
-// What a thread needs besides: tiles [kAttentionTile, Dh] and one of scores.
+// What a thread needs besides.
 struct ForwardScratch {
   ForwardScratch(Stream& stream, std::int64_t Dh)
-      : stride(round_up_to_lanes(Dh)),
-        memory(stream, kAttentionTile * (4 * stride + kAttentionTile + 1)),
-        queries{memory.data(), stride},
-        keys{memory.data() + kAttentionTile * stride, stride},
-        values{memory.data() + 2 * kAttentionTile * stride, stride},
-        transposed(memory.data() + 3 * kAttentionTile * stride),
-        scores(memory.data() + 4 * kAttentionTile * stride),
+      : f32(stream, Dh),
+        amx(stream, Dh),
+        memory(stream, kAttentionTile * (kAttentionTile + 1)),
+        scores(memory.data()),
         correction(scores + kAttentionTile * kAttentionTile) {}
 
-  std::int64_t stride;
+  F32Tiles f32;
+  AmxTiles amx;
   ScratchArray<float> memory;
-  F32Rows queries, keys, values;
-  float* transposed;  // [Dh, columns] queries
   float* scores;      // [keys, columns], a column for each row of the queries
   float* correction;  // [columns]
 };
 
-// Products of whole vectors waste most lanes on a token that is decoded alone.
-HWY_INLINE bool few_rows(std::int64_t rows) { return 4 * rows <= lanes(); }
-
-// scores[j, r] = keys[j] · queries[r] for less rows than a vector has lanes.
-inline void score_few_rows(const F32Rows& keys, std::int64_t num_keys, const F32Rows& queries,
-                           std::int64_t rows, float* scores) {
-  for (std::int64_t j = 0; j < num_keys; ++j) {
-    float* const out = scores + j * lanes();
-    store(hn::Zero(F32()), out);
-    const float* const key = keys.data + j * keys.stride;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      auto dot = hn::Zero(F32());
-      for (std::int64_t d = 0; d < keys.stride; d += lanes()) {
-        dot = hn::MulAdd(load(key + d), load(queries.data + r * queries.stride + d), dot);
-      }
-      out[r] = sum_lanes(dot);
-    }
-  }
-}
-
-// Turns scores [num_keys, columns] into exp(score − max) with the largest score so far, and adds
-// them to the totals. correction[c] is what earlier sums of column c must be multiplied with. True
+// Turns scores [num_keys, columns], still to be multiplied with `scale`, into exp(score − max) with the largest score so
+// far, and adds them to the totals. correction[c] is what earlier sums of column c must be multiplied with. True
 // when all corrections are 1.
 template <bool kMasked>
-bool online_softmax(float* scores, std::int64_t num_keys, std::int64_t columns,
+bool online_softmax(float* scores, std::int64_t num_keys, std::int64_t columns, float scale,
                     const TileMask* mask, const PartialAttention& partial, float* correction) {
+  const auto factor_of_scores = hn::Set(F32(), scale);
   const auto lowest = hn::Set(F32(), -kInfinity);
   bool unchanged = true;
   for (std::int64_t c = 0; c < columns; c += lanes()) {
     const auto old_max = load(partial.max + c);
     auto max = old_max;
     for (std::int64_t j = 0; j < num_keys; ++j) {
-      auto score = load(scores + j * columns + c);
+      auto score = hn::Mul(load(scores + j * columns + c), factor_of_scores);
       if constexpr (kMasked) {
         score = hn::IfThenElse(visible_columns(*mask, j, c), score, lowest);
-        store(score, scores + j * columns + c);
       }
+      store(score, scores + j * columns + c);
       max = hn::Max(max, score);
     }
     // A column that has seen no key yet: −∞ − 0 gives a weight of 0 where −∞ − (−∞) would give NaN.
@@ -116,34 +95,32 @@ bool online_softmax(float* scores, std::int64_t num_keys, std::int64_t columns,
 }
 
 // Adds one tile of keys, whose scores are in s.scores, to the partial result.
+template <class Tiles>
 void add_key_tile(const AttentionProblem& p, const TileItems& rows, const TileItems& keys,
-                  bool masked, std::int64_t columns, const ForwardScratch& s,
+                  bool masked, float scale, const Tiles& tiles, const ForwardScratch& s,
                   const PartialAttention& partial) {
   bool unchanged = false;
   if (masked) {
     const TileMask mask = make_tile_mask(
         p, rows, keys, [&](std::int64_t position) { return keys_of_query(p, position); });
-    unchanged = online_softmax<true>(s.scores, keys.count, columns, &mask, partial, s.correction);
+    unchanged = online_softmax<true>(s.scores, keys.count, tiles.columns(), scale, &mask, partial,
+                                     s.correction);
   } else {
-    unchanged =
-        online_softmax<false>(s.scores, keys.count, columns, nullptr, partial, s.correction);
+    unchanged = online_softmax<false>(s.scores, keys.count, tiles.columns(), scale, nullptr,
+                                      partial, s.correction);
   }
-  for (std::int64_t r = 0; !unchanged && r < rows.count; ++r) {
-    float* const out = partial.out + r * partial.stride;
-    store_scaled_row(out, s.correction[r], partial.stride, out);
-  }
-  add_tile_product({s.scores, 1, columns}, s.values, partial.out, rows.count, keys.count);
+  if (!unchanged) tiles.scale(s.correction, partial.out);
+  tiles.add_weighted(kPaired, s.scores, partial.out);
 }
 
-// Attention of a tile of rows over the keys in `range`, whose begin is a multiple of the tile.
-template <class T>
-void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile, Interval range,
-            ForwardScratch& s, const PartialAttention& partial) {
-  partial.clear(tile.count);
-  load_query_rows<T>(a.q, p, tile, a.scale, s.queries);
-  const bool few = few_rows(tile.count);
-  const std::int64_t columns = round_up_to_lanes(tile.count);
-  if (!few) transpose_tile(s.queries, tile.count, p.Dh, s.transposed, columns);
+// Attention of a tile of rows over the keys in `range`, whose begin is a multiple of the tile. False: `tiles` do not take
+// what the operands hold.
+template <class T, class Tiles>
+bool attend_in(Tiles& tiles, const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile,
+               Interval range, const ForwardScratch& s, const PartialAttention& partial) {
+  if (!tiles.load_outer(kScored, tile.count, query_rows<T>(a.q, p, tile))) return false;
+  partial.clear();
+  tiles.clear(partial.out);
   const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
   const std::int64_t first_seen = keys_of_query(p, rows.first()).begin;
   const std::int64_t end = std::min(range.end, keys_of_query(p, rows.last()).end);
@@ -152,16 +129,26 @@ void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& ti
     const TileItems keys = tile_keys(p, tile.b, j, std::min(kAttentionTile, p.S - j));
     const TileVisibility visibility = tile_visibility(p, rows, keys);
     if (visibility == TileVisibility::kNone) continue;
-    load_keys<T>(a.k, tile.b, tile.hkv, keys, 1.0F, s.keys);
-    load_keys<T>(a.v, tile.b, tile.hkv, keys, 1.0F, s.values);
-    if (few) {
-      score_few_rows(s.keys, keys.count, s.queries, tile.count, s.scores);
-    } else {
-      tile_product(s.keys.left(), {s.transposed, columns}, {s.scores, columns, false},
-                   {keys.count, p.Dh, columns});
+    if (!tiles.load_inner(kScored, keys.count, key_rows<T>(a.k, tile.b, tile.hkv, keys)) ||
+        !tiles.load_inner(kPaired, keys.count, key_rows<T>(a.v, tile.b, tile.hkv, keys))) {
+      return false;
     }
-    add_key_tile(p, rows, keys, visibility == TileVisibility::kSome, columns, s, partial);
+    tiles.multiply(kScored, s.scores);
+    add_key_tile(p, rows, keys, visibility == TileVisibility::kSome, a.scale, tiles, s, partial);
   }
+  tiles.turn_into_rows(partial.out);
+  return true;
+}
+
+template <class T>
+void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile, Interval range,
+            ForwardScratch& s, const PartialAttention& partial) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (s.amx.take(tile.count) && attend_in<T>(s.amx, a, p, tile, range, s, partial)) {
+      return;
+    }
+  }
+  attend_in<T>(s.f32, a, p, tile, range, s, partial);
 }
 
 // Writes out and lse of a tile of rows.

@@ -6,7 +6,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <type_traits>
 
+#include "backends/cpu/attention_amx-inl.hpp"
+#include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
 #include "backends/cpu/cpu_kernels.hpp"
@@ -25,35 +28,29 @@ namespace wick::cpu::HWY_NAMESPACE {
 // owns tiles of keys and makes dk and dv: 7 products where a single pass needs 5, but each sum has
 // one owner and a fixed order.
 
-// The tiles of one thread. A pass has an outer tile (its own) and inner tiles (those it walks
-// over); of each, `scored` makes the scores (queries, keys) and `paired` the gradients of the
-// probabilities (douts, values).
+// What a thread needs. A pass has an outer tile (its own) and inner tiles (those it walks over); of each, what is scored
+// makes the scores (queries, keys) and what is paired the gradients of the probabilities (douts, values).
 struct BackwardScratch {
   BackwardScratch(Stream& stream, std::int64_t Dh)
-      : tile(kAttentionTile * round_up_to_lanes(Dh)),
-        memory(stream, 6 * tile + kAttentionTile * (2 * kAttentionTile + 2)),
-        scored{memory.data(), tile / kAttentionTile},
-        paired{memory.data() + tile, tile / kAttentionTile},
-        outer_scored(memory.data() + 2 * tile),
-        outer_paired(memory.data() + 3 * tile),
-        scored_sum(memory.data() + 4 * tile),
-        paired_sum(memory.data() + 5 * tile),
-        probabilities(memory.data() + 6 * tile),
+      : f32(stream, Dh),
+        amx(stream, Dh),
+        memory(stream, 2 * f32.sum_floats() + kAttentionTile * (2 * kAttentionTile + 2)),
+        scored_sum(memory.data()),
+        paired_sum(memory.data() + f32.sum_floats()),
+        probabilities(paired_sum + f32.sum_floats()),
         gradients(probabilities + kAttentionTile * kAttentionTile),
         lse(gradients + kAttentionTile * kAttentionTile),
         delta(lse + kAttentionTile) {}
 
-  std::int64_t tile;
+  F32Tiles f32;
+  AmxTiles amx;
   ScratchArray<float> memory;
-  F32Rows scored, paired;  // [inner, Dh]
-  float* outer_scored;     // [Dh, columns]
-  float* outer_paired;     // [Dh, columns]
-  float* scored_sum;       // [outer, Dh]: dq or dk
-  float* paired_sum;       // [outer, Dh]: dv
-  float* probabilities;    // [inner, columns], at first scores
-  float* gradients;        // [inner, columns], at first those of the probabilities
-  float* lse;              // [kAttentionTile] of the rows, +∞ where a row sees no key
-  float* delta;            // [kAttentionTile] of the rows
+  float* scored_sum;     // of the outer tile: dq or dk
+  float* paired_sum;     // dv
+  float* probabilities;  // [inner, columns], at first scores
+  float* gradients;      // [inner, columns], at first those of the probabilities
+  float* lse;            // [kAttentionTile] of the rows, +∞ where a row sees no key
+  float* delta;          // [kAttentionTile] of the rows
 };
 
 // Operands and results of one call, and delta [B,T,H].
@@ -64,17 +61,18 @@ struct BackwardCall {
   const float* delta;
 };
 
-// scores → probabilities; gradients of these → gradients of the scores. Rows of queries lie along
-// columns or are the inner items. gradients may be null.
+// scores, still to be multiplied with `scale`, → probabilities; gradients of these → gradients of the scores. Rows of
+// queries lie along columns or are the inner items. gradients may be null.
 template <bool kMasked, bool kColumnsAreQueries>
-void score_gradients(std::int64_t inner, std::int64_t columns, const TileMask* mask,
+void score_gradients(std::int64_t inner, std::int64_t columns, float scale, const TileMask* mask,
                      const BackwardScratch& s, float* gradients) {
+  const auto factor = hn::Set(F32(), scale);
   for (std::int64_t i = 0; i < inner; ++i) {
     for (std::int64_t c = 0; c < columns; c += lanes()) {
       const std::int64_t at = i * columns + c;
       const auto lse = kColumnsAreQueries ? load(s.lse + c) : hn::Set(F32(), s.lse[i]);
       const auto delta = kColumnsAreQueries ? load(s.delta + c) : hn::Set(F32(), s.delta[i]);
-      auto probability = exp_or_nan(hn::Sub(load(s.probabilities + at), lse));
+      auto probability = exp_or_nan(hn::MulSub(load(s.probabilities + at), factor, lse));
       if constexpr (kMasked) {
         probability = hn::IfThenElseZero(visible_columns(*mask, i, c), probability);
       }
@@ -89,20 +87,17 @@ void score_gradients(std::int64_t inner, std::int64_t columns, const TileMask* m
   }
 }
 
-// Makes s.probabilities and, when wanted, s.gradients [inner, columns] from the tiles in s.
-template <bool kColumnsAreQueries>
-void recompute_tile(std::int64_t inner, std::int64_t columns, std::int64_t Dh, const TileMask* mask,
+// Makes s.probabilities and, when wanted, s.gradients [inner, columns] from the tiles.
+template <bool kColumnsAreQueries, class Tiles>
+void recompute_tile(const Tiles& tiles, std::int64_t inner, float scale, const TileMask* mask,
                     bool want_gradients, const BackwardScratch& s) {
-  const ProductSize size{inner, Dh, columns};
-  tile_product(s.scored.left(), {s.outer_scored, columns}, {s.probabilities, columns, false}, size);
+  tiles.multiply(kScored, s.probabilities);
   float* const gradients = want_gradients ? s.gradients : nullptr;
-  if (want_gradients) {
-    tile_product(s.paired.left(), {s.outer_paired, columns}, {gradients, columns, false}, size);
-  }
+  if (want_gradients) tiles.multiply(kPaired, gradients);
   if (mask == nullptr) {
-    score_gradients<false, kColumnsAreQueries>(inner, columns, mask, s, gradients);
+    score_gradients<false, kColumnsAreQueries>(inner, tiles.columns(), scale, mask, s, gradients);
   } else {
-    score_gradients<true, kColumnsAreQueries>(inner, columns, mask, s, gradients);
+    score_gradients<true, kColumnsAreQueries>(inner, tiles.columns(), scale, mask, s, gradients);
   }
 }
 
@@ -121,17 +116,17 @@ void load_row_statistics(const BackwardCall<T>& call, const RowTile& tile,
   }
 }
 
-// dq of a tile of rows.
-template <class T>
-void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardScratch& s) {
+// dq of a tile of rows. False: `tiles` do not take what the operands hold.
+template <class T, class Tiles>
+bool query_gradients_in(Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile,
+                        const BackwardScratch& s) {
   const auto& [a, p, delta] = call;
-  const std::int64_t columns = round_up_to_lanes(tile.count);
-  load_query_rows<T>(a.q, p, tile, a.scale, s.scored);
-  load_query_rows<T>(a.dout, p, tile, 1.0F, s.paired);
-  transpose_tile(s.scored, tile.count, p.Dh, s.outer_scored, columns);
-  transpose_tile(s.paired, tile.count, p.Dh, s.outer_paired, columns);
+  if (!tiles.load_outer(kScored, tile.count, query_rows<T>(a.q, p, tile)) ||
+      !tiles.load_outer(kPaired, tile.count, query_rows<T>(a.dout, p, tile))) {
+    return false;
+  }
   load_row_statistics(call, tile, s);
-  std::fill_n(s.scored_sum, tile.count * s.scored.stride, 0.0F);
+  tiles.clear(s.scored_sum);
   const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
   const std::int64_t first_seen = keys_of_query(p, rows.first()).begin;
   const std::int64_t end = keys_of_query(p, rows.last()).end;
@@ -140,49 +135,59 @@ void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardS
     const TileItems keys = tile_keys(p, tile.b, j, std::min(kAttentionTile, p.S - j));
     const TileVisibility visibility = tile_visibility(p, rows, keys);
     if (visibility == TileVisibility::kNone) continue;
-    load_keys<T>(a.k, tile.b, tile.hkv, keys, 1.0F, s.scored);
-    load_keys<T>(a.v, tile.b, tile.hkv, keys, 1.0F, s.paired);
+    if (!tiles.load_inner(kScored, keys.count, key_rows<T>(a.k, tile.b, tile.hkv, keys)) ||
+        !tiles.load_inner(kPaired, keys.count, key_rows<T>(a.v, tile.b, tile.hkv, keys))) {
+      return false;
+    }
     TileMask mask;
     if (visibility == TileVisibility::kSome) {
       mask = make_tile_mask(p, rows, keys,
                             [&](std::int64_t position) { return keys_of_query(p, position); });
     }
-    recompute_tile<true>(keys.count, columns, p.Dh,
+    recompute_tile<true>(tiles, keys.count, a.scale,
                          visibility == TileVisibility::kSome ? &mask : nullptr, true, s);
-    add_tile_product({s.gradients, 1, columns}, s.scored, s.scored_sum, tile.count, keys.count);
+    tiles.add_weighted(kScored, s.gradients, s.scored_sum);
   }
+  tiles.turn_into_rows(s.scored_sum);
   T* const dq = data_as<T>(a.dq);
   for (std::int64_t i = 0; i < tile.count; ++i) {
-    store_scaled_row(s.scored_sum + i * s.scored.stride, a.scale, p.Dh,
+    store_scaled_row(s.scored_sum + i * tiles.stride(), a.scale, p.Dh,
                      dq + token_head_index(p, tile.b, tile.hkv, tile.first + i) * p.Dh);
   }
+  return true;
 }
 
-// Adds what one tile of rows gives to dk and dv of a tile of keys.
 template <class T>
-void add_row_tile(const BackwardCall<T>& call, const RowTile& tile, const TileItems& keys,
-                  BackwardScratch& s) {
+void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardScratch& s) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (s.amx.take(tile.count) && query_gradients_in(s.amx, call, tile, s)) return;
+  }
+  query_gradients_in(s.f32, call, tile, s);
+}
+
+// Adds what one tile of rows gives to dk and dv of a tile of keys. False: `tiles` do not take it.
+template <class T, class Tiles>
+bool add_row_tile(Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile,
+                  const TileItems& keys, const BackwardScratch& s) {
   const auto& [a, p, delta] = call;
   const TileItems rows = tile_rows(p, tile.b, tile.first, tile.count);
   const TileVisibility visibility = tile_visibility(p, rows, keys);
-  if (visibility == TileVisibility::kNone) return;
-  load_query_rows<T>(a.q, p, tile, 1.0F, s.scored);
-  load_query_rows<T>(a.dout, p, tile, 1.0F, s.paired);
+  if (visibility == TileVisibility::kNone) return true;
+  if (!tiles.load_inner(kScored, tile.count, query_rows<T>(a.q, p, tile)) ||
+      !tiles.load_inner(kPaired, tile.count, query_rows<T>(a.dout, p, tile))) {
+    return false;
+  }
   load_row_statistics(call, tile, s);
   TileMask mask;
   if (visibility == TileVisibility::kSome) {
     mask = make_tile_mask(p, keys, rows, [&](std::int64_t j) { return queries_of_key(p, j); });
   }
-  const std::int64_t columns = round_up_to_lanes(keys.count);
   const bool want_dk = static_cast<bool>(a.dk);
-  recompute_tile<false>(tile.count, columns, p.Dh,
+  recompute_tile<false>(tiles, tile.count, a.scale,
                         visibility == TileVisibility::kSome ? &mask : nullptr, want_dk, s);
-  if (a.dv) {
-    add_tile_product({s.probabilities, 1, columns}, s.paired, s.paired_sum, keys.count, tile.count);
-  }
-  if (want_dk) {
-    add_tile_product({s.gradients, 1, columns}, s.scored, s.scored_sum, keys.count, tile.count);
-  }
+  if (a.dv) tiles.add_weighted(kPaired, s.probabilities, s.paired_sum);
+  if (want_dk) tiles.add_weighted(kScored, s.gradients, s.scored_sum);
+  return true;
 }
 
 // sums [keys, stride] · factor into a tile of a dense [B,S,Hkv,Dh].
@@ -196,28 +201,46 @@ void store_key_gradients(const AttentionProblem& p, std::int64_t b, std::int64_t
   }
 }
 
-// dk and dv of the tile of keys from `first` on.
-template <class T>
-void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
-                   std::int64_t first, BackwardScratch& s) {
+// dk and dv of a tile of keys. False: `tiles` do not take what the operands hold.
+template <class T, class Tiles>
+bool key_gradients_in(Tiles& tiles, const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
+                      const TileItems& keys, const BackwardScratch& s) {
   const auto& [a, p, delta] = call;
-  const TileItems keys = tile_keys(p, b, first, std::min(kAttentionTile, p.S - first));
-  const std::int64_t columns = round_up_to_lanes(keys.count);
-  const std::int64_t stride = s.scored.stride;
-  load_keys<T>(a.k, b, hkv, keys, a.scale, s.scored);
-  load_keys<T>(a.v, b, hkv, keys, 1.0F, s.paired);
-  transpose_tile(s.scored, keys.count, p.Dh, s.outer_scored, columns);
-  transpose_tile(s.paired, keys.count, p.Dh, s.outer_paired, columns);
-  std::fill_n(s.scored_sum, keys.count * stride, 0.0F);
-  std::fill_n(s.paired_sum, keys.count * stride, 0.0F);
+  if (!tiles.load_outer(kScored, keys.count, key_rows<T>(a.k, b, hkv, keys)) ||
+      !tiles.load_outer(kPaired, keys.count, key_rows<T>(a.v, b, hkv, keys))) {
+    return false;
+  }
+  tiles.clear(s.scored_sum);
+  tiles.clear(s.paired_sum);
   const std::int64_t begin = queries_of_key(p, keys.first()).begin - p.first_position;
   const std::int64_t end = queries_of_key(p, keys.last()).end - p.first_position;
   std::int64_t r = begin * p.group / kAttentionTile * kAttentionTile;
   for (; r < end * p.group; r += kAttentionTile) {
-    add_row_tile(call, {b, hkv, r, std::min(kAttentionTile, p.rows - r)}, keys, s);
+    const RowTile tile{b, hkv, r, std::min(kAttentionTile, p.rows - r)};
+    if (!add_row_tile(tiles, call, tile, keys, s)) return false;
   }
-  if (a.dk) store_key_gradients<T>(p, b, hkv, keys, s.scored_sum, stride, a.scale, a.dk);
-  if (a.dv) store_key_gradients<T>(p, b, hkv, keys, s.paired_sum, stride, 1.0F, a.dv);
+  if (a.dk) {
+    tiles.turn_into_rows(s.scored_sum);
+    store_key_gradients<T>(p, b, hkv, keys, s.scored_sum, tiles.stride(), a.scale, a.dk);
+  }
+  if (a.dv) {
+    tiles.turn_into_rows(s.paired_sum);
+    store_key_gradients<T>(p, b, hkv, keys, s.paired_sum, tiles.stride(), 1.0F, a.dv);
+  }
+  return true;
+}
+
+// The same of the tile of keys from `first` on.
+template <class T>
+void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
+                   std::int64_t first, BackwardScratch& s) {
+  const TileItems keys = tile_keys(call.p, b, first, std::min(kAttentionTile, call.p.S - first));
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (s.amx.take(keys.count) && key_gradients_in(s.amx, call, b, hkv, keys, s)) {
+      return;
+    }
+  }
+  key_gradients_in(s.f32, call, b, hkv, keys, s);
 }
 
 // delta[i] = Σ dout · out of row i of the B · T · H rows.

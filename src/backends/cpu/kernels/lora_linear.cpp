@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "backends/cpu/cpu_kernels.hpp"
 #include "backends/cpu/gemm.hpp"
+#include "backends/cpu/lora_few_rows.hpp"
+#include "backends/cpu/lora_split.hpp"
 #include "backends/cpu/philox.hpp"
 #include "backends/cpu/scratch.hpp"
 #include "layout/view_cast.hpp"
@@ -86,6 +89,10 @@ void multiply_by_a(Stream& stream, const Operand& dropped_x, const TensorView& a
                    float* xa) {
   const std::int64_t R = a.dim(0);
   const std::int64_t K = a.dim(1);
+  if (dropped_x.map == nullptr && splits_adapter(dropped_x.dtype, a.dtype, M)) {
+    const SplitMatrix parts(stream, data_as<const float>(a), R, K, kHighLow, PartsLayout::kStacked);
+    return multiply_split(stream, dropped_x, transposed(parts.operand()), M, R, K, xa);
+  }
   const Term terms[] = {{.a = dropped_x, .b = transposed(matrix(a, K)), .K = K}};
   gemm(stream, {.M = M, .N = R, .terms = terms, .c = {.data = xa, .row_stride = R}},
        gemm_variant());
@@ -103,12 +110,39 @@ struct Backward {
         dy(matrix(given.dy, N)),
         dropped_x(matrix(given.x, K)),
         variant(gemm_variant()),
+        splits(R > 0 && given.scale != 0 && splits_adapter(given.dy.dtype, given.a.dtype, M)),
         g(stream, R > 0 && given.scale != 0 && (given.dx || given.da) ? M * R : 0) {
     dropped_x.map = drop;
     if (g.data() == nullptr) return;
+    if (splits) {
+      split_g(stream);
+      return;
+    }
     const Term terms[] = {{.a = dy, .b = matrix(args.b, R), .K = N}};
     gemm(stream, {.M = M, .N = R, .terms = terms, .c = {.data = g.data(), .row_stride = R}},
          variant);
+  }
+
+  // As below, and the parts that dx is made of.
+  void split_g(Stream& stream) {
+    const float* const b = data_as<const float>(args.b);
+    const SplitMatrix parts(stream, b, N, R, kHighLow, PartsLayout::kSideBySide);
+    multiply_split(stream, dy, parts.operand(), M, R, N, g.data());
+    if (!args.dx) return;
+    g_parts.emplace(stream, g.data(), M, R, kLeftParts, PartsLayout::kSideBySide, args.scale);
+    a_parts.emplace(stream, data_as<const float>(args.a), R, K, kRightParts, PartsLayout::kStacked);
+  }
+
+  // scale · g a.
+  Term adapter_term() const {
+    if (!splits) {
+      return {.a = matrix(g.data(), R),
+              .b = matrix(args.a, K),
+              .K = R,
+              .alpha = args.scale,
+              .map_sum = drop};
+    }
+    return {.a = g_parts->operand(), .b = a_parts->operand(), .K = 3 * R, .map_sum = drop};
   }
 
   const LoraLinearBackwardArgs& args;
@@ -116,7 +150,9 @@ struct Backward {
   std::int64_t M, N, K, R;
   Operand dy, dropped_x;
   GemmVariant variant;
+  bool splits;
   ScratchArray<float> g;
+  std::optional<SplitMatrix> g_parts, a_parts;
 };
 
 // dx [M,K] = Σ drop'(scale · g a) + dy w over the layers: an adapter's part first, so that the mask meets it alone.
@@ -125,11 +161,7 @@ void input_gradient(Stream& stream, std::span<const Backward* const> layers) {
   std::vector<Term> terms;
   for (const Backward* layer : layers) {
     const Backward& b = *layer;
-    terms.push_back({.a = matrix(b.g.data(), b.R),
-                     .b = matrix(b.args.a, b.K),
-                     .K = b.R,
-                     .alpha = b.args.scale,
-                     .map_sum = b.drop});
+    terms.push_back(b.adapter_term());
     terms.push_back({.a = b.dy, .b = matrix(b.args.w, b.K), .K = b.N});
   }
   gemm(stream, {.M = first.M, .N = first.K, .terms = terms, .c = result(first.args.dx, first.K)},
@@ -138,6 +170,16 @@ void input_gradient(Stream& stream, std::span<const Backward* const> layers) {
 
 // da [R,K] = scale · gᵀ drop(x).
 void a_gradient(Stream& stream, const Backward& b) {
+  if (b.splits && b.drop == nullptr) {
+    return split_gradient(stream, {.M = b.M,
+                                   .N = b.K,
+                                   .R = b.R,
+                                   .scale = b.args.scale,
+                                   .a = b.g.data(),
+                                   .b = b.dropped_x,
+                                   .out = data_as<float>(b.args.da),
+                                   .transposed = false});
+  }
   const Term terms[] = {{.a = transposed(matrix(b.g.data(), b.R)),
                          .b = b.dropped_x,
                          .K = b.M,
@@ -151,6 +193,16 @@ void b_gradient(Stream& stream, const Backward& b) {
   const ScratchArray<float> own_xa(stream, make_xa ? b.M * b.R : 0);
   if (make_xa) multiply_by_a(stream, b.dropped_x, b.args.a, b.M, own_xa.data());
   const float* const xa = b.args.xa ? data_as<const float>(b.args.xa) : own_xa.data();
+  if (b.splits) {
+    return split_gradient(stream, {.M = b.M,
+                                   .N = b.N,
+                                   .R = b.R,
+                                   .scale = b.args.scale,
+                                   .a = xa,
+                                   .b = b.dy,
+                                   .out = data_as<float>(b.args.db),
+                                   .transposed = true});
+  }
   const Term terms[] = {
       {.a = transposed(b.dy), .b = matrix(xa, b.R), .K = b.M, .alpha = b.args.scale}};
   gemm(stream, {.M = b.N, .N = b.R, .terms = terms, .c = result(b.args.db, b.R)}, b.variant);
@@ -174,6 +226,10 @@ void parameter_gradients(Stream& stream, const Backward& b) {
 // x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R]: one product of three terms,
 // whose sum is rounded once. A task owns blocks of out: see gemm().
 KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
+  if (takes_few_rows({&args, 1})) {
+    lora_few_rows(stream, {&args, 1});
+    return KernelStatus::ok();
+  }
   const std::int64_t M = args.x.dim(0);
   const std::int64_t K = args.x.dim(1);
   const std::int64_t N = args.w.dim(0);
@@ -189,10 +245,17 @@ KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {
     if (args.dropout_p > 0) dropped_x.map = &drop;
     multiply_by_a(stream, dropped_x, args.a, M, xa);
   }
-  const Term terms[] = {
-      {.a = x, .b = transposed(matrix(args.w, K)), .K = K},
-      {.a = matrix(xa, R), .b = transposed(matrix(args.b, R)), .K = R, .alpha = args.scale},
-      {.a = ones(), .b = matrix(args.bias, N), .K = args.bias ? 1 : 0}};
+  Term adapter{.a = matrix(xa, R), .b = transposed(matrix(args.b, R)), .K = R, .alpha = args.scale};
+  std::optional<SplitMatrix> xa_parts, b_parts;
+  if (R > 0 && args.scale != 0 && splits_adapter(args.x.dtype, args.b.dtype, M)) {
+    const float* const b = data_as<const float>(args.b);
+    xa_parts.emplace(stream, xa, M, R, kLeftParts, PartsLayout::kSideBySide, args.scale);
+    b_parts.emplace(stream, b, N, R, kRightParts, PartsLayout::kSideBySide);
+    adapter = {.a = xa_parts->operand(), .b = transposed(b_parts->operand()), .K = 3 * R};
+  }
+  const Term terms[] = {{.a = x, .b = transposed(matrix(args.w, K)), .K = K},
+                        adapter,
+                        {.a = ones(), .b = matrix(args.bias, N), .K = args.bias ? 1 : 0}};
   gemm(stream, {.M = M, .N = N, .terms = terms, .c = result(args.out, N)}, gemm_variant());
   return KernelStatus::ok();
 }
@@ -209,8 +272,12 @@ KernelStatus lora_linear_backward(Stream& stream, const LoraLinearBackwardArgs& 
   return KernelStatus::ok();
 }
 
-// As lora_linear, layer by layer.
+// As lora_linear, layer by layer, but for a few rows.
 KernelStatus lora_linears(Stream& stream, const LoraLinearsArgs& args) {
+  if (takes_few_rows(args.parts())) {
+    lora_few_rows(stream, args.parts());
+    return KernelStatus::ok();
+  }
   for (const LoraLinearArgs& layer : args.parts()) lora_linear(stream, layer);
   return KernelStatus::ok();
 }
@@ -226,6 +293,15 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
   if (args.parts().front().dx) input_gradient(stream, seen);
   for (const Backward* layer : seen) parameter_gradients(stream, *layer);
   return KernelStatus::ok();
+}
+
+// The activation is a kernel of its own here.
+KernelStatus lora_swiglu(Stream& /*stream*/, const LoraSwigluArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
+}
+
+KernelStatus lora_swiglu_backward(Stream& /*stream*/, const LoraSwigluBackwardArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
 }
 
 }  // namespace wick::cpu

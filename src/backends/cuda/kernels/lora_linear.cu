@@ -338,6 +338,12 @@ KernelStatus many_rows(Stream& stream, const LoraLinearArgs& args, const Sizes& 
   return steps.status();
 }
 
+// Whether no variant is forced, or one of those on Hopper.
+bool allows_hopper() {
+  const std::string forced = forced_variant("lora_linear");
+  return forced.empty() || forced.starts_with("hopper");
+}
+
 }  // namespace
 
 // x [M,K], w [N,K], bias [N], a [R,K], b [N,R] → out [M,N], xa [M,R].
@@ -441,6 +447,18 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
     if (!status.is_unsupported() || !forced.empty()) return status;
   }
   return backward_layer_by_layer<Scratch>(stream, args, lora_linear_backward, add);
+}
+
+KernelStatus lora_swiglu(Stream& stream, const LoraSwigluArgs& args) {
+  if (!allows_hopper()) return KernelStatus::unsupported("another variant was asked for");
+  return forward_with_swiglu(stream, args);
+}
+
+KernelStatus lora_swiglu_backward(Stream& stream, const LoraSwigluBackwardArgs& args) {
+  if (!allows_hopper()) return KernelStatus::unsupported("another variant was asked for");
+  const KernelStatus status = backward_with_swiglu(stream, args);
+  if (status.is_ok() && args.down.dbias) return bias_gradient(stream, args.down);
+  return status;
 }
 
 }  // namespace wick::cuda

@@ -376,4 +376,13 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
   return backward_layer_by_layer<Scratch>(stream, args, lora_linear_backward, add);
 }
 
+// The activation is a kernel of its own here.
+KernelStatus lora_swiglu(Stream& /*stream*/, const LoraSwigluArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
+}
+
+KernelStatus lora_swiglu_backward(Stream& /*stream*/, const LoraSwigluBackwardArgs& /*args*/) {
+  return KernelStatus::unsupported("swiglu in a product's end");
+}
+
 }  // namespace wick::mps
