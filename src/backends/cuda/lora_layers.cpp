@@ -251,7 +251,7 @@ KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwar
   if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
   if (status.is_ok() && wants_product) status = multiply_hopper_lora(stream, product);
   if (status.is_ok() && !is_complete) status = multiply_thin(stream, inners, sums);
-  sums.finish(stream, is_complete && layers.front().dx);
+  sums.finish(stream, is_complete && wants_product);
   return status;
 }
 
