@@ -235,6 +235,11 @@ class TrainRun {
            .on_step = [this](const StepReport& report) { log_.step(report); },
            .on_evaluate = [this](const EvalReport& report) { log_.evaluation(report); },
            .on_save = [this](const std::filesystem::path& path) { log_.saved(path); },
+           .on_out_of_memory =
+               [this](const Error& error, const MemoryForecast& forecast) {
+                 log_.warn(fmt::format("{}\nthe step is computed again; memory forecast: {}",
+                                       error.what(), to_string(forecast)));
+               },
            .should_stop = is_interrupted});
     } catch (const Error& error) {
       if (!has_begun || error.kind() != ErrorKind::kArgument) throw;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ops/losses.hpp"
+#include "train/out_of_memory.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick {
@@ -124,6 +125,10 @@ std::int64_t peak_bytes(const TokenCosts& costs, const ConvertedWeights& weights
   return std::max({loss, backward, again > 0 ? recompute : 0});
 }
 
+}  // namespace
+
+namespace detail {
+
 std::string readable(std::int64_t bytes) {
   constexpr double kMebi = 1024.0 * 1024.0;
   const auto value = static_cast<double>(bytes);
@@ -132,7 +137,9 @@ std::string readable(std::int64_t bytes) {
   return fmt::format("{:.2f} GiB", value / (1024 * kMebi));
 }
 
-}  // namespace
+}  // namespace detail
+
+using detail::readable;
 
 MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
                                const ComputeOptions& compute) {

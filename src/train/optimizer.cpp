@@ -115,7 +115,7 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
   }
   const GradientsOfOneStep gradients(parameters_);
   detail::RankSums sums;
-  sums.loss = accumulate(batches, report, seed, stop, sums.is_stopped);
+  sums.loss = accumulate_within_memory(batches, report, seed, stop, sums.is_stopped);
   // All ranks stop at the same step, or none.
   if (ranks_) detail::all_reduce(*ranks_, sums);
   if (sums.is_stopped) return std::nullopt;
@@ -129,6 +129,24 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
 // The gradient of the mean is small where many tokens count, and f16 has no small numbers: its activations get that of the
 // sum, and the f32 gradients of the parameters are divided.
 bool Optimizer::divides_late() const { return model_.compute_dtype() == DType::kF16; }
+
+// Nothing has been changed while gradients are computed, and no rank waits for another: a rank that found no memory may
+// begin again in a cheaper way.
+double Optimizer::accumulate_within_memory(std::span<const MicroBatch> batches,
+                                           const StepReport& report, std::uint64_t seed,
+                                           const std::function<bool()>& stop, bool& is_stopped) {
+  while (true) {
+    try {
+      return accumulate(batches, report, seed, stop, is_stopped);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kOutOfMemory || !on_out_of_memory_) throw;
+      for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+      const std::optional<ComputeOptions> cheaper = on_out_of_memory_(error);
+      if (!cheaper) throw;
+      compute_ = *cheaper;
+    }
+  }
+}
 
 // Forward and backward of the micro-batches that are this rank's; what they add to the mean loss.
 double Optimizer::accumulate(std::span<const MicroBatch> batches, const StepReport& report,

@@ -8,14 +8,16 @@
 #include <utility>
 
 #include "base/atomic_file.hpp"
+#include "runtime/refusal.hpp"
 #include "train/checkpoints.hpp"
 #include "train/evaluate_loss.hpp"
+#include "train/out_of_memory.hpp"
 #include "train/ranks.hpp"
 #include "train/run_settings.hpp"
+#include "train/trained_tensors.hpp"
 #include "train/trainer_options.hpp"
-#include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
-#include "wick/ops/move.hpp"
+#include "wick/runtime/memory.hpp"
 
 namespace wick {
 
@@ -27,33 +29,6 @@ constexpr std::string_view kAdapterFile = "adapter_model.safetensors";
 
 [[noreturn]] void refuse(const std::string& rule, std::string hint = {}) {
   throw Error(ErrorKind::kArgument, "train", rule, {}, std::move(hint));
-}
-
-// The tensors of a file, which must be those of `targets`: same names, shapes and dtype.
-NamedTensors read_tensors(const std::filesystem::path& path, const NamedTensors& targets) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  NamedTensors stored;
-  for (const auto& [name, target] : targets) {
-    if (!file.contains(name)) refuse(path.string() + ": tensor " + name + " is missing");
-    stored.emplace_back(name, file.tensor(name));
-    const Tensor& found = stored.back().second;
-    if (found.shape() == target.shape() && found.dtype() == target.dtype()) continue;
-    refuse(fmt::format("{}: tensor {} must be {} {}, the file has {} {}", path.string(), name,
-                       to_string(target.dtype()), to_string(target.shape()),
-                       to_string(found.dtype()), to_string(found.shape())));
-  }
-  if (file.tensors().size() != targets.size()) {
-    refuse(fmt::format("{} has {} tensors, but {} are trained", path.string(),
-                       file.tensors().size(), targets.size()));
-  }
-  return stored;
-}
-
-void overwrite(const NamedTensors& targets, const NamedTensors& values) {
-  const NoGradGuard no_gradient;
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    copy_(targets[i].second, values[i].second.to(targets[i].second.device()));
-  }
 }
 
 }  // namespace
@@ -83,7 +58,11 @@ struct Trainer::Impl {
     if (options.ranks) options.ranks->barrier();
   }
   void check_ranks() const;
+  std::int64_t trained_elements() const;
+  StepSize step_size() const;
   MemoryForecast make_forecast() const;
+  ComputeOptions make_room(const Error& error, std::int64_t live_before,
+                           const TrainerEvents& events);
   void prepare_output() const;
   std::filesystem::path find_best(const std::filesystem::path& checkpoint,
                                   const detail::TrainerState& resumed) const;
@@ -100,17 +79,49 @@ struct Trainer::Impl {
   bool is_due(std::int64_t every) const { return every > 0 && state.global_step % every == 0; }
 };
 
-MemoryForecast Trainer::Impl::make_forecast() const {
+std::int64_t Trainer::Impl::trained_elements() const {
   std::int64_t elements = 0;
   for (const auto& [name, tensor] : trained()) elements += tensor.numel();
+  return elements;
+}
+
+StepSize Trainer::Impl::step_size() const {
   const BatchOptions& batches = options.batches;
   const std::int64_t ranks = options.ranks ? options.ranks->size() : 1;
-  const StepSize step{.batch_size = std::min(batches.batch_size, train.size()),
-                      .length = batches.packing ? batches.max_seq_length : train.max_length(),
-                      .micro_batches = (options.gradient_accumulation_steps + ranks - 1) / ranks};
+  return {.batch_size = std::min(batches.batch_size, train.size()),
+          .length = batches.packing ? batches.max_seq_length : train.max_length(),
+          .micro_batches = (options.gradient_accumulation_steps + ranks - 1) / ranks};
+}
+
+MemoryForecast Trainer::Impl::make_forecast() const {
   return options.memory_budget > 0
-             ? fit_memory(*model, elements, step, options.compute, options.memory_budget)
-             : forecast_memory(*model, elements, step, options.compute);
+             ? fit_memory(*model, trained_elements(), step_size(), options.compute,
+                          options.memory_budget)
+             : forecast_memory(*model, trained_elements(), step_size(), options.compute);
+}
+
+// The same step once more if that can be; else the end of the run, with all that was reached.
+ComputeOptions Trainer::Impl::make_room(const Error& error, std::int64_t live_before,
+                                        const TrainerEvents& events) {
+  const std::optional<Refusal> refusal = take_refusal();
+  const detail::Shortage shortage{
+      .forecast = forecast,
+      .step = step_size(),
+      .trained = trained_elements(),
+      .live_before = live_before,
+      .live_then = refusal ? refusal->live_bytes : memory_stats(model->device()).peak_bytes};
+  if (const auto cheaper = detail::cheaper_way(*model, shortage)) {
+    forecast = *cheaper;
+    options.compute = cheaper->compute;
+    if (events.on_out_of_memory) events.on_out_of_memory(error, forecast);
+    return options.compute;
+  }
+  // Other ranks are elsewhere: what all write together is left out.
+  if (!options.ranks) save_checkpoint(events);
+  throw Error(ErrorKind::kOutOfMemory, "train",
+              fmt::format("step {}: {}; {}", state.global_step + 1, error.rule(),
+                          detail::explain(*model, shortage)),
+              {}, detail::smaller_step(*model, shortage));
 }
 
 Trainer::Trainer(std::shared_ptr<CausalLm> model, std::shared_ptr<LoraAdapter> adapter,
@@ -169,13 +180,14 @@ void Trainer::resume(const std::filesystem::path& checkpoint) {
       checkpoint.has_filename() ? checkpoint : checkpoint.parent_path();
   const detail::TrainerState state = detail::read_checkpoint(folder, run.settings);
   const NamedTensors trained = run.trained();
-  const NamedTensors values = read_tensors(folder / run.trained_file(), trained);
-  const NamedTensors moments = read_tensors(folder / kOptimizerFile, run.optimizer->state());
+  const NamedTensors values = detail::read_tensors(folder / run.trained_file(), trained);
+  const NamedTensors moments =
+      detail::read_tensors(folder / kOptimizerFile, run.optimizer->state());
   if (run.options.load_best_model_at_end && state.best_loss) {
     run.best_checkpoint = run.find_best(folder, state);
   }
   // All of it is there and fits: from here on the run changes.
-  overwrite(trained, values);
+  detail::overwrite(trained, values);
   run.optimizer->set_state(moments, state.global_step);
   run.state = state;
   run.last_checkpoint = folder;
@@ -249,7 +261,7 @@ void Trainer::Impl::save_checkpoint(const TrainerEvents& events) {
 void Trainer::Impl::save_result() {
   if (!best_checkpoint.empty()) {
     const NamedTensors targets = trained();
-    overwrite(targets, read_tensors(best_checkpoint / trained_file(), targets));
+    detail::overwrite(targets, detail::read_tensors(best_checkpoint / trained_file(), targets));
   }
   if (!writes()) return;
   if (adapter) {
@@ -312,6 +324,10 @@ std::optional<StepReport> Trainer::Impl::take_step(const EpochPlan& plan,
   std::vector<MicroBatch> batches;
   for (std::int64_t i = state.micro_batch; i < end; ++i) batches.push_back(plan.batch(i));
   std::optional<StepReport> report;
+  const std::int64_t live_before = memory_stats(model->device()).live_bytes;
+  take_refusal();  // of earlier times
+  optimizer->set_on_out_of_memory(
+      [&](const Error& error) { return make_room(error, live_before, events); });
   try {
     report = optimizer->step(batches, schedule.at(state.global_step + 1), options.seed,
                              events.should_stop);

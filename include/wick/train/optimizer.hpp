@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "wick/base/error.hpp"
 #include "wick/models/causal_lm.hpp"
 #include "wick/runtime/communicator.hpp"
 #include "wick/train/batches.hpp"
@@ -64,6 +65,12 @@ class Optimizer {
   std::optional<StepReport> step(std::span<const MicroBatch> batches, double learning_rate,
                                  std::uint64_t seed, const std::function<bool()>& stop = nullptr);
 
+  /// Asked when a forward or backward pass found no memory, with nothing changed yet: the answer is how the step is
+  /// computed once more, from its first micro-batch. It may throw; without it, or without an answer, step() throws what it was given.
+  using OutOfMemory = std::function<std::optional<ComputeOptions>(const Error& error)>;
+  /// Who is asked then.
+  void set_on_out_of_memory(OutOfMemory ask) { on_out_of_memory_ = std::move(ask); }
+
   /// Steps taken.
   std::int64_t steps() const noexcept { return steps_; }
   /// The trained tensors by name.
@@ -77,6 +84,9 @@ class Optimizer {
  private:
   double accumulate(std::span<const MicroBatch> batches, const StepReport& report,
                     std::uint64_t seed, const std::function<bool()>& stop, bool& is_stopped) const;
+  double accumulate_within_memory(std::span<const MicroBatch> batches, const StepReport& report,
+                                  std::uint64_t seed, const std::function<bool()>& stop,
+                                  bool& is_stopped);
   bool divides_late() const;
   void scale_gradients(double factor) const;
   void update(StepReport& report);
@@ -91,6 +101,7 @@ class Optimizer {
   OptimizerOptions options_;
   ComputeOptions compute_;
   std::shared_ptr<Communicator> ranks_;
+  OutOfMemory on_out_of_memory_;
   std::int64_t steps_ = 0;
 };
 

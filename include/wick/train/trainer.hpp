@@ -72,6 +72,8 @@ struct TrainerEvents {
   std::function<void(const StepReport&)> on_step;
   std::function<void(const EvalReport&)> on_evaluate;
   std::function<void(const std::filesystem::path&)> on_save;
+  /// a step found no memory and is computed again, as this forecast says
+  std::function<void(const Error&, const MemoryForecast&)> on_out_of_memory;
   /// asked between micro-batches; true saves a checkpoint and ends the run. An evaluation that it breaks off counts for
   /// nothing; resuming begins with it
   std::function<bool()> should_stop;
@@ -109,7 +111,9 @@ class Trainer {
   static std::optional<std::filesystem::path> latest_checkpoint(
       const std::filesystem::path& folder);
 
-  /// Runs to the end; writes checkpoints and the final result to output_dir. Throws Error kIo before the first step when
+  /// Runs to the end; writes checkpoints and the final result to output_dir. A step that finds no memory goes on in the
+  /// next cheaper way that fits; where there is none, a checkpoint of what was reached is written, and Error kOutOfMemory
+  /// says what was forecast, what lives and what would fit. Throws Error kIo before the first step when
   /// nothing can be written there; kArgument when it holds the checkpoints of another run; what Optimizer::step() throws,
   /// with the last good checkpoint; kArgument on a rank whose options or tensors are not those of rank 0.
   TrainResult run(const TrainerEvents& events = {});
