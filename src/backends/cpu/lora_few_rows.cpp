@@ -24,15 +24,22 @@ constexpr std::int64_t kColumns = 64;
 // A layer and what its blocks share.
 struct Layer {
   const LoraLinearArgs& args;
+  std::int64_t M, K, N, R;
   const float* x;         // [M,K]
   const float* xa;        // [M,R], null without an adapter
   std::int64_t block_at;  // its first block among those of all layers
 
-  std::int64_t M() const { return args.x.dim(0); }
-  std::int64_t K() const { return args.x.dim(1); }
-  std::int64_t N() const { return args.w.dim(0); }
-  std::int64_t R() const { return args.a.dim(0); }
-  std::int64_t blocks() const { return (N() + kColumns - 1) / kColumns; }
+  Layer(const LoraLinearArgs& given, const float* rows, std::int64_t first_block)
+      : args(given),
+        M(given.x.dim(0)),
+        K(given.x.dim(1)),
+        N(given.w.dim(0)),
+        R(given.a.dim(0)),
+        x(rows),
+        xa(nullptr),
+        block_at(first_block) {}
+
+  std::int64_t blocks() const { return (N + kColumns - 1) / kColumns; }
 };
 
 // c [M,N] = x wᵀ with the rows of w from `first` on.
@@ -58,14 +65,14 @@ void multiply(const float* x, std::int64_t M, std::int64_t K, const TensorView& 
 // c [M,N] += scale · xa bᵀ with the rows of b from `first` on; such as are not f32 are converted into `panel` first, since
 // dot products of a small rank convert one element at a time.
 void add_adapter(const Layer& layer, std::int64_t first, std::int64_t N, float* panel, float* c) {
-  const std::int64_t R = layer.R();
+  const std::int64_t R = layer.R;
   const TensorView& b = layer.args.b;
   const auto size = static_cast<std::int64_t>(size_of(b.dtype));
   const Operand rows{.data = static_cast<const std::byte*>(b.data) + first * R * size,
                      .dtype = b.dtype,
                      .row_stride = R};
   if (b.dtype != DType::kF32) panel_to_float(rows, N, R, panel);
-  multiply_tile({.M = layer.M(),
+  multiply_tile({.M = layer.M,
                  .N = N,
                  .K = R,
                  .alpha = layer.args.scale,
@@ -87,22 +94,22 @@ void add_bias(const Layer& layer, std::int64_t first, std::int64_t N, float* c) 
                   .dtype = from.dtype,
                   .row_stride = N},
                  1, N, bias);
-  for (std::int64_t i = 0; i < layer.M() * N; ++i) c[i] += bias[i % N];
+  for (std::int64_t i = 0; i < layer.M * N; ++i) c[i] += bias[i % N];
 }
 
 void run_block(const Layer& layer, std::int64_t block, float* panel) {
   const std::int64_t first = block * kColumns;
-  const std::int64_t N = std::min(kColumns, layer.N() - first);
+  const std::int64_t N = std::min(kColumns, layer.N - first);
   float sums[kMostRows * kColumns];
-  multiply(layer.x, layer.M(), layer.K(), layer.args.w, first, N, sums);
+  multiply(layer.x, layer.M, layer.K, layer.args.w, first, N, sums);
   if (layer.xa != nullptr) add_adapter(layer, first, N, panel, sums);
   if (layer.args.bias) add_bias(layer, first, N, sums);
   const TensorView& out = layer.args.out;
   const auto size = static_cast<std::int64_t>(size_of(out.dtype));
-  store_tile(sums, layer.M(), N, 0,
+  store_tile(sums, layer.M, N, 0,
              {.data = static_cast<std::byte*>(out.data) + first * size,
               .dtype = out.dtype,
-              .row_stride = layer.N()});
+              .row_stride = layer.N});
 }
 
 }  // namespace
@@ -129,14 +136,14 @@ void lora_few_rows(Stream& stream, std::span<const LoraLinearArgs> given) {
   std::vector<Layer> layers;
   std::int64_t blocks = 0, rank_at = 0;
   for (const LoraLinearArgs& args : given) {
-    Layer layer{args, x.data(), nullptr, blocks};
+    Layer layer(args, x.data(), blocks);
     float* const xa = args.xa ? data_as<float>(args.xa) : own_xa.data() + M * rank_at;
-    const bool adapts = args.scale != 0 && layer.R() > 0;
-    if (layer.R() > 0 && (adapts || args.xa)) multiply(x.data(), M, K, args.a, 0, layer.R(), xa);
+    const bool adapts = args.scale != 0 && layer.R > 0;
+    if (layer.R > 0 && (adapts || args.xa)) multiply(x.data(), M, K, args.a, 0, layer.R, xa);
     if (adapts) layer.xa = xa;
     layers.push_back(layer);
     blocks += layer.blocks();
-    rank_at += layer.R();
+    rank_at += layer.R;
   }
   // About 4 µs of reading from memory.
   constexpr std::int64_t kBytesForThread = 60'000;
