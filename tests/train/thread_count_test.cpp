@@ -111,8 +111,8 @@ TEST_P(SharedWork, GivesTheSameBitsOnAnyNumberOfThreads) {
   const ThreadCount restored;
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const auto& [rows, columns, offset] : kSizes) {
-      SCOPED_TRACE(testing::Message() << to_string(dtype) << " " << rows << " x " << columns
-                                      << ", offset " << offset);
+      SCOPED_TRACE(testing::Message()
+                   << to_string(dtype) << " " << rows << " x " << columns << ", offset " << offset);
       set_num_threads(1);
       const auto expected = bits_of(GetParam().run(rows, columns, dtype, offset));
       for (const float value : expected.front()) ASSERT_FALSE(std::isnan(value));
