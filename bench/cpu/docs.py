@@ -21,7 +21,9 @@ def links(path, title):
 
 
 def cpu_block(path):
-    return [table.markdown(table.load(path)), "", *links(path, "Share of the machine's limit")]
+    records = table.load(path)
+    command = f"`./dev bench --budget {records[0]['budget_s']:g} --threads {','.join(map(str, records[0]['threads']))}`:"
+    return [command, "", table.markdown(records), "", *links(path, "Share of the machine's limit")]
 
 
 def growth_block(path):

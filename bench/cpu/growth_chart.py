@@ -3,7 +3,7 @@
 import html
 import math
 
-WIDTH, PANEL, LEFT, RIGHT, TOP = 760, 230, 70, 210, 40
+WIDTH, PANEL, LEFT, RIGHT, TOP = 800, 230, 70, 250, 40
 COLOURS = ("#c2410c", "#0f766e", "#1d4ed8", "#a16207", "#7e22ce", "#475569", "#be123c", "#4d7c0f")
 PANELS = (("length", "length", "tokens/s", "tokens of a row"), ("size", "parameters", "tokens/s", "parameters"),
           ("threads", "threads", "times as long as on the fastest number of threads", "threads"))  # fmt: skip

@@ -55,7 +55,7 @@ struct SharedOp {
   Op run;
 };
 
-void PrintTo(const SharedOp& op, std::ostream* out) { *out << op.name; }
+std::ostream& operator<<(std::ostream& out, const SharedOp& op) { return out << op.name; }
 
 std::vector<SharedOp> shared_ops() {
   return {
@@ -99,6 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Ops, SharedWork, testing::ValuesIn(shared_ops()),
 
 std::vector<std::vector<float>> bits_of(const std::vector<Tensor>& results) {
   std::vector<std::vector<float>> all;
+  all.reserve(results.size());
   for (const Tensor& result : results) all.push_back(floats(result));
   return all;
 }
