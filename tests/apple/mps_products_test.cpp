@@ -253,8 +253,8 @@ TEST_F(MpsRefusalTest, Descriptors) {
                  kDescriptor, "matrix_bytes must be a multiple of 12 and at least 24; got 12");
   expect_refused(described({.rows = 2, .columns = 3, .matrices = 2, .matrix_bytes = 30}),
                  kDescriptor, "got 30");
-  expect_refused(described({.rows = 2, .columns = std::uint64_t{1} << 62}), kDescriptor,
-                 "more bytes");
+  expect_refused(described({.rows = 4, .columns = 3, .row_bytes = std::uint64_t{1} << 62}),
+                 kDescriptor, "more bytes");
   expect_refused(described({.rows = 1, .columns = 1, .type = static_cast<DataType>(7)}),
                  "mps.data_type", "7 is no DataType");
   expect_refused(error_of([] { const mps::VectorDescriptor made({.length = 0}); }),
