@@ -356,6 +356,10 @@ TEST_F(MpsRefusalTest, OverlapsAndStatesOfTheCommandBuffer) {
                  "the result and the left matrix must not overlap; they begin at bytes 12 and 0");
   EXPECT_TEXT(fault_of([&] { raw_product(whole, other, whole, 4, 4, 4, {0, 3, 0}); }),
               "overlaps the left matrix");
+  expect_refused(checked_product(other, whole, whole, 4, 4, 4, {.result = {0, 3}}), kOp,
+                 "the result and the right matrix must not overlap");
+  EXPECT_TEXT(fault_of([&] { raw_product(other, whole, whole, 4, 4, 4, {0, 3, 0}); }),
+              "overlaps the right matrix");
   metal::CommandBuffer buffer = device().queue().command_buffer();
   const mps::Matrix c = make_empty({.rows = 4, .columns = 4});
   {
