@@ -1,6 +1,9 @@
 #include "softmetal/metal/encoder.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <random>
+#include <utility>
 
 #include "apple/objc/structs.hpp"
 #include "softmetal/metal/statistics.hpp"
@@ -113,8 +116,8 @@ void dispatch(ComputeEncoderState& self, MTLSize groups, MTLSize threads_per_gro
               MTLSize threads) {
   self.check_open();
   if (!self.pipeline) fault("a dispatch without a pipeline");
-  self.buffer->append(self.pipeline->make_work(self.bindings, self.threadgroup_bytes, groups,
-                                               threads_per_group, threads));
+  self.add_dispatch(self.pipeline->make_work(self.bindings, self.threadgroup_bytes, groups,
+                                             threads_per_group, threads));
   ++statistics().dispatches;
 }
 
@@ -135,7 +138,10 @@ void dispatch_threads(ComputeEncoderState& self, MTLSize threads, MTLSize per_gr
            per_group, threads);
 }
 
-void memory_barrier(ComputeEncoderState& self, std::uint64_t) { self.check_open(); }
+void memory_barrier(ComputeEncoderState& self, std::uint64_t) {
+  self.check_open();
+  self.barrier();
+}
 
 }  // namespace
 
@@ -152,6 +158,19 @@ void EncoderState::end() {
   check_open();
   ended_ = true;
   buffer->close(*this);
+}
+
+void ComputeEncoderState::barrier() {
+  constexpr std::uint64_t kConcurrent = 1;
+  if (dispatch_type == kConcurrent && lane_seed() != 0) {
+    std::shuffle(dispatches_.begin(), dispatches_.end(), std::mt19937_64(lane_seed()));
+  }
+  for (Work& work : std::exchange(dispatches_, {})) buffer->append(std::move(work));
+}
+void ComputeEncoderState::end() {
+  check_open();
+  barrier();
+  EncoderState::end();
 }
 
 Object* make_blit_encoder(CommandBufferState& buffer) {

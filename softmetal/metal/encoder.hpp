@@ -23,7 +23,7 @@ class EncoderState : public State {
 
   /// A fault after endEncoding.
   void check_open() const;
-  void end();
+  virtual void end();
 
  private:
   bool ended_ = false;
@@ -49,6 +49,14 @@ class ComputeEncoderState final : public EncoderState {
   Hold<PipelineState> pipeline;
   std::array<Binding, limits::kBuffers> bindings;
   std::array<std::uint64_t, limits::kBuffers> threadgroup_bytes{};
+
+  /// Those of a concurrent encoder keep to no order between two barriers: a seed other than 0 chooses one.
+  void add_dispatch(Work work) { dispatches_.push_back(std::move(work)); }
+  void barrier();
+  void end() override;
+
+ private:
+  std::vector<Work> dispatches_;  // since the last barrier
 };
 
 /// +0, autoreleased.

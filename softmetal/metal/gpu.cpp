@@ -87,7 +87,6 @@ void CommandBufferState::take_over_temporaries(CommandBufferState& from) {
 }
 
 CommandBufferState::~CommandBufferState() {
-  if (encoder_ != nullptr) fault_late("a command buffer is released with an open encoder");
   release_kept();
   if (status_ < Status::kCommitted) queue->end_buffer(false);
   release(error_);

@@ -221,7 +221,7 @@ Object* make_temporary(Object*, CommandBufferState& buffer, MatrixDescriptorStat
   buffer.check_encodable();
   descriptor.layout.check();
   Object* const memory = new_private_buffer(*buffer.queue->device, descriptor.layout.bytes());
-  if (memory == nullptr) fault("no memory for a temporary matrix");
+  if (memory == nullptr) return nullptr;
   Object* const made =
       make_instance(temporary_class, std::make_unique<TemporaryMatrixState>(
                                          buffer, state<BufferState>(memory), descriptor.layout));

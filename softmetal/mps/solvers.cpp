@@ -274,6 +274,7 @@ void encode_solve_lu(SolverState& self, CommandBufferState& buffer, MatrixState&
   check_type("the pivots", pivots.layout.type, {kUInt32});
   const System s = system_of(self, buffer, source, right_hand_side, solution);
   const Region at("pivot indices", pivots, {}, 1, self.order, self.batch(solution));
+  refuse_overlap(s.x, at, "the pivots");
   self.encode(buffer, "MPSMatrixSolveLU",
               [s, at, n = self.order, count = self.count, transpose = self.transpose] {
                 for (std::uint64_t b = 0; b < s.x.batches(); ++b) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <set>
 #include <sstream>
 
 #include "apple/apple_test_support.hpp"
@@ -370,6 +371,41 @@ TEST_F(KernelTest, AMissingBarrierShowsInAnotherOrderOfLanes) {
   });
   EXPECT_NE(download<std::uint32_t>(x, 64), right)
       << "poisoned memory must show that nobody waited";
+}
+
+// Dispatches of a concurrent encoder may run in any order, and those of a serial one in theirs alone.
+TEST_F(KernelTest, AMissingBarrierBetweenDispatchesShowsInAnotherOrder) {
+  const Library library = device().library(R"(#include <metal_stdlib>
+using namespace metal;
+kernel void twice(device int* x [[buffer(0)]]) { x[0] = x[0] * 2; }
+kernel void more(device int* x [[buffer(0)]]) { x[0] = x[0] + 1; }
+)");
+  const ComputePipeline twice = device().pipeline(library.function("twice"));
+  const ComputePipeline more = device().pipeline(library.function("more"));
+  const auto results = [&](bool concurrent, bool barrier) {
+    std::set<int> found;
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+      softmetal::set_lane_seed(seed);
+      const Buffer x = upload<int>({1});
+      CommandBuffer work = device().queue().command_buffer();
+      {
+        ComputeEncoder encoder = work.compute_encoder(concurrent);
+        encoder.set_buffer(x, 0, 0);
+        encoder.set_pipeline(twice);
+        encoder.dispatch_threads({1}, {1});
+        if (barrier) encoder.barrier();
+        encoder.set_pipeline(more);
+        encoder.dispatch_threads({1}, {1});
+      }
+      work.commit();
+      work.wait();
+      found.insert(download<int>(x, 1)[0]);
+    }
+    return found;
+  };
+  EXPECT_EQ(results(true, false), (std::set<int>{3, 4}));
+  EXPECT_EQ(results(true, true), std::set<int>{3});
+  EXPECT_EQ(results(false, false), std::set<int>{3});
 }
 
 TEST_F(KernelTest, LimitsAreRefusedBeforeTheDispatch) {

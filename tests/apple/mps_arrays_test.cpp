@@ -10,6 +10,9 @@ namespace {
 using mps::DataType;
 namespace m = apple::mps::messages;
 using Shape = std::vector<std::uint64_t>;
+constexpr apple::objc::Message<apple::objc::MPSNDArray, '-',
+                               "lengthOfDimension:", apple::objc::UInteger(apple::objc::UInteger)>
+    length_of_dimension;
 
 class MpsArraysTest : public MpsTest {
  protected:
@@ -181,7 +184,9 @@ TEST_F(MpsArraysTest, WhatDescriptorsAndArraysRefuse) {
   expect_refused(described({}), kDescriptor, "1 to 16 dimensions; got []");
   expect_refused(described(Shape(17, 1)), kDescriptor, "1 to 16");
   expect_refused(described({2, 0}), kDescriptor, "no dimension may be 0; got [2,0]");
+  // MPS takes 2^31 itself; one fewer is our limit.
   expect_refused(described({1 << 16, 1 << 15}), kDescriptor, "fewer than 2^31 elements");
+  expect_refused(described({1 << 16, 1 << 16}), kDescriptor, "fewer than 2^31 elements");
   const metal::Buffer small = device().buffer(31);
   const mps::NDArrayDescriptor six(layout({2, 3}));
   expect_refused(error_of([&] { mps::NDArray(small, six); }), "mps.ndarray",
@@ -189,9 +194,6 @@ TEST_F(MpsArraysTest, WhatDescriptorsAndArraysRefuse) {
   expect_refused(error_of([&] { mps::NDArray(small, six, 2); }), "mps.ndarray",
                  "a multiple of 4; got 2");
   const mps::NDArray array = zeros({2, 3});
-  std::vector<std::byte> bytes(23);
-  expect_refused(error_of([&] { array.write(bytes); }), "mps.ndarray_write", "24 bytes; got 23");
-  expect_refused(error_of([&] { array.read(bytes); }), "mps.ndarray_read", "24 bytes; got 23");
   metal::CommandBuffer buffer = device().queue().command_buffer();
   expect_refused(error_of([&] { array.transposed(buffer, 0, 2); }), "mps.ndarray_transposed",
                  "dimension 2 is not there; the array is [2,3]");
@@ -312,6 +314,88 @@ TEST_F(MpsArraysTest, WhatMpsSaysOfProducts) {
   EXPECT_TEXT(said(a, zeros({4}), c), "2 to 4 dimensions");
   EXPECT_TEXT(said(zeros({1, 32767}), zeros({32767, 1}), zeros({1, 1})), "wrong results");
   EXPECT_TEXT(said(a, b, c.transposed(buffer, 0, 1)), "is a view");
+  const mps::NDArray brain = zeros({2, 2}, DataType::kBFloat16);
+  EXPECT_TEXT(said(brain, brain, brain), "BFloat16 is no type of the result");
+}
+
+TEST_F(MpsArraysTest, WhatMpsSaysOfWhatIsAdded) {
+  using namespace apple::objc;
+  const apple::AutoreleaseScope scope;
+  const mps::NDArrayDescriptor square(layout({2, 2}));
+  const metal::Buffer memory = device().buffer(64);
+  const mps::NDArray left = zeros({2, 2}), right = zeros({2, 2}), wide = zeros({2, 3});
+  const mps::NDArray added(memory, square), result(memory, square, 16);
+  const mps::NDArrayMatrixMultiplication product(device(), 1, 1);
+  metal::CommandBuffer buffer = device().queue().command_buffer();
+  const auto kernel = apple::objc::make<MPSNDArrayMatrixMultiplication>(m::init_array_kernel,
+                                                                        device().object().get(), 3);
+  const auto said = [&](std::vector<apple::Object*> sources) {
+    return fault_of([&] {
+      const auto list = apple::objc::make_array(sources);
+      m::encode_array_kernel(kernel.get(), buffer.object().get(), list.get(),
+                             result.object().get());
+    });
+  };
+  const auto refused = [&](const mps::NDArray& plus, std::string_view part,
+                           std::string_view fault) {
+    expect_refused(error_of([&] { product.encode(buffer, left, right, plus, result); }),
+                   "mps.ndarray_matrix_multiplication", part);
+    EXPECT_TEXT(said({left.object().get(), right.object().get(), plus.object().get()}), fault);
+  };
+  refused(added, "the result overlaps what is added", "overlaps a source");
+  refused(wide, "what is added must be [2,2]; it is [2,3]", "not of the result's shape");
+  refused(zeros({2, 2}, DataType::kFloat16), "what is added must be Float32; it is Float16",
+          "same type");
+  EXPECT_TEXT(said({left.object().get(), right.object().get()}), "has 3 sources; got 2");
+  EXPECT_TEXT(fault_of([&] {
+                apple::objc::make<MPSNDArrayMatrixMultiplication>(m::init_array_kernel,
+                                                                  device().object().get(), 4);
+              }),
+              "2 or 3 sources");
+}
+
+// Calls of ours cannot ask for these.
+TEST_F(MpsArraysTest, WhatOnlyRawMessagesGetWrong) {
+  using namespace apple::objc;
+  const apple::AutoreleaseScope scope;
+  constexpr std::uint32_t kFloat = 0x10000020, kHalf = 0x10000010;
+  constexpr UInteger kShallAlias = 1, kShallNotAlias = 2;
+  EXPECT_TEXT(fault_of([&] { m::describe_array(kFloat, 2, nullptr); }), "may not be NULL");
+  UInteger six[2]{3, 2}, one[1]{6}, nine[2]{3, 3};
+  MPSNDArrayDescriptor* const turned = m::describe_array(kFloat, 2, six);
+  m::transpose_dimensions(turned, 0, 1);
+  EXPECT_TEXT(fault_of([&] { m::slice_dimension(turned, 0, {0, 1}); }), "after a transposition");
+  EXPECT_TEXT(fault_of([&] {
+                apple::objc::make<MPSNDArray>(m::init_array, device().object().get(), turned);
+              }),
+              "a descriptor of a view");
+  const mps::NDArray array = zeros({2, 3});
+  MPSNDArray* const object = array.object().get();
+  EXPECT_TEXT(fault_of([&] { length_of_dimension(object, 2); }), "no such dimension");
+  const metal::Buffer memory = device().buffer(32);
+  metal::CommandBuffer buffer = device().queue().command_buffer();
+  MTLCommandBuffer* const work = buffer.object().get();
+  const auto viewed = [&](MPSNDArrayDescriptor* descriptor, UInteger aliasing) {
+    return fault_of([&] { m::array_view(object, work, descriptor, aliasing); });
+  };
+  MPSNDArrayDescriptor* const same = m::describe_array(kFloat, 2, six);
+  EXPECT_TEXT(viewed(same, kShallNotAlias), "shall alias");
+  EXPECT_TEXT(viewed(m::describe_array(kHalf, 2, six), kShallAlias), "of another type");
+  EXPECT_TEXT(viewed(m::describe_array(kFloat, 1, one), kShallAlias),
+              "another number of dimensions");
+  EXPECT_TEXT(viewed(m::describe_array(kFloat, 2, nine), kShallAlias), "beyond the array");
+  float values[6]{};
+  Integer strides[2]{4, 12};
+  EXPECT_TEXT(fault_of([&] { m::write_bytes(object, values, strides); }), "only NULL is known");
+  const auto transferred = [&](const mps::NDArray& to, std::uint32_t type, UInteger offset) {
+    return fault_of([&] {
+      m::import_data(to.object().get(), work, memory.object().get(), type, offset, nullptr);
+    });
+  };
+  EXPECT_TEXT(transferred(array, kHalf, 0), "without conversion");
+  EXPECT_TEXT(transferred(array, kFloat, 3), "multiple of the element size");
+  const mps::NDArray on_it(memory, mps::NDArrayDescriptor(layout({2, 3})));
+  EXPECT_TEXT(transferred(on_it, kFloat, 0), "its own buffer");
 }
 
 }  // namespace

@@ -253,8 +253,8 @@ TEST_F(MpsRefusalTest, Descriptors) {
                  kDescriptor, "matrix_bytes must be a multiple of 12 and at least 24; got 12");
   expect_refused(described({.rows = 2, .columns = 3, .matrices = 2, .matrix_bytes = 30}),
                  kDescriptor, "got 30");
-  expect_refused(described({.rows = 2, .columns = std::uint64_t{1} << 62}), kDescriptor,
-                 "more bytes");
+  expect_refused(described({.rows = 4, .columns = 3, .row_bytes = std::uint64_t{1} << 62}),
+                 kDescriptor, "more bytes");
   expect_refused(described({.rows = 1, .columns = 1, .type = static_cast<DataType>(7)}),
                  "mps.data_type", "7 is no DataType");
   expect_refused(error_of([] { const mps::VectorDescriptor made({.length = 0}); }),
@@ -356,6 +356,10 @@ TEST_F(MpsRefusalTest, OverlapsAndStatesOfTheCommandBuffer) {
                  "the result and the left matrix must not overlap; they begin at bytes 12 and 0");
   EXPECT_TEXT(fault_of([&] { raw_product(whole, other, whole, 4, 4, 4, {0, 3, 0}); }),
               "overlaps the left matrix");
+  expect_refused(checked_product(other, whole, whole, 4, 4, 4, {.result = {0, 3}}), kOp,
+                 "the result and the right matrix must not overlap");
+  EXPECT_TEXT(fault_of([&] { raw_product(other, whole, whole, 4, 4, 4, {0, 3, 0}); }),
+              "overlaps the right matrix");
   metal::CommandBuffer buffer = device().queue().command_buffer();
   const mps::Matrix c = make_empty({.rows = 4, .columns = 4});
   {

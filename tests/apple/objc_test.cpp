@@ -12,6 +12,15 @@
 #include "apple/objc/method_check.hpp"
 #include "apple/objc/structs.hpp"
 
+extern "C" {
+// NOLINTBEGIN(readability-identifier-naming): the runtime's names
+wick::apple::Object* objc_retain(wick::apple::Object* object);
+void objc_release(wick::apple::Object* object);
+void* objc_autoreleasePoolPush();
+void objc_autoreleasePoolPop(void* pool);
+// NOLINTEND(readability-identifier-naming)
+}
+
 namespace wick::test {
 namespace {
 
@@ -21,6 +30,10 @@ using namespace apple::objc;
 constexpr Message<NSObject, '-', "retainCount", UInteger()> retain_count;
 constexpr Message<NSString, '+', "stringWithUTF8String:", NSString*(const char*)> string_with;
 constexpr Message<NSString, '-', "UTF8String", const char*()> utf8;
+constexpr Message<NSString, '-', "initWithBytes:length:encoding:",
+                  Owned<NSString>(const void*, UInteger, UInteger)>
+    with_bytes;
+constexpr Message<NSString, '-', "lengthOfBytesUsingEncoding:", UInteger(UInteger)> length_of;
 constexpr Message<NSArray, '-', "count", UInteger()> count;
 constexpr Message<NSArray, '-', "objectAtIndex:", NSObject*(UInteger)> at;
 constexpr Message<NSNumber, '+', "numberWithDouble:", NSNumber*(double)> number_with;
@@ -165,6 +178,34 @@ TEST_F(ObjcTest, AMessageToADeallocatedObjectNamesIt) {
   NSString* const dangling = text.get();
   text = {};
   EXPECT_TEXT(fault_of([&] { utf8(dangling); }), "'UTF8String' sent to a deallocated NSString");
+}
+
+TEST_F(ObjcTest, AReferenceToADeallocatedObjectIsRefused) {
+  auto text = make_string("x");
+  NSString* const dangling = text.get();
+  text = {};
+  EXPECT_TEXT(fault_of([&] { objc_retain(dangling); }), "'retain' sent to a deallocated NSString");
+  EXPECT_TEXT(fault_of([&] { objc_release(dangling); }),
+              "'release' sent to a deallocated NSString");
+}
+
+TEST_F(ObjcTest, PoolsEndInTheirOrder) {
+  void* const outer = objc_autoreleasePoolPush();
+  void* const inner = objc_autoreleasePoolPush();
+  EXPECT_TEXT(fault_of([&] { objc_autoreleasePoolPop(outer); }), "in another order");
+  objc_autoreleasePoolPop(inner);
+  objc_autoreleasePoolPop(outer);
+}
+
+TEST_F(ObjcTest, FoundationRefusesNilAndOtherEncodings) {
+  const AutoreleaseScope scope;
+  constexpr UInteger kAscii = 1;
+  EXPECT_TEXT(fault_of([] { string_with(nullptr); }), "may not be NULL");
+  EXPECT_TEXT(fault_of([] { make<NSString>(with_bytes, "x", 1, kAscii); }), "got encoding 1");
+  const auto text = make_string("x");
+  EXPECT_TEXT(fault_of([&] { length_of(text.get(), kAscii); }), "got encoding 1");
+  Object* const none[] = {nullptr};
+  EXPECT_TEXT(fault_of([&] { make_array(none); }), "may not be nil");
 }
 
 TEST_F(ObjcTest, BlocksCarryStateAndEndWithTheirLastCopy) {

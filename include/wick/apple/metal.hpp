@@ -250,8 +250,8 @@ class CommandBuffer {
   void signal(const SharedEvent& event, std::uint64_t value);
   /// Lets the GPU wait for an event; as above.
   void wait_for(const SharedEvent& event, std::uint64_t value);
-  /// Called on a thread of Metal's when the work has ended, before wait() returns. It must not throw. Throws Error
-  /// kArgument after commit().
+  /// Called on a thread of Metal's when the work has ended, before wait() returns. It must neither throw nor wait(). Throws
+  /// Error kArgument after commit().
   void on_completed(std::function<void(CommandBufferStatus)> handler);
   /// A name for Metal's tools.
   void set_label(std::string_view label);
@@ -260,18 +260,19 @@ class CommandBuffer {
   /// Hands the work to the GPU. Throws Error kArgument when that was done before or an encoder is open.
   void commit();
   /// Waits until the work has ended. Throws Error kBackend with Metal's reason when it failed, Error kArgument before
-  /// commit().
+  /// commit() and inside of a handler.
   void wait();
-  /// Where it is in its life.
+  /// Where it is in its life. Throws Error kArgument of one that was moved from.
   CommandBufferStatus status() const;
-  /// Seconds that the GPU took; 0 until it has ended.
+  /// Seconds that the GPU took; 0 until it has ended. As above.
   double gpu_seconds() const;
   /// Throws Error kArgument, naming `what`, unless work may be encoded now.
   void check_encodable(std::string_view what) const;
-  /// The object itself.
+  /// The object itself; not of one that was moved from.
   const Ref<objc::MTLCommandBuffer>& object() const noexcept;
 
  private:
+  void check_there(std::string_view what) const;
   std::shared_ptr<detail::CommandBufferState> state_;
 };
 

@@ -67,7 +67,8 @@ struct Injection {
 /// Sets what is to fail from now on.
 SOFTMETAL_API void inject(const Injection& what);
 
-/// In which order the lanes of a simdgroup and the threadgroups of a grid run; 0 is the natural one.
+/// In which order the lanes of a simdgroup, the threadgroups of a grid and, between two barriers, the dispatches of a
+/// concurrent encoder run; 0 is the natural one.
 SOFTMETAL_API void set_lane_seed(std::uint64_t seed);
 
 }  // namespace softmetal

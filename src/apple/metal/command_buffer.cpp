@@ -9,6 +9,14 @@ namespace wick::apple::metal {
 
 using detail::refuse;
 
+namespace {
+thread_local bool in_handler = false;  // on Metal's thread, while a handler of ours runs
+}  // namespace
+
+void detail::check_outside_handlers(std::string_view op) {
+  if (in_handler) refuse(op, "a handler must not wait: what it waits for may wait for its end");
+}
+
 CommandBuffer CommandQueue::command_buffer() const {
   const AutoreleaseScope scope;
   auto made = Ref<objc::MTLCommandBuffer>::retain(messages::command_buffer(object_.get()));
@@ -25,8 +33,12 @@ CommandBuffer::~CommandBuffer() = default;
 
 const Ref<objc::MTLCommandBuffer>& CommandBuffer::object() const noexcept { return state_->object; }
 
-void CommandBuffer::check_encodable(std::string_view what) const {
+void CommandBuffer::check_there(std::string_view what) const {
   if (state_ == nullptr) refuse(what, "the command buffer was moved from");
+}
+
+void CommandBuffer::check_encodable(std::string_view what) const {
+  check_there(what);
   if (state_->committed) refuse(what, "the command buffer is committed already; make a new one");
   if (state_->encoder_open) refuse(what, "an encoder of the command buffer is open; end it first");
 }
@@ -62,12 +74,15 @@ void CommandBuffer::on_completed(std::function<void(CommandBufferStatus)> handle
   const objc::Block<void(objc::MTLCommandBuffer*)> block(
       [call = std::move(handler)](objc::MTLCommandBuffer* ended) noexcept {
         const AutoreleaseScope scope;  // the thread is Metal's and has no pool of ours
+        in_handler = true;
         call(static_cast<CommandBufferStatus>(messages::buffer_status(ended)));
+        in_handler = false;
       });
   messages::add_completed_handler(object().get(), block.pointer());
 }
 
 void CommandBuffer::set_label(std::string_view label) {
+  check_there("metal.set_label");
   const AutoreleaseScope scope;
   const auto text = objc::make_string(label);
   messages::set_buffer_label(object().get(), text.get());
@@ -87,9 +102,10 @@ void CommandBuffer::commit() {
 
 void CommandBuffer::wait() {
   constexpr std::string_view kOp = "metal.wait";
-  if (state_ == nullptr) refuse(kOp, "the command buffer was moved from");
+  check_there(kOp);
   if (!state_->committed)
     refuse(kOp, "the command buffer is not committed: this would wait for ever");
+  detail::check_outside_handlers(kOp);
   const AutoreleaseScope scope;
   messages::wait_until_completed(object().get());
   if (status() != CommandBufferStatus::kError) return;
@@ -98,10 +114,12 @@ void CommandBuffer::wait() {
 }
 
 CommandBufferStatus CommandBuffer::status() const {
+  check_there("metal.status");
   return static_cast<CommandBufferStatus>(messages::buffer_status(object().get()));
 }
 
 double CommandBuffer::gpu_seconds() const {
+  check_there("metal.gpu_seconds");
   return messages::gpu_end_time(object().get()) - messages::gpu_start_time(object().get());
 }
 

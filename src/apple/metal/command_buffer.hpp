@@ -37,6 +37,9 @@ class OpenEncoder {
   Ref<objc::MTLCommandEncoder> encoder_;
 };
 
+/// Throws Error kArgument on Metal's thread while a handler of CommandBuffer::on_completed() runs.
+void check_outside_handlers(std::string_view op);
+
 /// Throws Error kArgument when the encoder was ended.
 const OpenEncoder& check_open(const std::unique_ptr<OpenEncoder>& open, std::string_view op);
 

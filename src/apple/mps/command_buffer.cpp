@@ -1,5 +1,6 @@
 #include "wick/apple/mps/command_buffer.hpp"
 
+#include "apple/metal/command_buffer.hpp"
 #include "apple/metal/metal_messages.hpp"
 #include "apple/mps/mps_messages.hpp"
 #include "apple/objc/foundation.hpp"
@@ -41,6 +42,7 @@ void CommandBuffer::commit() {
 
 void CommandBuffer::wait() {
   if (!committed_) return work_.wait();  // which says what is wrong
+  metal::detail::check_outside_handlers("metal.wait");
   const AutoreleaseScope scope;
   for (const auto& piece : pieces_) {
     metal::messages::wait_until_completed(piece.get());

@@ -35,14 +35,15 @@ objc::MPSVector* object_of(const Vector* vector) {
 /// A bias has one value for each column and overlaps no result.
 void check_bias(const EncodeChecks& checks, const Vector* bias, const Part& result) {
   if (bias == nullptr) return;
-  const Part b = part("the bias", *bias, 0, bias->layout().length);
+  Part b = part("the bias", *bias, 0, bias->layout().length);
   checks.same_type(b, result);
   if (bias->layout().length != result.columns || bias->layout().vectors != 1) {
     refuse(checks.op(), "the bias must be one vector of " + std::to_string(result.columns) +
                             "; it has " + std::to_string(bias->layout().vectors) + " of " +
                             std::to_string(bias->layout().length));
   }
-  if (checks.batch().size == 1 && checks.batch().start == 0) checks.apart(result, b);
+  b.layout.matrix_bytes = 0;  // the one vector is that of every matrix
+  checks.apart(result, b);
 }
 
 template <class T>
@@ -195,7 +196,7 @@ void MatrixSum::encode(metal::CommandBuffer& buffer, std::span<const Summand> su
     checks.apart(to, from);
     detail::check_factor(checks.op(), "a scale", one.scale, DataType::kFloat32);
     scales.push_back(one.scale);
-    // Inside of a matrix, whose rows and columns a GPU counts in 32 bits.
+    // Inside of a matrix, whose rows and columns fit 32 bits.
     offsets.push_back(static_cast<std::uint32_t>(one.origin.row));
     offsets.push_back(static_cast<std::uint32_t>(one.origin.column));
     matrices.push_back(one.matrix.object().get());

@@ -35,6 +35,11 @@ MatrixLayout complete(MatrixLayout layout) {
                     std::to_string(layout.rows) + ", " + std::to_string(layout.columns) + " and " +
                     std::to_string(layout.matrices));
   }
+  constexpr std::uint64_t kMost = 0xFFFFFFFF;  // a GPU counts rows and columns in 32 bits
+  if (layout.rows > kMost || layout.columns > kMost) {
+    refuse(kOp, "rows and columns must be below 2^32; got " + std::to_string(layout.rows) +
+                    " and " + std::to_string(layout.columns));
+  }
   const std::uint64_t row = checked(kOp, layout.columns, element, 0);
   if (layout.row_bytes == 0) layout.row_bytes = row;
   check_stride(kOp, "row_bytes", layout.row_bytes, element, row);

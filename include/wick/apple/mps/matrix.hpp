@@ -46,7 +46,8 @@ struct MatrixLayout {
 /// Describes matrices. A copy shares the description.
 class MatrixDescriptor {
  public:
-  /// Throws Error kArgument for no rows, columns or matrices, and for strides that are too small or no multiples.
+  /// Throws Error kArgument for no rows, columns or matrices, for rows or columns that 32 bits do not hold, and for
+  /// strides that are too small or no multiples.
   explicit MatrixDescriptor(const MatrixLayout& layout);
   /// What it describes; no stride is left at 0.
   const MatrixLayout& layout() const noexcept { return layout_; }
