@@ -112,7 +112,6 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
                                                      "hopper_turns_queue",
                                                      "hopper_64_queue",
                                                      "hopper_fours",
-                                                     "hopper_passes",
                                                      "thin",
                                                      "plain"};
   static constexpr std::string_view kMatmul[] = {"few_rows", "narrow", "cublaslt", "simple"};

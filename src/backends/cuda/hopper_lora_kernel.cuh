@@ -4,8 +4,8 @@
 #include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/wgmma_registers.cuh"
 
-// out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread tells the copy engine what to fetch, two warpgroups
-// multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
+// out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread
+// tells the copy engine what to fetch, two warpgroups multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
 // stores while the other multiplies (short sums). p and s are one more tile along K, as narrow as the rank lets it be. Two
 // blocks of a cluster make tiles one below the other and share those of w and s.
 //
@@ -263,8 +263,17 @@ struct HopperConsumer {
     }
   }
 
+  /// Lets the other group begin, from the last stage along K on. Copies end in any order: while one of the tile's end is on
+  /// its way, a wait for the next round of its stage would take the round before for it.
   __device__ __forceinline__ void pass_turn() const {
-    if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
+    if (!Tiling::kTurns || thread != 0) return;
+    HopperRing<Tiling::kStages> end = ring;
+#pragma unroll
+    for (int box = 0; box < Tiling::kEndStages; ++box) {
+      end.next();
+      shared.full(end.stage).wait(end.parity);
+    }
+    shared.turn(1 - group).arrive();
   }
 
   /// The end of a tile: its last products ran in the ring's stage.

@@ -14,7 +14,7 @@ namespace wick::cuda {
 namespace {
 
 constexpr int kMostRank = 64;
-constexpr int kCluster = 8;
+constexpr int kClusters[] = {8, 4};
 
 int rank_blocks_of(std::int64_t rank) { return static_cast<int>(ceil_div(rank, 16)); }
 
@@ -106,17 +106,51 @@ int clusters_at_once(Stream& stream, int cluster) {
   return cluster == 4 ? fours : eights;
 }
 
+// How long a way to cut takes: the longest share of a cluster, in groups of rows by one block, and the partial sums of d,
+// which are written and read once for each strip (of 16 ranks in f32: half the bytes of a group of x).
+double cost_of(const HopperThinCall& call, int clusters, int blocks) {
+  const auto rounds = static_cast<double>(ceil_div(call.strips, clusters));
+  const double products = rounds * call.groups / call.cluster;
+  constexpr double kSumsOfStrip = 0.5;
+  return products + kSumsOfStrip * call.strips / blocks;
+}
+
+struct HopperThinPlan {
+  HopperThinCall call;
+  int clusters = 0;  // that run at once; 0: none can
+};
+
+// In clusters of eight blocks or of four: those of four leave fewer multiprocessors without one, and more sums to add up.
+template <class Tiling>
+HopperThinPlan plan_for(Stream& stream, std::span<const ThinProducts> products) {
+  const bool in_fours = forced_variant("lora_linear") == "hopper_fours";
+  const int blocks = backend_of_stream(stream).properties().multiProcessorCount;
+  HopperThinPlan best;
+  double least = 0;
+  for (const int cluster : kClusters) {
+    if (in_fours && cluster != 4) continue;
+    HopperThinPlan plan{
+        .call = call_of<Tiling>(products, cluster),
+        .clusters = resident_clusters(stream, &hopper_thin_kernel<Tiling>, cluster,
+                                      Tiling::kThreads, Tiling::kSharedBytes)};
+    if (plan.clusters == 0) continue;
+    cut_rows<Tiling>(plan.call, plan.clusters);
+    const double cost = cost_of(plan.call, plan.clusters, blocks);
+    if (best.clusters > 0 && cost >= least) continue;
+    best = plan;
+    least = cost;
+  }
+  return best;
+}
+
 template <class Tiling>
 KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
   const auto kernel = &hopper_thin_kernel<Tiling>;
-  const int cluster = forced_variant("lora_linear") == "hopper_fours" ? 4 : kCluster;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Tiling::kSharedBytes),
         "cudaFuncSetAttribute");
-  HopperThinCall call = call_of<Tiling>(products, cluster);
-  const int clusters = clusters_at_once<Tiling>(stream, cluster);
+  auto [call, clusters] = plan_for<Tiling>(stream, products);
   if (clusters == 0) return KernelStatus::unsupported("no clusters of blocks");
-  cut_rows<Tiling>(call, clusters);
   for (std::size_t i = 0; i < products.size(); ++i) {
     HopperThinPass& pass = call.passes[i];
     const int padded_rank = 16 * pass.rank_blocks;
@@ -126,8 +160,8 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
     pass.d_parts = memory->as<float>();
     sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
   }
-  const auto blocks = static_cast<unsigned>(cluster * std::min(clusters, call.strips));
-  launch_clusters_early<Tiling>(stream, static_cast<unsigned>(cluster), blocks,
+  const auto blocks = static_cast<unsigned>(call.cluster * std::min(clusters, call.strips));
+  launch_clusters_early<Tiling>(stream, static_cast<unsigned>(call.cluster), blocks,
                                 maps_of<Tiling>(products), call);
   return KernelStatus::ok();
 }

@@ -243,10 +243,8 @@ KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwar
   copy_small(stream, sides.copies, x.dtype);
   std::vector<ThinProducts> all = sides.outer;
   all.insert(all.end(), inners.begin(), inners.end());
-  const bool in_passes = forced_variant("lora_linear") == "hopper_passes";
   ThinSums sums;
-  KernelStatus status = in_passes ? KernelStatus::unsupported("forced otherwise")
-                                  : multiply_hopper_thin(stream, all, sums);
+  KernelStatus status = multiply_hopper_thin(stream, all, sums);
   const bool is_complete = status.is_ok();
   if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
   if (status.is_ok() && wants_product) status = multiply_hopper_lora(stream, product);
