@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cuda/hopper_lora_kernel.cuh"
@@ -125,8 +126,11 @@ template <class T, bool kAcrossK, int kRank, HopperEnd kEnd = kPlainEnd>
 using Widest = HopperTiling<T, 256, false, kAcrossK, 2, 4, kRank, kEnd>;
 template <class T, bool kAcrossK, int kRank>
 using Wide = HopperTiling<T, 224, false, kAcrossK, 2, 5, kRank>;
+// With 64 columns of p beside its tile a warpgroup has too few registers for turns.
 template <class T, bool kAcrossK, int kRank, HopperEnd kEnd = kPlainEnd>
-using InTurns = HopperTiling<T, 128, true, kAcrossK, 2, 6, kRank, kEnd>;
+using InTurns =
+    std::conditional_t<kRank <= 32, HopperTiling<T, 128, true, kAcrossK, 2, 6, kRank, kEnd>,
+                       Widest<T, kAcrossK, kRank, kEnd>>;
 template <class T, bool kAcrossK, int kRank>
 using Narrow = HopperTiling<T, 64, false, kAcrossK, 1, 8, kRank>;
 

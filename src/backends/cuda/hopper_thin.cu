@@ -14,7 +14,7 @@ namespace wick::cuda {
 namespace {
 
 constexpr int kMostRank = 64;
-constexpr int kClusters[] = {8, 4};
+constexpr int kClusters[] = {4, 8};
 
 int rank_blocks_of(std::int64_t rank) { return static_cast<int>(ceil_div(rank, 16)); }
 
@@ -129,10 +129,9 @@ HopperThinPlan plan_for(Stream& stream, std::span<const ThinProducts> products) 
   double least = 0;
   for (const int cluster : kClusters) {
     if (in_fours && cluster != 4) continue;
-    HopperThinPlan plan{
-        .call = call_of<Tiling>(products, cluster),
-        .clusters = resident_clusters(stream, &hopper_thin_kernel<Tiling>, cluster,
-                                      Tiling::kThreads, Tiling::kSharedBytes)};
+    HopperThinPlan plan{.call = call_of<Tiling>(products, cluster),
+                        .clusters = resident_clusters(stream, &hopper_thin_kernel<Tiling>, cluster,
+                                                      Tiling::kThreads, Tiling::kSharedBytes)};
     if (plan.clusters == 0) continue;
     cut_rows<Tiling>(plan.call, plan.clusters);
     const double cost = cost_of(plan.call, plan.clusters, blocks);
