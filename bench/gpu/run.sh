@@ -124,7 +124,7 @@ checked=$rows:Gradient.attention_f32:Forward.matmul_bf16:Forward.lora_linear_bf1
 checked+=:Gradient.lora_linears_bf16:Forward.swiglu_mlp_bf16:Gradient.swiglu_mlp_bf16
 if [ -n "$full" ]; then
   checked='Forward.*:Gradient.*'
-  rows=$checked-*matmul*:*lora*:*swiglu_mlp*:*linear_cross_entropy*
+  rows="$checked-*matmul*:*lora*:*swiglu_mlp*:*linear_cross_entropy*"
 fi
 if wants sanitize && [ "${device%%:*}" = cuda ]; then
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
