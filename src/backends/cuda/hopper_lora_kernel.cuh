@@ -2,7 +2,7 @@
 
 #include "backends/cuda/hopper_lora_ends.cuh"
 #include "backends/cuda/hopper_order.cuh"
-#include "backends/cuda/wgmma_registers.cuh"
+#include "backends/cuda/wgmma.cuh"
 
 // out [M,N] = x w + p s + bias by Hopper's tensor cores, for several w of one x, or summed over several x and w. One thread
 // tells the copy engine what to fetch, two warpgroups multiply. They either share a tile, 64 rows each (wide tiles, fewest reads), or take whole tiles in turns, so that one
