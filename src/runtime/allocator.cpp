@@ -25,11 +25,13 @@ constexpr auto kFreshPattern = std::byte{0xFF};
 
 std::int64_t to_signed(std::size_t bytes) { return static_cast<std::int64_t>(bytes); }
 
-thread_local std::optional<Refusal> last_refusal;
+thread_local std::optional<std::int64_t> refused_live_bytes;
 
 }  // namespace
 
-std::optional<Refusal> take_refusal() noexcept { return std::exchange(last_refusal, std::nullopt); }
+std::optional<std::int64_t> take_refused_live_bytes() noexcept {
+  return std::exchange(refused_live_bytes, std::nullopt);
+}
 
 CachingAllocator::CachingAllocator(Device device, RawAllocator& system)
     : device_(device), system_(system) {}
@@ -204,7 +206,7 @@ bool CachingAllocator::guard_intact(const Block& block) const {
 }
 
 void CachingAllocator::throw_out_of_memory(std::size_t bytes) const {
-  last_refusal = Refusal{.bytes = to_signed(bytes), .live_bytes = stats_.live_bytes};
+  refused_live_bytes = stats_.live_bytes;
   throw Error(ErrorKind::kOutOfMemory, "allocate",
               fmt::format("{} has no room for {} bytes: {} live in {} blocks, {} cached, limit {}",
                           to_string(device_), bytes, stats_.live_bytes, stats_.live_blocks,

@@ -5,13 +5,8 @@
 
 namespace wick {
 
-/// An allocation that an allocator refused with Error kOutOfMemory.
-struct Refusal {
-  std::int64_t bytes = 0;       ///< asked for
-  std::int64_t live_bytes = 0;  ///< of the allocator at that moment; unwinding frees much of it
-};
-
-/// The last refusal on this thread since it was asked before.
-std::optional<Refusal> take_refusal() noexcept;
+/// Bytes that lived when an allocator last refused one with Error kOutOfMemory on this thread, unwinding frees much of
+/// them; nothing where none did since this was asked before.
+std::optional<std::int64_t> take_refused_live_bytes() noexcept;
 
 }  // namespace wick

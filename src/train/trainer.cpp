@@ -103,13 +103,12 @@ MemoryForecast Trainer::Impl::make_forecast() const {
 // The same step once more if that can be; else the end of the run, with all that was reached.
 ComputeOptions Trainer::Impl::make_room(const Error& error, std::int64_t live_before,
                                         const TrainerEvents& events) {
-  const std::optional<Refusal> refusal = take_refusal();
   const detail::Shortage shortage{
       .forecast = forecast,
       .step = step_size(),
       .trained = trained_elements(),
       .live_before = live_before,
-      .live_then = refusal ? refusal->live_bytes : memory_stats(model->device()).peak_bytes};
+      .live_then = take_refused_live_bytes().value_or(memory_stats(model->device()).peak_bytes)};
   if (const auto cheaper = detail::cheaper_way(*model, shortage)) {
     forecast = *cheaper;
     options.compute = cheaper->compute;
@@ -325,7 +324,7 @@ std::optional<StepReport> Trainer::Impl::take_step(const EpochPlan& plan,
   for (std::int64_t i = state.micro_batch; i < end; ++i) batches.push_back(plan.batch(i));
   std::optional<StepReport> report;
   const std::int64_t live_before = memory_stats(model->device()).live_bytes;
-  take_refusal();  // of earlier times
+  take_refused_live_bytes();  // of earlier times
   optimizer->set_on_out_of_memory(
       [&](const Error& error) { return make_room(error, live_before, events); });
   try {

@@ -38,7 +38,8 @@ MemoryForecast forecast_memory(const CausalLm& model, std::int64_t trained, cons
                                const ComputeOptions& compute);
 
 /// The cheapest way to compute that fits into `budget` bytes: what `compute` says if possible, then
-/// selective_checkpointing, then as few recomputed layers as possible, then smaller chunks of logits. Throws Error kOutOfMemory with the parts when nothing fits.
+/// selective_checkpointing, then as few recomputed layers as possible, then smaller chunks of logits. Throws Error
+/// kOutOfMemory with the parts when nothing fits.
 MemoryForecast fit_memory(const CausalLm& model, std::int64_t trained, const StepSize& step,
                           const ComputeOptions& compute, std::int64_t budget);
 

@@ -66,7 +66,8 @@ class Optimizer {
                                  std::uint64_t seed, const std::function<bool()>& stop = nullptr);
 
   /// Asked when a forward or backward pass found no memory, with nothing changed yet: the answer is how the step is
-  /// computed once more, from its first micro-batch. It may throw; without it, or without an answer, step() throws what it was given.
+  /// computed once more, from its first micro-batch. It may throw; without it, or without an answer, step() throws what it
+  /// was given.
   using OutOfMemory = std::function<std::optional<ComputeOptions>(const Error& error)>;
   /// Who is asked then.
   void set_on_out_of_memory(OutOfMemory ask) { on_out_of_memory_ = std::move(ask); }

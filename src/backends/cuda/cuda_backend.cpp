@@ -106,7 +106,6 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
                                                      "hopper_224",
                                                      "hopper_turns",
                                                      "hopper_64",
-                                                     "hopper_each",
                                                      "hopper_256_queue",
                                                      "hopper_224_queue",
                                                      "hopper_turns_queue",

@@ -96,6 +96,24 @@ struct Barrier {
   }
 };
 
+/// Goes through the stages again and again; `parity` says which time.
+template <int kStages>
+struct Ring {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  __device__ __forceinline__ void skip(int count) {
+    const int at = stage + count;
+    parity ^= static_cast<unsigned>(at / kStages) & 1U;
+    stage = at % kStages;
+  }
+};
+
 /// Makes initialised barriers known to the cluster.
 __device__ __forceinline__ void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");

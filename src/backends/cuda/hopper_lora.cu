@@ -139,7 +139,7 @@ enum class Cut { kWidest, kWide, kInTurns, kNarrow };
 // Rounds of tiles over the chip, each as long as its tile is wide and deep. What else they take was fitted to 30 shapes on
 // an H100: the end of a tile costs two steps along K where nothing else runs meanwhile, tiles taken in turns read more.
 constexpr double kEndSteps = 2;
-constexpr double kSwigluSteps = 6;  // three times as much to store, not measured
+constexpr double kSwigluSteps = 6;  // three times as much to store: an estimate, not fitted
 
 Cut choose(const HopperLora& p, int multiprocessors) {
   const std::span parts(p.parts.data(), static_cast<std::size_t>(p.count));

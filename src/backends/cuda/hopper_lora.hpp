@@ -22,8 +22,7 @@ struct HopperPart {
   void* a = nullptr;  ///< [R,K], dense, if p is made
   float* p_f32 =
       nullptr;  ///< [M,R], dense, may be null: receives p before it is rounded, if it is made
-  unsigned* made =
-      nullptr;  ///< hopper_row_tiles() zeros, if p is made. Null: each tile makes p for itself
+  unsigned* made = nullptr;    ///< hopper_row_tiles() zeros, if p is made
   void* s = nullptr;           ///< [N,R], dense
   const void* bias = nullptr;  ///< [N], may be null
   void* out = nullptr;         ///< [M,N], dense

@@ -17,24 +17,6 @@ namespace wick::cuda {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-/// Goes through the stages again and again; `parity` says which time.
-template <int kStages>
-struct HopperRing {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-  __device__ __forceinline__ void skip(int count) {
-    const int at = stage + count;
-    parity ^= static_cast<unsigned>(at / kStages) & 1U;
-    stage = at % kStages;
-  }
-};
-
 template <class Tiling>
 __device__ __forceinline__ int rank_in_cluster() {
   return Tiling::kCluster == 1 ? 0 : static_cast<int>(hopper::cluster_rank());
@@ -88,8 +70,8 @@ __device__ __forceinline__ void copy_to_cluster(unsigned to, const CUtensorMap& 
 template <class Tiling>
 __device__ __forceinline__ bool must_make(const HopperCall& call, const HopperPlace& place) {
   if constexpr (Tiling::kRank == 0) return false;
+  if (place.is_first) return true;
   const unsigned* const made = call.parts[place.part].made;
-  if (place.is_first || made == nullptr) return true;
   if (hopper::load_acquire(made + place.row / Tiling::kM) < Tiling::kMakers) return true;
   hopper::publish_to_copies();  // what was seen by the load is seen by the copy engine
   return false;
@@ -156,7 +138,7 @@ __device__ __forceinline__ void fetch_end(const Tiling& shared, int stage,
 template <class Tiling>
 __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& shared,
                                         const HopperPartMaps& maps) {
-  HopperRing<Tiling::kStages> ring;
+  hopper::Ring<Tiling::kStages> ring;
   for (int tile = blockIdx.x / Tiling::kCluster; tile < call.tiles;
        tile += gridDim.x / Tiling::kCluster) {
     const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
@@ -202,7 +184,7 @@ struct HopperConsumer {
   int group;
   int thread;
   unsigned turn_parity = group == 0 ? 1U : 0U;
-  HopperRing<Tiling::kStages> ring{};
+  hopper::Ring<Tiling::kStages> ring{};
   float sum[Tiling::kRowBlocks][kSums][4];
 
   __device__ __forceinline__ void release(int stage) const {
@@ -267,7 +249,7 @@ struct HopperConsumer {
   /// its way, a wait for the next round of its stage would take the round before for it.
   __device__ __forceinline__ void pass_turn() const {
     if (!Tiling::kTurns || thread != 0) return;
-    HopperRing<Tiling::kStages> end = ring;
+    hopper::Ring<Tiling::kStages> end = ring;
 #pragma unroll
     for (int box = 0; box < Tiling::kEndStages; ++box) {
       end.next();
@@ -364,7 +346,6 @@ struct HopperConsumer {
         store_for_backward(own, row, r, {pair[0], pair[1]});
       }
     }
-    if (own.made == nullptr) return;
     hopper::publish_to_copies();
     __threadfence();
     __syncwarp();

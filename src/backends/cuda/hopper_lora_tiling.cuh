@@ -22,7 +22,7 @@ struct HopperPartCall {
   float* p_f32;  ///< [M,R], may be null
   void* p;       ///< [M,R], rows p_stride apart
   int p_stride;
-  unsigned* made;  ///< of each row tile: how many warps have written their p. Null: nobody asks
+  unsigned* made;  ///< of each row tile: how many warps have written their p
 };
 
 struct HopperCall {

@@ -92,18 +92,6 @@ struct HopperThinTiling {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-template <int kStages>
-struct HopperThinRing {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 /// Sixteen ranks of 16 rows of a small matrix, transposed: the left operand of a product. Rows are 32 bytes whose halves
 /// change places after every four.
 __device__ __forceinline__ void load_ranks(unsigned (&r)[4], unsigned base, int first_row) {
@@ -137,7 +125,7 @@ template <class Tiling>
 __device__ __forceinline__ void produce(const HopperThinWalk<Tiling>& walk, const Tiling& shared,
                                         const HopperThinMaps& maps) {
   const HopperThinCall& call = walk.call;
-  HopperThinRing<Tiling::kStages> ring;
+  hopper::Ring<Tiling::kStages> ring;
   for (int strip = walk.first_strip(); strip < call.strips; strip += walk.strip_step()) {
     const int row = walk.first_row(strip);
     const int groups = walk.groups(strip);
@@ -174,7 +162,7 @@ struct HopperThinConsumer {
   const Tiling& shared;
   int warp = static_cast<int>(threadIdx.x) / kWarp;
   int lane = static_cast<int>(threadIdx.x) % kWarp;
-  HopperThinRing<Tiling::kStages> ring{};
+  hopper::Ring<Tiling::kStages> ring{};
   int exchanges = 0;
   float p_sums[Tiling::kGroups][2][kP][4];
 

@@ -118,9 +118,6 @@ HopperLora product_of(std::span<const LoraLinearBackwardArgs> layers) {
   return product;
 }
 
-// A variant for measurements: no tile takes x aᵀ from another one.
-bool each_makes_p() { return forced_variant("lora_linear").ends_with("_each"); }
-
 // What the adapters ask for backwards beside the wide product, whose p = g and s they complete.
 struct Sides {
   // g [M,R] is for all layers; `memory` still has room for the adapters' A and B.
@@ -211,7 +208,7 @@ KernelStatus multiply_forward(Stream& stream, std::span<const LoraLinearArgs> la
   }
   copies.zeros = static_cast<unsigned*>(memory.take(2 * words));
   copies.zero_count = words;
-  for (int i = 0; i < product.count && !each_makes_p(); ++i) {
+  for (int i = 0; i < product.count; ++i) {
     product.parts[static_cast<std::size_t>(i)].made = copies.zeros + i * row_tiles;
   }
   copy_small(stream, copies, x.dtype);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "backends/cuda/hopper_barrier.cuh"
 #include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/tensor_cores.cuh"
@@ -20,7 +19,6 @@ constexpr int kStages = 4;     // tiles of x on their way or in use
 constexpr int kTileBytes = kRows * kColumns * 2;
 constexpr int kMostRank = 64;
 constexpr std::int64_t kBlocksAtOnce = 2;  // of a multiprocessor
-constexpr std::int64_t kMostInCluster = 8;
 
 // An element of a small operand as a 16-bit number.
 template <class T>
@@ -33,12 +31,12 @@ __device__ T small_element(const Matrix& m, std::int64_t row, std::int64_t colum
 // ---- p = x t and d = xᵀ g -----------------------------------------------------------------------
 // A block has kGroups · kRows rows of x and some tiles of its columns. It goes through these column by column,
 // and in each from row to row: so the sums over rows of a tile's columns stay in registers until they are
-// complete, as do the sums over columns of all its rows. Where several blocks share the columns of some rows, they form
-// a cluster and add up p in each other's shared memory; without clusters, a second kernel does it.
+// complete, as do the sums over columns of all its rows. Where several blocks share the columns of some rows, a second
+// kernel adds up p.
 
 struct ThinCall {
   ThinProducts products[kMostThin];
-  float* p_parts[kMostThin];  // [blocks along columns, M, R8], null with clusters or one block
+  float* p_parts[kMostThin];  // [blocks along columns, M, R8], null with one block
   float* d_parts[kMostThin];  // [blocks along rows, C, R8]
 };
 
@@ -178,42 +176,6 @@ __device__ __forceinline__ std::int64_t all_ranks(const ThinProducts& a) {
   std::int64_t sum = 0;
   for (int i = 0; i < a.count; ++i) sum += a.ranges[i].R;
   return sum;
-}
-
-#if __CUDA_ARCH__ >= 900
-// A float of another block of the cluster, at the place of `own` in this one.
-__device__ __forceinline__ float load_from_cluster(const float* own, int rank) {
-  float value;
-  asm volatile(
-      "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\n"
-      "ld.shared::cluster.f32 %0, [remote];\n}\n"
-      : "=f"(value)
-      : "r"(shared_address(own)), "r"(rank)
-      : "memory");
-  return value;
-}
-#endif
-
-// The blocks of a cluster add up their sums [rows, rank], each some of the rows.
-template <class T, int kRank>
-__device__ __forceinline__ void add_up_in_cluster(const ThinProducts& a, std::int64_t R,
-                                                  const float* sums, std::int64_t first_row,
-                                                  int rows) {
-#if __CUDA_ARCH__ >= 900
-  __syncthreads();
-  hopper::meet_cluster();
-  const int blocks = static_cast<int>(gridDim.y);
-  const int own = static_cast<int>(blockIdx.y);
-  const int per_block = rows * kRank / blocks;
-  for (int i = own * per_block + static_cast<int>(threadIdx.x); i < (own + 1) * per_block;
-       i += kThreads) {
-    float total = 0;
-    for (int rank = 0; rank < blocks; ++rank) total += load_from_cluster(sums + i, rank);
-    const std::int64_t row = first_row + i / kRank;
-    if (row < a.M && i % kRank < R) store_p<T>(a, row, i % kRank, total);
-  }
-  hopper::meet_cluster();  // a block must not end while others read its memory
-#endif
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
@@ -356,8 +318,6 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 || !kWantsP || !kWantsD ? 2
     }
     constexpr int kRank = kR8 * 8;
     float* const parts = call.p_parts[blockIdx.z];
-    const bool in_cluster = gridDim.y > 1 && parts == nullptr;
-    __syncthreads();
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
 #pragma unroll
@@ -365,13 +325,10 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 || !kWantsP || !kWantsD ? 2
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           if (!has_sums) continue;
-          const int block_row = group * kRows + warp * 16 + lane / 4 + 8 * i;
-          const std::int64_t row = first_row + block_row;
+          const std::int64_t row = first_row + group * kRows + warp * 16 + lane / 4 + 8 * i;
           const int r = n * 8 + lane % 4 * 2;
           const float pair[2] = {p_sums[group][n][2 * i], p_sums[group][n][2 * i + 1]};
-          if (in_cluster) {
-            store_pack<2>(meeting + block_row * kRank + r, pair);
-          } else if (row < a.M && parts != nullptr) {
+          if (row < a.M && parts != nullptr) {
             store_pack<2>(parts + (std::int64_t{blockIdx.y} * a.M + row) * kRank + r, pair);
           } else if (row < a.M) {
             if (r < R) store_p<T>(a, row, r, pair[0]);
@@ -379,9 +336,6 @@ __global__ void __launch_bounds__(kThreads, kR8 <= 2 || !kWantsP || !kWantsD ? 2
           }
         }
       }
-    }
-    if (in_cluster) {
-      add_up_in_cluster<T, kRank>(a, R, meeting, first_row, Shared::kBlockRows);
     }
   }
 }
@@ -437,34 +391,19 @@ __global__ void finish_d_kernel(const __grid_constant__ FinishCall call) {
   hopper::wait_for_previous();  // the kernel behind this one counts on that one too
 }
 
-bool has_clusters(Stream& stream) {
-#if defined(WICK_CUDA_SM90A)
-  const cudaDeviceProp& device = backend_of_stream(stream).properties();
-  return device.major == 9 && device.minor == 0;
-#else
-  static_cast<void>(stream);
-  return false;
-#endif
-}
-
 std::size_t bytes_of_sums(std::int64_t count, std::int64_t length, int padded_rank) {
   return static_cast<std::size_t>(count * length * padded_rank) * sizeof(float);
 }
 
-// Blocks along the columns: about as many in all as run at once, in a cluster as a power of two. Each has a tile at least
-// of the widest product.
+// Blocks along the columns: about as many in all as run at once. Each has a tile at least of the widest product.
 std::int64_t column_blocks(Stream& stream, std::int64_t row_blocks,
-                           std::span<const ThinProducts> products, bool wants_p) {
+                           std::span<const ThinProducts> products) {
   std::int64_t widest = 1;
   for (const ThinProducts& a : products) widest = std::max(widest, ceil_div(a.C, kColumns));
   const std::int64_t at_once =
       kBlocksAtOnce * backend_of_stream(stream).properties().multiProcessorCount;
-  const std::int64_t wanted = std::clamp<std::int64_t>(
+  return std::clamp<std::int64_t>(
       ceil_div(at_once, row_blocks * static_cast<std::int64_t>(products.size())), 1, widest);
-  if (!wants_p) return wanted;
-  std::int64_t blocks = 1;
-  while (blocks < kMostInCluster && 2 * blocks <= widest && blocks < wanted) blocks *= 2;
-  return blocks;
 }
 
 template <class T, int kR8, bool kWantsP, bool kWantsD, int kGroups>
@@ -473,9 +412,8 @@ void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& 
   constexpr int kPaddedRank = kR8 * 8;
   const std::int64_t M = products.front().M;
   const std::int64_t row_blocks = ceil_div(M, Shared::kBlockRows);
-  const std::int64_t across = column_blocks(stream, row_blocks, products, kWantsP);
-  const bool clusters = kWantsP && across > 1 && has_clusters(stream);
-  const bool p_in_parts = kWantsP && across > 1 && !clusters;
+  const std::int64_t across = column_blocks(stream, row_blocks, products);
+  const bool p_in_parts = kWantsP && across > 1;
 
   ThinCall call{};
   std::vector<std::unique_ptr<Scratch>> p_memory;
@@ -497,11 +435,7 @@ void run_thin(Stream& stream, std::span<const ThinProducts> products, ThinSums& 
         "cudaFuncSetAttribute");
   const auto problems = static_cast<unsigned>(products.size());
   const dim3 grid(static_cast<unsigned>(row_blocks), static_cast<unsigned>(across), problems);
-  if (clusters) {
-    launch_clusters_on(stream, kernel, dim3(1, grid.y), grid, kThreads, Shared::kBytes, call);
-  } else {
-    launch_on(stream, kernel, grid, kThreads, Shared::kBytes, call);
-  }
+  launch_on(stream, kernel, grid, kThreads, Shared::kBytes, call);
   if (!p_in_parts) return;
   launch_on(stream, &finish_p_kernel<T>,
             dim3(static_cast<unsigned>(ceil_div(M * kPaddedRank, kThreads)), problems), kThreads, 0,
