@@ -41,9 +41,11 @@ Tensor SavedTensor::unpack(std::string_view op) const {
   return tensor_;
 }
 
+bool recomputes() noexcept { return takes_recipes && grad_mode() == GradMode::kRecord; }
+
 void offer_recipe(std::string_view op, const Tensor& result, std::initializer_list<Tensor> inputs,
                   MakeFunction make) {
-  if (!takes_recipes || grad_mode() != GradMode::kRecord) return;
+  if (!recomputes()) return;
   result.impl()->recipe = std::make_shared<Recipe>(
       op, result, std::span<const Tensor>(inputs.begin(), inputs.size()), std::move(make));
 }

@@ -33,6 +33,9 @@ class SavedTensor {
   Layout layout_ = {};  // over the memory of the recipe's result
 };
 
+/// Whether ops that are recorded shall make again what one pass over memory makes: a RecomputeGuard lives.
+bool recomputes() noexcept;
+
 /// Says how `result`, a fresh tensor, can be made again from `inputs`, to the bit: taken where a RecomputeGuard lives
 /// and ops are recorded. `make` runs inside backward(), with nothing recorded, and should capture plain values alone.
 void offer_recipe(std::string_view op, const Tensor& result, std::initializer_list<Tensor> inputs,

@@ -151,8 +151,9 @@ Tensor CausalLm::attend(const Layer& layer, const Tensor& x, const Tensor& posit
     q = rms_norm(q, layer.q_norm, {.eps = config_.norm_eps});
     k = rms_norm(k, layer.k_norm, {.eps = config_.norm_eps});
   }
-  q = rope(q, positions, rope_);
-  k = rope(k, positions, rope_);
+  const RotatedPair rotated = rope(q, k, positions, rope_);
+  q = rotated.q;
+  k = rotated.k;
   if (pass.cache != nullptr) {
     const KvCache::Keys keys = pass.cache->append(layer.index, k, v);
     k = keys.k;

@@ -200,6 +200,7 @@ void Linear::set_adapters(std::vector<WeightedLora> adapters) {
   for (const WeightedLora& adapter : adapters) check_fits(*adapter.layer);
   adapters_ = std::move(adapters);
   gains_->clear();
+  ++version_;
 }
 
 void Linear::drop_adapter(const LoraLayer* layer) {
@@ -241,11 +242,13 @@ void Linear::merge() {
   if (adapters_.empty() || is_merged()) return;
   Tensor merged = merged_weight();
   weight_before_merge_ = std::exchange(weight_, std::move(merged));
+  ++version_;
 }
 
 void Linear::unmerge() {
   if (!is_merged()) return;
   weight_ = std::exchange(weight_before_merge_, Tensor());
+  ++version_;
 }
 
 }  // namespace wick

@@ -7,15 +7,14 @@
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/lora_linear_args.hpp"
 #include "runtime/launch.hpp"
-#include "wick/ops/activation.hpp"
 #include "wick/ops/lora.hpp"
 
 namespace wick {
 
 namespace {
 
-// Layers are gate, up, down. inputs: x, then of each bias, lora_a, lora_b; saved: x, gate(x), up(x) and their swiglu as rows,
-// then of each layer weight, lora_a, lora_b, xa, bias.
+// Layers are gate, up, down. inputs: x, then of each bias, lora_a, lora_b; saved: x, gate(x), up(x) and their swiglu, which
+// is made again where it is undefined, as rows, then of each layer weight, lora_a, lora_b, xa, bias.
 constexpr std::size_t kInputs = 3;
 constexpr std::size_t kSaved = 5;
 constexpr std::size_t kRows = 4;
@@ -74,9 +73,15 @@ void expand(const LoraLinearArgs& gate, const LoraLinearArgs& up, const Tensor& 
   launch(kernels::swiglu, device, SwigluArgs{.gate = gate.out, .up = up.out, .out = args.h});
 }
 
+void make_swiglu(const LoraSwigluBackwardArgs& args, Device device) {
+  if (!args.makes_h) return;
+  launch(kernels::swiglu, device, SwigluArgs{.gate = args.gate, .up = args.up, .out = args.down.x});
+}
+
 // The gradients of down's parameters, and those of gate(x) and up(x).
 void contract_backward(const LoraSwigluBackwardArgs& args, Device device) {
   if (enqueue_if_supported(kernels::lora_swiglu_backward, device, args)) return;
+  make_swiglu(args, device);
   const Tensor dh = Tensor::empty(args.gate.shape, args.gate.dtype, device);
   LoraLinearBackwardArgs down = args.down;
   down.dx = detail::view(dh);
@@ -109,20 +114,26 @@ std::vector<Tensor> swiglu_mlp_gradient(const detail::BackwardCall& call, const 
                                   .dbias = make_gradient(kInputs * i + 1, saved[4]),
                                   .scale = scales[i]};
   };
-  const LoraLinearBackwardArgs down = backward_args(kDown, dy, call.saved[3]);
+  const auto like_gate = [&] { return Tensor::empty(gate.shape(), gate.dtype(), gate.device()); };
+  const bool makes_h = !call.saved[3].defined();
+  const Tensor h = makes_h ? like_gate() : call.saved[3];
+  LoraSwigluBackwardArgs contraction{.down = backward_args(kDown, dy, h),
+                                     .gate = detail::view(gate),
+                                     .up = detail::view(call.saved[2]),
+                                     .dgate = {},
+                                     .dup = {},
+                                     .makes_h = makes_h};
   const auto first_of_down = call.wanted.begin() + 1 + kInputs * kDown;
   if (std::find(call.wanted.begin(), first_of_down, true) == first_of_down) {
-    launch(kernels::lora_linear_backward, x.device(), down);
+    make_swiglu(contraction, x.device());
+    launch(kernels::lora_linear_backward, x.device(), contraction.down);
     return grads;
   }
-  const Tensor dgate = Tensor::empty(gate.shape(), gate.dtype(), gate.device());
-  const Tensor dup = Tensor::empty(gate.shape(), gate.dtype(), gate.device());
-  contract_backward({.down = down,
-                     .gate = detail::view(gate),
-                     .up = detail::view(call.saved[2]),
-                     .dgate = detail::view(dgate),
-                     .dup = detail::view(dup)},
-                    x.device());
+  const Tensor dgate = like_gate();
+  const Tensor dup = like_gate();
+  contraction.dgate = detail::view(dgate);
+  contraction.dup = detail::view(dup);
+  contract_backward(contraction, x.device());
   LoraLinearsBackwardArgs layers;
   layers.each = {backward_args(0, dgate, x), backward_args(1, dup, x), {}};
   layers.count = 2;
@@ -159,7 +170,7 @@ Tensor swiglu_mlp(const Tensor& x, const LoraOperands& gate, const LoraOperands&
   std::array<std::array<Tensor, kSaved>, 3> operands;
   Scales scales{};
   std::vector<Tensor> inputs{x};
-  std::vector<Tensor> saved{rows, gate_out, up_out, h};
+  std::vector<Tensor> saved{rows, gate_out, up_out, detail::recomputes() ? Tensor() : h};
   for (std::size_t i = 0; i < operands.size(); ++i) {
     operands[i] = dense_operands(*layers[i], M);
     scales[i] = static_cast<float>(layers[i]->scale);
@@ -169,8 +180,6 @@ Tensor swiglu_mlp(const Tensor& x, const LoraOperands& gate, const LoraOperands&
   expand(forward_args(operands[0], rows, gate_out, scales[0]),
          forward_args(operands[1], rows, up_out, scales[1]), h);
   launch(kernels::lora_linear, x.device(), forward_args(operands[kDown], h, out, scales[kDown]));
-  detail::offer_recipe("swiglu_mlp", h, {gate_out, up_out},
-                       [](std::span<const Tensor> halves) { return swiglu(halves[0], halves[1]); });
   const Tensor result =
       detail::with_shape(out, detail::with_dim(x.shape(), x.rank() - 1, out.dim(1)));
   detail::record(

@@ -117,6 +117,16 @@ std::uint64_t CachingAllocator::begin_pool(const Stream& stream) {
   return last_pool_;
 }
 
+void CachingAllocator::reopen_pool(std::uint64_t pool, const Stream& stream) {
+  const std::lock_guard lock(mutex_);
+  const auto found = pools_.find(pool);
+  if (found == pools_.end() || found->second.stream != stream.id() || open_pool(stream.id()) != 0) {
+    throw Error(ErrorKind::kArgument, "allocate",
+                "the pool is of another stream, or this thread has one open");
+  }
+  found->second.thread = std::this_thread::get_id();
+}
+
 void CachingAllocator::end_pool(std::uint64_t pool) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = pools_.find(pool);

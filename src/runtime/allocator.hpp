@@ -61,6 +61,8 @@ class CachingAllocator {
   /// repeated, so until release_pool() only the pool hands it out again. Throws Error kArgument when this thread has
   /// begun one for the stream.
   std::uint64_t begin_pool(const Stream& stream);
+  /// The same for more work, which is never repeated at the same time as that of the pool so far.
+  void reopen_pool(std::uint64_t pool, const Stream& stream);
   void end_pool(std::uint64_t pool) noexcept;
   /// The recorded work is not repeated any more: its memory is the stream's.
   void release_pool(std::uint64_t pool) noexcept;

@@ -27,7 +27,7 @@ Error no_capture(Device device) {
 
 Stream::Stream(Device device) : device_(device), id_(next_stream_id()) {}
 
-void Stream::begin_capture() { throw no_capture(device_); }
+void Stream::begin_capture(const Graph* /*beside*/) { throw no_capture(device_); }
 std::unique_ptr<Graph> Stream::end_capture() { throw no_capture(device_); }
 void Stream::replay(const Graph& /*graph*/) { throw no_capture(device_); }
 

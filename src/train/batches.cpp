@@ -72,9 +72,15 @@ std::vector<std::vector<SampleRow>> cut_into_batches(std::vector<SampleRow> rows
   return batches;
 }
 
+// Packed rows are almost full: nearly all batches are as long as the limit then, and what a device has recorded for one
+// serves the next.
+std::int64_t length_step(const BatchOptions& options) {
+  return options.packing ? std::max(kLengthStep, options.max_seq_length / 16) : kLengthStep;
+}
+
 // Few different lengths, so that memory of one step fits the next; never beyond the limit for that.
-std::int64_t padded_length(std::int64_t longest, std::int64_t limit) {
-  const std::int64_t rounded = (longest + kLengthStep - 1) / kLengthStep * kLengthStep;
+std::int64_t padded_length(std::int64_t longest, std::int64_t step, std::int64_t limit) {
+  const std::int64_t rounded = (longest + step - 1) / step * step;
   return std::max(longest, std::min(rounded, limit));
 }
 
@@ -106,7 +112,9 @@ void put_sample(const Sample& sample, std::size_t begin, std::int32_t segment, M
 }  // namespace
 
 EpochPlan::EpochPlan(const Dataset& dataset, const BatchOptions& options, std::int64_t epoch)
-    : dataset_(dataset), max_seq_length_(options.max_seq_length) {
+    : dataset_(dataset),
+      max_seq_length_(options.max_seq_length),
+      length_step_(length_step(options)) {
   const std::vector<std::int64_t> lengths = lengths_of(dataset);
   check_plan(lengths, options, epoch);
   const auto batch_size = static_cast<std::size_t>(
@@ -145,7 +153,7 @@ MicroBatch EpochPlan::batch(std::int64_t i) const {
     longest = std::max(longest, used);
   }
   const auto num_rows = static_cast<std::int64_t>(rows(i).size());
-  MicroBatch batch = empty_batch(num_rows, padded_length(longest, max_seq_length_));
+  MicroBatch batch = empty_batch(num_rows, padded_length(longest, length_step_, max_seq_length_));
   std::size_t row_begin = 0;
   for (const SampleRow& row : rows(i)) {
     std::size_t begin = row_begin;

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "train/micro_batch_passes.hpp"
 #include "train/ranks.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
@@ -21,6 +22,9 @@ namespace {
   throw Error(ErrorKind::kArgument, "train_step", rule, {}, std::move(hint));
 }
 
+// What clip_grad_norm_() adds to the norm before it divides.
+constexpr double kClipEpsilon = 1e-6;
+
 // Weight decay pulls towards zero, which is not where a norm's weight or a bias belongs.
 bool is_decayed(const std::string& name) {
   return !name.ends_with(".bias") && name.find("norm") == std::string::npos &&
@@ -33,12 +37,12 @@ bool is_finite(const Tensor& tensor) {
   return std::isfinite(clip_grad_norm_(one, kMeasure).item<float>());
 }
 
-// Different for every micro-batch of every step of a seed.
-std::uint64_t pass_seed(std::uint64_t seed, std::int64_t step, std::size_t micro_batch) {
-  std::uint64_t mixed = seed + 0x9E3779B97F4A7C15u * (static_cast<std::uint64_t>(step) + 1);
+// Different for every micro-batch of every step.
+std::int64_t random_of(std::int64_t step, std::size_t micro_batch) {
+  std::uint64_t mixed = 0x9E3779B97F4A7C15u * (static_cast<std::uint64_t>(step) + 1);
   mixed ^= 0xD1B54A32D192ED03u * (micro_batch + 1);
   mixed ^= mixed >> 31;
-  return mixed * 0xBF58476D1CE4E5B9u;
+  return static_cast<std::int64_t>(mixed * 0xBF58476D1CE4E5B9u);
 }
 
 // Parameters have no gradient before a step and none after it, however it ends.
@@ -56,28 +60,6 @@ class GradientsOfOneStep {
   const NamedTensors& parameters_;
 };
 
-// Whether a row holds a second sample. The first begins its row, so that causal attention alone keeps it from the padding
-// behind it, whose results nothing asks for.
-bool has_neighbours(const MicroBatch& batch) {
-  return std::ranges::any_of(batch.segments, [](std::int32_t segment) { return segment > 0; });
-}
-
-Tensor batch_loss(const CausalLm& model, const MicroBatch& batch, const PassContext& context,
-                  const ComputeOptions& compute) {
-  const Shape shape{batch.batch_size, batch.length};
-  const Device device = model.device();
-  const CausalPass pass{.positions = Tensor::from_values(batch.positions, shape, device),
-                        .segments = has_neighbours(batch)
-                                        ? Tensor::from_values(batch.segments, shape, device)
-                                        : Tensor(),
-                        .context = context,
-                        .checkpointed_layers = compute.checkpointed_layers,
-                        .selective_checkpointing = compute.selective_checkpointing};
-  const Tensor hidden = model.hidden(Tensor::from_values(batch.ids, shape, device), pass);
-  return model.loss(hidden, Tensor::from_values(batch.targets, shape, device),
-                    {.reduction = LossReduction::kSum}, compute.loss_chunk_rows, context);
-}
-
 }  // namespace
 
 Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
@@ -86,7 +68,8 @@ Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOp
       parameters_(std::move(parameters)),
       options_(options),
       compute_(compute),
-      ranks_(std::move(ranks)) {
+      ranks_(std::move(ranks)),
+      passes_(std::make_unique<detail::MicroBatchPasses>(model, parameters_)) {
   if (parameters_.empty()) fail("there is nothing to train");
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& [name, tensor] = parameters_[i];
@@ -97,10 +80,17 @@ Optimizer::Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOp
   }
 }
 
+Optimizer::~Optimizer() = default;
+Optimizer::Optimizer(Optimizer&& other) noexcept = default;
+
+void Optimizer::forget_recordings() { passes_->forget(); }
+
 double loss_sum(const CausalLm& model, const MicroBatch& batch, std::int64_t loss_chunk_rows) {
   const NoGradGuard no_gradient;
+  const detail::PassInputs inputs(batch, model.device());
+  inputs.write(batch, {});
   const ComputeOptions compute{.loss_chunk_rows = loss_chunk_rows};
-  return static_cast<double>(batch_loss(model, batch, {}, compute).item<float>());
+  return static_cast<double>(detail::batch_loss(model, inputs, {}, compute).item<float>());
 }
 
 std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, double learning_rate,
@@ -141,6 +131,7 @@ double Optimizer::accumulate_within_memory(std::span<const MicroBatch> batches,
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kOutOfMemory || !on_out_of_memory_) throw;
       for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
+      passes_->forget();
       const std::optional<ComputeOptions> cheaper = on_out_of_memory_(error);
       if (!cheaper) throw;
       compute_ = *cheaper;
@@ -159,11 +150,10 @@ double Optimizer::accumulate(std::span<const MicroBatch> batches, const StepRepo
     is_stopped = stop && stop();
     if (is_stopped) break;
     if (batches[i].num_targets == 0) continue;
-    const PassContext context{.training = true, .seed = pass_seed(seed, report.step, i)};
-    const Tensor sum = batch_loss(model_, batches[i], context, compute_);
-    const Tensor loss = divides_late() ? sum : scale(sum, share);
-    // Without any trained tensor in it there is nothing to run back; update() names the first.
-    if (loss.requires_grad()) backward(loss);
+    const detail::PassNumbers numbers{.seed = seed,
+                                      .random = random_of(report.step, i),
+                                      .loss_scale = divides_late() ? 1 : static_cast<float>(share)};
+    const Tensor loss = passes_->run(batches[i], numbers, compute_);
     mean += static_cast<double>(loss.item<float>()) * (divides_late() ? share : 1);
   }
   return mean;
@@ -190,7 +180,8 @@ void Optimizer::update(StepReport& report) {
   constexpr double kMeasure = std::numeric_limits<double>::infinity();
   report.grad_norm = static_cast<double>(clip_grad_norm_(gradients, kMeasure).item<float>());
   check_finite(report);
-  if (options_.max_grad_norm > 0) clip_grad_norm_(gradients, options_.max_grad_norm);
+  const double limit = options_.max_grad_norm;
+  if (limit > 0 && limit < report.grad_norm + kClipEpsilon) clip_grad_norm_(gradients, limit);
   const auto take = [&](const std::vector<std::size_t>& group, double weight_decay) {
     std::vector<AdamwParameter> state;
     state.reserve(group.size());

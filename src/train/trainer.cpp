@@ -273,6 +273,7 @@ void Trainer::Impl::save_result() {
 // Nothing when the user asked to stop meanwhile.
 std::optional<EvalReport> Trainer::Impl::evaluate(const std::function<bool()>& should_stop) const {
   if (eval.size() == 0) refuse("there is no evaluation data");
+  optimizer->forget_recordings();
   auto report =
       detail::evaluate_until(*model, eval, options.batches, options.compute.loss_chunk_rows,
                              should_stop, options.ranks.get());
@@ -396,6 +397,7 @@ TrainResult Trainer::run(const TrainerEvents& events) {
   if (events.on_start) events.on_start(run.total);
   TrainResult result;
   run.take_steps(events, result);
+  run.optimizer->forget_recordings();
   run.save_checkpoint(events);
   run.wait_for_ranks();  // before the first of them leaves
   if (result.end != TrainResult::End::kStopped) run.save_result();

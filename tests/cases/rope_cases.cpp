@@ -121,6 +121,32 @@ OpCase operand_case(const std::string& name, const Shape& shape, std::int64_t P,
   return result;
 }
 
+// rope() of queries and keys at once.
+OpCase pair_case(const std::string& name, const Shape& shape, std::int64_t kv_heads,
+                 const RopeOptions& model, const Options& options = {}) {
+  const Array inv_freq = expected_inv_freq(model);
+  OpCase result;
+  result.name = name;
+  result.inputs = rope_inputs(shape, options);
+  result.inputs.push_back({.name = "k",
+                           .shape = {shape[0], shape[1], kv_heads, shape[3]},
+                           .values = options.values,
+                           .lay = options.lay});
+  result.run = [=](std::span<const Tensor> in) {
+    const RotatedPair rotated = rope(in[0], in[2], in[1], rope_frequencies(model, in[0].device()));
+    return std::vector{rotated.q, rotated.k};
+  };
+  result.reference = [=](std::span<const Array> in) {
+    return std::vector{reference::rope_ref(in[0], in[1], inv_freq, 1),
+                       reference::rope_ref(in[2], in[1], inv_freq, 1)};
+  };
+  result.tolerance.magnitude = [P = inv_freq.numel()](std::span<const Array> in) {
+    return std::vector{reference::rope_magnitude(in[0], P, 1),
+                       reference::rope_magnitude(in[2], P, 1)};
+  };
+  return result;
+}
+
 // rope_frequencies() alone. Computed in double and rounded once: the tolerance is one rounding.
 OpCase frequencies_case(const std::string& name, const RopeOptions& model) {
   OpCase result;
@@ -274,6 +300,13 @@ std::vector<OpCase> cases() {
                               {.positions = far, .positions_dtype = DType::kI32}));
   list.push_back(operand_case("attention_factor", {2, 3, 2, 11}, 5, 1.3, Lay::kDense));
   list.push_back(model_case("large", {1, 5, 2, 16}, {.rotary_dim = 16}, {.values = normal(1000)}));
+  list.push_back(
+      pair_case("pair", {2, 5, 4, 16}, 2, {.rotary_dim = 16}, {.positions_per_batch = true}));
+  list.push_back(pair_case("pair_odd", {2, 3, 3, 13}, 1, plain));
+  list.push_back(pair_case("pair_strided", {2, 3, 2, 12}, 5, plain, {.lay = Lay::kStrided}));
+  list.push_back(pair_case("pair_no_keys", {1, 3, 2, 12}, 0, plain));
+  list.push_back(pair_case("pair_no_queries", {1, 3, 0, 12}, 2, plain));
+  list.push_back(pair_case("pair_many_tokens", {2, 67, 7, 64}, 1, {.rotary_dim = 64}));
   for (const auto& models : {plain_models(), yarn_models()}) add_models(list, models);
   for (const auto& [B, T, H, Dh] :
        {std::array{1, 512, 16, 64}, {4, 256, 32, 128}, {1, 1, 32, 128}}) {
@@ -325,6 +358,16 @@ std::vector<ErrorCase> operand_errors() {
           zeros(x.shape(), DType::kBF16, kNullDevice), at, with_null);
   refused("inv_freq_device", ErrorKind::kDevice, {x_text, "inv_freq [4] f32@null"}, x, at,
           with_null);
+  const auto refused_pair = [&](const std::string& name, ErrorKind kind,
+                                std::vector<std::string> text, const Tensor& k) {
+    list.push_back({name, kind, std::move(text), [=] { rope(x, k, at, {with}); }});
+  };
+  refused_pair("k_rank", ErrorKind::kShape, {x_text, "k [2,3,8] bf16@cpu"},
+               zeros({2, 3, 8}, DType::kBF16));
+  refused_pair("k_shape", ErrorKind::kShape, {x_text, "k [2,3,4,6] bf16@cpu"},
+               zeros({2, 3, 4, 6}, DType::kBF16));
+  refused_pair("k_dtype", ErrorKind::kDtype, {x_text, "k [2,3,4,8] f32@cpu"},
+               zeros(x.shape(), kF32));
   refused("x_undefined", ErrorKind::kArgument, {"rope: ", "x"}, Tensor(), at, with);
   refused("positions_undefined", ErrorKind::kArgument, {"positions"}, x, Tensor(), with);
   refused("inv_freq_undefined", ErrorKind::kArgument, {"inv_freq"}, x, at, Tensor());

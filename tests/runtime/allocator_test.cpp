@@ -240,6 +240,27 @@ TEST_F(Allocator, KeepsTheMemoryOfRecordedWork) {
   release(back);
 }
 
+TEST_F(Allocator, ASecondRecordingMayUseTheMemoryOfTheFirst) {
+  const std::uint64_t pool = allocator_.begin_pool(first_);
+  const Block result = allocate(4096);
+  const Block scratch = allocate(8192);
+  release(scratch);
+  EXPECT_THROW(allocator_.reopen_pool(pool, first_), Error);  // it is open
+  allocator_.end_pool(pool);
+  EXPECT_THROW(allocator_.reopen_pool(pool, second_), Error);
+  EXPECT_THROW(allocator_.reopen_pool(pool + 1, first_), Error);
+  allocator_.reopen_pool(pool, first_);
+  const Block again = allocate(8192);
+  EXPECT_EQ(again.data, scratch.data);
+  const Block other = allocate(4096);
+  EXPECT_NE(other.data, result.data);  // which somebody still has
+  allocator_.end_pool(pool);
+  const Block later = allocate(4096);
+  EXPECT_EQ(later.pool, 0U);
+  for (const Block& block : {result, again, other, later}) release(block);
+  allocator_.release_pool(pool);
+}
+
 TEST_F(Allocator, TakesBackWhatOutlivesItsRecording) {
   const std::uint64_t pool = allocator_.begin_pool(first_);
   const Block result = allocate(4096);

@@ -15,10 +15,15 @@ namespace wick {
 /// What the layers of a model must know of the pass that they are part of.
 struct PassContext {
   bool training = false;   ///< dropout is applied
-  std::uint64_t seed = 0;  ///< of the dropout masks; a training loop gives each micro-batch its own
+  std::uint64_t seed = 0;  ///< of the dropout masks
+  /// which of the seed's numbers: a [] i64 tensor on the model's device, or undefined. A training loop gives each
+  /// micro-batch its own; it is read when the pass runs, so that a recorded one draws new numbers each time
+  Tensor random = {};
 
   /// The stretch of random numbers that belongs to one module in this pass.
-  RandomKey key_of(std::uint64_t module) const { return {.seed = seed, .offset = module << 36}; }
+  RandomKey key_of(std::uint64_t module) const {
+    return {.seed = seed, .offset = module << 36, .offset_base = random};
+  }
 };
 
 /// The tensors and numbers of one adapter on one linear layer.
@@ -83,6 +88,9 @@ class Linear {
   /// True when the adapters that take part are in the weight.
   bool is_merged() const noexcept { return weight_before_merge_.defined(); }
 
+  /// Grows whenever other adapters take part or the weight is another tensor: what was recorded before is of the past.
+  std::uint64_t version() const noexcept { return version_; }
+
   /// Adds the active adapters into a copy of the weight, computed in f32 and rounded once to the weight's dtype;
   /// forward() then runs the plain product.
   void merge();
@@ -114,6 +122,7 @@ class Linear {
   Tensor no_b_;
   std::vector<WeightedLora> adapters_;
   std::unique_ptr<DoraGains> gains_;
+  std::uint64_t version_ = 0;
 };
 
 }  // namespace wick

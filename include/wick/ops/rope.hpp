@@ -55,4 +55,19 @@ RopeFrequencies rope_frequencies(const RopeOptions& options, Device device = kCp
 /// Source: Su et al. 2021, https://arxiv.org/abs/2104.09864
 Tensor rope(const Tensor& x, const Tensor& positions, const RopeFrequencies& frequencies);
 
+/// A layer's queries and keys, rotated.
+struct RotatedPair {
+  Tensor q, k;
+};
+
+/// rope() of queries and keys at once, on CUDA in one launch.
+///
+/// Shapes: q [B,T,H,Dh] and k [B,T,Hkv,Dh] with Dh >= rotary_dim; positions [B,T] or [T]; results as q and k.
+/// Dtypes: q and k f32, f16 or bf16, both the same; the rest as above.
+/// Errors: kShape, kDtype, kDevice.
+/// Gradient: q, k.
+/// Source: Su et al. 2021, https://arxiv.org/abs/2104.09864
+RotatedPair rope(const Tensor& q, const Tensor& k, const Tensor& positions,
+                 const RopeFrequencies& frequencies);
+
 }  // namespace wick

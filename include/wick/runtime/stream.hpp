@@ -47,8 +47,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   /// True where launches can be captured into a Graph.
   virtual bool supports_capture() const noexcept { return false; }
-  /// From now on launches are recorded instead of run. Throws Error kUnsupported where not supported.
-  virtual void begin_capture();
+  /// From now on launches are recorded instead of run, and what must be waited for or comes from the host is Error
+  /// kUnsupported. What is recorded uses memory of its own, or with `beside` what that graph has freed in its own:
+  /// the two must not run at the same time. Throws Error kUnsupported where not supported.
+  virtual void begin_capture(const Graph* beside = nullptr);
   /// Ends capture. Throws Error kArgument when none was begun.
   virtual std::unique_ptr<Graph> end_capture();
   /// Enqueues the recorded launches again. Throws Error kUnsupported where not supported.

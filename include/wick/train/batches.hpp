@@ -11,8 +11,8 @@ namespace wick {
 /// How samples share the rows of a batch.
 struct BatchOptions {
   std::int64_t batch_size = 4;  ///< rows
-  /// with packing what a row holds at most. A batch is as long as its longest row, rounded up to a multiple of 8 where that
-  /// stays within this
+  /// with packing what a row holds at most. A batch is as long as its longest row, rounded up to a multiple of 8, with
+  /// packing of a sixteenth of this, where that stays within this
   std::int64_t max_seq_length = 2048;
   /// several samples in one row, kept apart by the attention mask, each with positions from 0; otherwise one sample a row,
   /// samples of similar length together, padded on the right
@@ -49,6 +49,7 @@ class EpochPlan {
  private:
   const Dataset& dataset_;
   std::int64_t max_seq_length_;
+  std::int64_t length_step_;
   std::vector<std::vector<std::vector<std::int64_t>>> batches_;
 };
 

@@ -15,6 +15,10 @@
 
 namespace wick {
 
+namespace detail {
+class MicroBatchPasses;
+}
+
 /// The numbers of AdamW and clipping, with Hugging Face's names and defaults.
 struct OptimizerOptions {
   double adam_beta1 = 0.9;
@@ -54,6 +58,8 @@ class Optimizer {
   /// alike. Throws Error kArgument when there are none.
   Optimizer(const CausalLm& model, NamedTensors parameters, OptimizerOptions options,
             ComputeOptions compute = {}, std::shared_ptr<Communicator> ranks = nullptr);
+  ~Optimizer();
+  Optimizer(Optimizer&& other) noexcept;
 
   /// Forward, backward and update. The loss is the sum over the targets of all micro-batches divided by their number: how
   /// the samples are spread over micro-batches does not matter. `seed` decides dropout. `stop` is asked between
@@ -71,6 +77,10 @@ class Optimizer {
   using OutOfMemory = std::function<std::optional<ComputeOptions>(const Error& error)>;
   /// Who is asked then.
   void set_on_out_of_memory(OutOfMemory ask) { on_out_of_memory_ = std::move(ask); }
+
+  /// On a device that records (CUDA), passes of one shape are recorded the second time and repeated from then on; the memory
+  /// they use is kept for them. This gives it back, for other work; the next steps record again.
+  void forget_recordings();
 
   /// Steps taken.
   std::int64_t steps() const noexcept { return steps_; }
@@ -102,6 +112,7 @@ class Optimizer {
   OptimizerOptions options_;
   ComputeOptions compute_;
   std::shared_ptr<Communicator> ranks_;
+  std::unique_ptr<detail::MicroBatchPasses> passes_;
   OutOfMemory on_out_of_memory_;
   std::int64_t steps_ = 0;
 };

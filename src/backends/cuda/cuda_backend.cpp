@@ -8,9 +8,11 @@
 #include "backends/cuda/cuda_backends.hpp"
 #include "backends/cuda/cuda_check.hpp"
 #include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/cuda_stream.hpp"
 #include "backends/cuda/cudnn_attention.hpp"
 #include "backends/cuda/nccl_communicator.hpp"
 #include "backends/cuda/products.hpp"
+#include "runtime/capture.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::cuda {
@@ -129,6 +131,7 @@ std::shared_ptr<Communicator> CudaBackend::make_communicator(
 void CudaBackend::copy_from_host(Stream& stream, void* device_dst, const void* host_src,
                                  std::size_t bytes) {
   if (bytes == 0) return;
+  if (cuda_stream(stream).is_capturing()) throw host_in_capture(device());
   // From pageable memory: the call returns when the bytes have left it.
   check(cudaMemcpyAsync(device_dst, host_src, bytes, cudaMemcpyHostToDevice, activate(stream)),
         "copy_from_host");
@@ -136,6 +139,7 @@ void CudaBackend::copy_from_host(Stream& stream, void* device_dst, const void* h
 
 void CudaBackend::copy_to_host(Stream& stream, void* host_dst, const void* device_src,
                                std::size_t bytes) {
+  if (cuda_stream(stream).is_capturing()) throw host_in_capture(device());
   if (bytes > 0) {
     check(cudaMemcpyAsync(host_dst, device_src, bytes, cudaMemcpyDeviceToHost, activate(stream)),
           "copy_to_host");

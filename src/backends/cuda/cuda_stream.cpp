@@ -4,30 +4,17 @@
 
 #include "backends/cuda/cuda_backend.hpp"
 #include "backends/cuda/cuda_check.hpp"
+#include "runtime/capture.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::cuda {
 
 namespace {
 
-// The memory of recorded work.
-class Pool {
- public:
-  Pool(CachingAllocator& allocator, std::uint64_t number)
-      : allocator_(allocator), number_(number) {}
-  ~Pool() { allocator_.release_pool(number_); }
-  Pool(const Pool&) = delete;
-  Pool& operator=(const Pool&) = delete;
-
- private:
-  CachingAllocator& allocator_;
-  std::uint64_t number_;
-};
-
 class CudaGraph final : public Graph {
  public:
-  CudaGraph(cudaGraph_t recorded, std::unique_ptr<Pool> pool)
-      : pool_(std::move(pool)), recorded_(recorded) {
+  CudaGraph(cudaGraph_t recorded, std::shared_ptr<GraphMemory> memory)
+      : memory_(std::move(memory)), recorded_(recorded) {
     const cudaError_t status = cudaGraphInstantiate(&executable_, recorded_, 0);
     if (status != cudaSuccess) cudaGraphDestroy(recorded_);
     check(status, "cudaGraphInstantiate");
@@ -45,16 +32,20 @@ class CudaGraph final : public Graph {
     return static_cast<std::int64_t>(nodes);
   }
   cudaGraphExec_t executable() const noexcept { return executable_; }
+  const std::shared_ptr<GraphMemory>& memory() const noexcept { return memory_; }
 
  private:
-  std::unique_ptr<Pool> pool_;
+  std::shared_ptr<GraphMemory> memory_;
   cudaGraph_t recorded_;
   cudaGraphExec_t executable_ = nullptr;
 };
 
-CudaStream& cuda_stream(Stream& stream) {
-  // Streams of other devices never reach this backend: launch() takes the device's own.
-  return static_cast<CudaStream&>(stream);
+const CudaGraph& cuda_graph(const Graph& graph) {
+  const auto* const found = dynamic_cast<const CudaGraph*>(&graph);
+  if (found == nullptr) {
+    throw Error(ErrorKind::kDevice, "stream", "the graph was captured on another kind of device");
+  }
+  return *found;
 }
 
 CudaEvent& cuda_event(Event& event) {
@@ -73,10 +64,10 @@ CudaStream::CudaStream(CudaBackend& backend) : Stream(backend.device()), backend
 }
 
 CudaStream::~CudaStream() {
-  if (pool_ != 0) {  // a capture that nobody ended
+  if (memory_ != nullptr) {  // a capture that nobody ended
     cudaGraph_t recorded = nullptr;
     if (cudaStreamEndCapture(capture_, &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
-    backend_.allocator().release_pool(stop_capturing());
+    stop_capturing();
   }
   if (capture_ != nullptr) cudaStreamDestroy(capture_);
   cudaStreamDestroy(handle_);
@@ -91,17 +82,25 @@ void CudaStream::wait(Event& event) {
 }
 
 void CudaStream::synchronize() {
+  if (is_capturing()) throw host_in_capture(device());
   check(cudaStreamSynchronize(activate(*this)), "cudaStreamSynchronize");
   backend_.throw_fault();
 }
 
-void CudaStream::begin_capture() {
+void CudaStream::begin_capture(const Graph* beside) {
+  CachingAllocator& allocator = backend_.allocator();
+  const CudaGraph* const other = beside == nullptr ? nullptr : &cuda_graph(*beside);
   std::thread::id nobody;
   if (!capturing_thread_.compare_exchange_strong(nobody, std::this_thread::get_id())) {
     throw Error(ErrorKind::kArgument, "stream", "a capture has begun already");
   }
   try {
-    pool_ = backend_.allocator().begin_pool(*this);
+    if (other == nullptr) {
+      memory_ = std::make_shared<GraphMemory>(allocator, allocator.begin_pool(*this));
+    } else {
+      allocator.reopen_pool(other->memory()->pool(), *this);
+      memory_ = other->memory();
+    }
     backend_.make_current();
     if (capture_ == nullptr) {
       check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreate");
@@ -109,17 +108,17 @@ void CudaStream::begin_capture() {
     // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
     check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   } catch (...) {
-    backend_.allocator().release_pool(stop_capturing());
+    stop_capturing();
     throw;
   }
 }
 
-// The pool of the capture, which takes nothing more.
-std::uint64_t CudaStream::stop_capturing() noexcept {
-  const std::uint64_t pool = std::exchange(pool_, 0);
-  backend_.allocator().end_pool(pool);
+// The memory of the capture, which takes nothing more.
+std::shared_ptr<GraphMemory> CudaStream::stop_capturing() noexcept {
+  std::shared_ptr<GraphMemory> memory = std::exchange(memory_, nullptr);
+  if (memory != nullptr) backend_.allocator().end_pool(memory->pool());
   capturing_thread_.store({}, std::memory_order_relaxed);
-  return pool;
+  return memory;
 }
 
 std::unique_ptr<Graph> CudaStream::end_capture() {
@@ -129,17 +128,13 @@ std::unique_ptr<Graph> CudaStream::end_capture() {
   backend_.make_current();
   cudaGraph_t recorded = nullptr;
   const cudaError_t status = cudaStreamEndCapture(capture_, &recorded);
-  auto pool = std::make_unique<Pool>(backend_.allocator(), stop_capturing());
+  std::shared_ptr<GraphMemory> memory = stop_capturing();
   check(status, "cudaStreamEndCapture");
-  return std::make_unique<CudaGraph>(recorded, std::move(pool));
+  return std::make_unique<CudaGraph>(recorded, std::move(memory));
 }
 
 void CudaStream::replay(const Graph& graph) {
-  const auto* const recorded = dynamic_cast<const CudaGraph*>(&graph);
-  if (recorded == nullptr) {
-    throw Error(ErrorKind::kDevice, "stream", "the graph was captured on another kind of device");
-  }
-  check(cudaGraphLaunch(recorded->executable(), activate(*this)), "cudaGraphLaunch");
+  check(cudaGraphLaunch(cuda_graph(graph).executable(), activate(*this)), "cudaGraphLaunch");
 }
 
 CudaEvent::CudaEvent(CudaBackend& backend) : backend_(backend) {
@@ -159,6 +154,11 @@ bool CudaEvent::is_complete() const {
 void CudaEvent::synchronize() {
   check(cudaEventSynchronize(handle_), "cudaEventSynchronize");
   backend_.throw_fault();
+}
+
+CudaStream& cuda_stream(Stream& stream) {
+  // Streams of other devices never reach this backend: launch() takes the device's own.
+  return static_cast<CudaStream&>(stream);
 }
 
 CudaBackend& backend_of_stream(Stream& stream) { return cuda_stream(stream).backend(); }

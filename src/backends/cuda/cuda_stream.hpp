@@ -15,6 +15,21 @@ namespace wick::cuda {
 
 class CudaBackend;
 
+/// The memory of recorded work.
+class GraphMemory {
+ public:
+  GraphMemory(CachingAllocator& allocator, std::uint64_t pool)
+      : allocator_(allocator), pool_(pool) {}
+  ~GraphMemory() { allocator_.release_pool(pool_); }
+  GraphMemory(const GraphMemory&) = delete;
+  GraphMemory& operator=(const GraphMemory&) = delete;
+  std::uint64_t pool() const noexcept { return pool_; }
+
+ private:
+  CachingAllocator& allocator_;
+  std::uint64_t pool_;
+};
+
 /// One CUDA stream. A thread that captures does so beside it, so that what others enqueue meanwhile is run and not
 /// recorded.
 class CudaStream final : public Stream {
@@ -30,25 +45,26 @@ class CudaStream final : public Stream {
   void synchronize() override;
 
   bool supports_capture() const noexcept override { return true; }
-  void begin_capture() override;
+  void begin_capture(const Graph* beside = nullptr) override;
   std::unique_ptr<Graph> end_capture() override;
   void replay(const Graph& graph) override;
 
   CudaBackend& backend() const noexcept { return backend_; }
   /// Where this thread's work goes.
   cudaStream_t handle() const noexcept { return is_capturing() ? capture_ : handle_; }
-
- private:
+  /// Whether this thread records.
   bool is_capturing() const noexcept {
     return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
-  std::uint64_t stop_capturing() noexcept;
+
+ private:
+  std::shared_ptr<GraphMemory> stop_capturing() noexcept;
 
   CudaBackend& backend_;
   cudaStream_t handle_ = nullptr;
   cudaStream_t capture_ = nullptr;  // made by the first capture
   std::atomic<std::thread::id> capturing_thread_;
-  std::uint64_t pool_ = 0;  // of the capture
+  std::shared_ptr<GraphMemory> memory_;  // of the capture
 };
 
 /// An event without a time.
@@ -67,6 +83,9 @@ class CudaEvent final : public Event {
   CudaBackend& backend_;
   cudaEvent_t handle_ = nullptr;
 };
+
+/// The CUDA stream that `stream` is: launch() takes the device's own.
+CudaStream& cuda_stream(Stream& stream);
 
 /// The backend whose stream this is.
 CudaBackend& backend_of_stream(Stream& stream);

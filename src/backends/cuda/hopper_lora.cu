@@ -44,7 +44,7 @@ HopperCall call_of(const HopperLora& p) {
                   .stages = 0,
                   .parts = {},
                   .split = static_cast<int>(p.parts[0].R),
-                  .h = p.h,
+                  .h = p.h != nullptr ? p.h : p.h_again,
                   .dgate = p.dgate,
                   .dup = p.dup};
   const bool one_by_one = !p.sums_parts && !Tiling::kPair;
@@ -259,7 +259,7 @@ std::string refusal(const cudaDeviceProp& device, const HopperLora& p) {
   if (p.M < kFewestRows) return "few rows";
   if (p.M > kMostSize) return "too large";
   if (p.h != nullptr && rank_of_p(p, 0) > kMostRank) return "ranks above 64 together";
-  for (const void* data : {p.gate, p.up, p.dgate, p.dup, p.h}) {
+  for (const void* data : {p.gate, p.up, p.dgate, p.dup, p.h, p.h_again}) {
     if (!is_aligned(data, 16)) return "rows that are not made of 16 bytes";
   }
   for (int i = 0; i < p.count; ++i) {

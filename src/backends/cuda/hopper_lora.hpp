@@ -50,6 +50,7 @@ struct HopperLora {
   void* up = nullptr;
   void* dgate = nullptr;
   void* dup = nullptr;
+  void* h_again = nullptr;  ///< [M,N], dense, may be null: swiglu(gate, up) beside them
 
   bool ends_in_gradients() const { return dgate != nullptr; }
 };

@@ -141,7 +141,7 @@ __device__ __forceinline__ uint4 load_eight_of_box(unsigned box, int row, int ei
   return hopper::load_shared_pack(box + row * 128 + ((eight ^ (row % 8)) << 4));
 }
 
-/// The gradients of gate and up from sums[kFirst] on, 64 columns: gate and up are boxes in shared memory. `inside` is the row
+/// The gradients of gate and up from sums[kFirst] on, and their swiglu where it is wanted, 64 columns: gate and up are boxes in shared memory. `inside` is the row
 /// in those.
 template <class T, int kFirst, int kCount>
 __device__ __forceinline__ void store_swiglu_gradients(const HopperCall& call,
@@ -173,6 +173,10 @@ __device__ __forceinline__ void store_swiglu_gradients(const HopperCall& call,
       swiglu_gradients<T>(dh[3], g.w, u.w, dgate[3], dup[3]);
       store_eight<T>(call.dgate, N, at, c, dgate);
       store_eight<T>(call.dup, N, at, c, dup);
+      if (call.h == nullptr) continue;
+      const unsigned h[4] = {swiglu_of<T>(g.x, u.x), swiglu_of<T>(g.y, u.y), swiglu_of<T>(g.z, u.z),
+                             swiglu_of<T>(g.w, u.w)};
+      store_eight<T>(call.h, N, at, c, h);
     }
   }
 }

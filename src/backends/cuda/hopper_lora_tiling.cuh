@@ -37,7 +37,7 @@ struct HopperCall {
   HopperPartCall parts[kMostHopperParts];
   // Where a tile ends in swiglu or its gradient:
   int split;  ///< ranks of gate, the rest are up's
-  void* h;    ///< [M,N] each
+  void* h;    ///< [M,N] each; beside gradients null where it is not wanted
   void* dgate;
   void* dup;
 };

@@ -27,10 +27,10 @@ void cut_rows(HopperThinCall& call, int clusters) {
   }
   const int most =
       std::min(Tiling::kGroups, Tiling::kMostGBytes / (most_blocks * Tiling::kRows * 32));
-  const int groups = static_cast<int>(ceil_div(call.M, Tiling::kRows));
-  const int rounds = static_cast<int>(ceil_div(groups, clusters * most));
-  call.groups = static_cast<int>(ceil_div(groups, clusters * rounds));
-  call.strips = static_cast<int>(ceil_div(groups, call.groups));
+  const std::int64_t rounds = ceil_div(call.M, std::int64_t{clusters} * most * Tiling::kRows);
+  const std::int64_t share = ceil_div(call.M, clusters * rounds);
+  call.strip_rows = static_cast<int>(ceil_div(share, Tiling::kBoxRows)) * Tiling::kBoxRows;
+  call.strips = static_cast<int>(ceil_div(call.M, call.strip_rows));
 }
 
 // A product after the other, each from the block on where the one before ended.
@@ -39,7 +39,7 @@ HopperThinCall call_of(std::span<const ThinProducts> products, int cluster) {
   HopperThinCall call{.M = static_cast<int>(products.front().M),
                       .count = static_cast<int>(products.size()),
                       .strips = 0,
-                      .groups = 0,
+                      .strip_rows = 0,
                       .cluster = cluster,
                       .passes = {}};
   int first = 0;
@@ -67,7 +67,7 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
   HopperThinMaps maps{};
   for (std::size_t i = 0; i < products.size(); ++i) {
     const ThinProducts& a = products[i];
-    maps.x[i] = tensor_map(a.dtype, a.x, a.M, a.C, a.C, Tiling::kRows, Tiling::kColumns);
+    maps.x[i] = tensor_map(a.dtype, a.x, a.M, a.C, a.C, Tiling::kBoxRows, Tiling::kColumns);
     if (a.t.data == nullptr) continue;
     maps.t[i] =
         tensor_map(a.dtype, a.t.data, a.C, a.total_rank(), a.t.row_stride, Tiling::kColumns, 16);
@@ -75,10 +75,10 @@ HopperThinMaps maps_of(std::span<const ThinProducts> products) {
   return maps;
 }
 
-// The launch of a kernel in clusters that may begin while the one before it still runs.
+// The launch of a kernel in clusters; an early one may begin while the kernel before it still runs.
 template <class Tiling>
-void launch_clusters_early(Stream& stream, unsigned cluster, unsigned blocks,
-                           const HopperThinMaps& maps, const HopperThinCall& call) {
+void launch_clusters(Stream& stream, unsigned cluster, unsigned blocks, const HopperThinMaps& maps,
+                     const HopperThinCall& call, bool early) {
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim = {cluster, 1, 1};
@@ -90,7 +90,7 @@ void launch_clusters_early(Stream& stream, unsigned cluster, unsigned blocks,
   config.dynamicSmemBytes = Tiling::kSharedBytes;
   config.stream = activate(stream);
   config.attrs = attributes;
-  config.numAttrs = 2;
+  config.numAttrs = early ? 2 : 1;
   check(cudaLaunchKernelEx(&config, &hopper_thin_kernel<Tiling>, maps, call), "cudaLaunchKernelEx");
 }
 
@@ -106,12 +106,12 @@ int clusters_at_once(Stream& stream, int cluster) {
   return cluster == 4 ? fours : eights;
 }
 
-// How long a way to cut takes: the longest share of a cluster, in groups of rows by one block, and the partial sums of d,
-// which are written and read once for each strip (of 16 ranks in f32: half the bytes of a group of x).
+// How long a way to cut takes: the longest share of a cluster, in rows by one block, and the partial sums of d, which are
+// written and read once for each strip (of 16 ranks in f32: the bytes of 64 rows of x).
 double cost_of(const HopperThinCall& call, int clusters, int blocks) {
   const auto rounds = static_cast<double>(ceil_div(call.strips, clusters));
-  const double products = rounds * call.groups / call.cluster;
-  constexpr double kSumsOfStrip = 0.5;
+  const double products = rounds * call.strip_rows / call.cluster;
+  constexpr double kSumsOfStrip = 64;
   return products + kSumsOfStrip * call.strips / blocks;
 }
 
@@ -130,8 +130,7 @@ HopperThinPlan plan_for(Stream& stream, std::span<const ThinProducts> products) 
   for (const int cluster : kClusters) {
     if (in_fours && cluster != 4) continue;
     HopperThinPlan plan{.call = call_of<Tiling>(products, cluster),
-                        .clusters = resident_clusters(stream, &hopper_thin_kernel<Tiling>, cluster,
-                                                      Tiling::kThreads, Tiling::kSharedBytes)};
+                        .clusters = clusters_at_once<Tiling>(stream, cluster)};
     if (plan.clusters == 0) continue;
     cut_rows<Tiling>(plan.call, plan.clusters);
     const double cost = cost_of(plan.call, plan.clusters, blocks);
@@ -143,7 +142,8 @@ HopperThinPlan plan_for(Stream& stream, std::span<const ThinProducts> products) 
 }
 
 template <class Tiling>
-KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums,
+                 bool early) {
   const auto kernel = &hopper_thin_kernel<Tiling>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Tiling::kSharedBytes),
@@ -160,20 +160,21 @@ KernelStatus run(Stream& stream, std::span<const ThinProducts> products, ThinSum
     sums.add({products[i], call.strips, padded_rank, pass.d_parts}, std::move(memory));
   }
   const auto blocks = static_cast<unsigned>(call.cluster * std::min(clusters, call.strips));
-  launch_clusters_early<Tiling>(stream, static_cast<unsigned>(call.cluster), blocks,
-                                maps_of<Tiling>(products), call);
+  launch_clusters<Tiling>(stream, static_cast<unsigned>(call.cluster), blocks,
+                          maps_of<Tiling>(products), call, early);
   return KernelStatus::ok();
 }
 
 template <class T>
-KernelStatus run_as(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums) {
+KernelStatus run_as(Stream& stream, std::span<const ThinProducts> products, ThinSums& sums,
+                    bool early) {
   int p_blocks = 1;
   for (const ThinProducts& a : products) {
     if (a.t.data != nullptr) p_blocks = std::max(p_blocks, rank_blocks_of(a.total_rank()));
   }
-  if (p_blocks == 1) return run<HopperThinTiling<T, 1>>(stream, products, sums);
-  if (p_blocks == 2) return run<HopperThinTiling<T, 2>>(stream, products, sums);
-  return run<HopperThinTiling<T, 4>>(stream, products, sums);
+  if (p_blocks == 1) return run<HopperThinTiling<T, 1>>(stream, products, sums, early);
+  if (p_blocks == 2) return run<HopperThinTiling<T, 2>>(stream, products, sums, early);
+  return run<HopperThinTiling<T, 4>>(stream, products, sums, early);
 }
 
 bool has_eights(const void* data, std::int64_t row_stride, std::int64_t column_stride) {
@@ -216,11 +217,11 @@ std::string hopper_thin_refusal(Stream& stream, std::span<const ThinProducts> pr
 }
 
 KernelStatus multiply_hopper_thin(Stream& stream, std::span<const ThinProducts> products,
-                                  ThinSums& sums) {
+                                  ThinSums& sums, bool early) {
   const std::string reason = hopper_thin_refusal(stream, products);
   if (!reason.empty()) return KernelStatus::unsupported(reason);
-  if (products.front().dtype == DType::kF16) return run_as<half>(stream, products, sums);
-  return run_as<bfloat16>(stream, products, sums);
+  if (products.front().dtype == DType::kF16) return run_as<half>(stream, products, sums, early);
+  return run_as<bfloat16>(stream, products, sums, early);
 }
 
 }  // namespace wick::cuda

@@ -29,10 +29,10 @@ struct HopperThinPass {
 
 struct HopperThinCall {
   int M;
-  int count;   ///< of passes
-  int strips;  ///< of groups · 128 rows
-  int groups;
-  int cluster;  ///< blocks of one
+  int count;  ///< of passes
+  int strips;
+  int strip_rows;  ///< a multiple of kBoxRows
+  int cluster;     ///< blocks of one
   HopperThinPass passes[kMostHopperThin];
 };
 
@@ -46,7 +46,9 @@ template <class Element, int kRankBlocks>
 struct HopperThinTiling {
   using T = Element;
   static constexpr int kP = kRankBlocks;
-  static constexpr int kRows = 128;
+  static constexpr int kRows = 128;  ///< of a tile, the last of a strip may have fewer
+  static constexpr int kBoxRows =
+      32;  ///< of what is copied at a time: also the parts that rows are cut into
   static constexpr int kColumns = 64;
   static constexpr int kGroups = 4 / kP;  ///< tiles of a strip, at most: p's sums are in registers
   static constexpr int kMostRows = kGroups * kRows;
@@ -57,6 +59,7 @@ struct HopperThinTiling {
   static constexpr int kStages = kP == 1 ? 7 : kP == 2 ? 6 : 5;
 
   static constexpr int kXBytes = kRows * kColumns * 2;
+  static constexpr int kBoxBytes = kBoxRows * kColumns * 2;
   static constexpr int kTBlockBytes = kColumns * 32;
   static constexpr int kTBytes = kP * kTBlockBytes;
   static constexpr int kMostGBytes = 48 * 1024;  ///< of [rank blocks, rows, 16]
@@ -92,13 +95,12 @@ struct HopperThinTiling {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-/// Sixteen ranks of 16 rows of a small matrix, transposed: the left operand of a product. Rows are 32 bytes whose halves
-/// change places after every four.
-__device__ __forceinline__ void load_ranks(unsigned (&r)[4], unsigned base, int first_row) {
-  const int lane = threadIdx.x % kWarp;
-  const int row = first_row + lane / 16 * 8 + lane % 8;
+/// What a lane loads of sixteen ranks of 16 rows of a small matrix, for the left operand of a product. Rows are 32 bytes
+/// whose halves change places after every four.
+__device__ __forceinline__ int ranks_of_lane(int lane) {
+  const int row = lane / 16 * 8 + lane % 8;
   const int half = (lane / 8 & 1) ^ (row >> 2 & 1);
-  load_transposed_matrices(r, base + row * 32 + half * 16);
+  return row * 32 + half * 16;
 }
 
 /// What a block goes through: f(pass, first row, tiles of rows, tile of columns) for each tile of columns.
@@ -109,12 +111,11 @@ struct HopperThinWalk {
 
   __device__ __forceinline__ int first_strip() const { return blockIdx.x / call.cluster; }
   __device__ __forceinline__ int strip_step() const { return gridDim.x / call.cluster; }
-  __device__ __forceinline__ int first_row(int strip) const {
-    return strip * call.groups * Tiling::kRows;
-  }
-  __device__ __forceinline__ int groups(int strip) const {
-    const int left = (call.M - first_row(strip) + Tiling::kRows - 1) / Tiling::kRows;
-    return min(call.groups, left);
+  __device__ __forceinline__ int first_row(int strip) const { return strip * call.strip_rows; }
+  /// Of a strip, those beyond the last one included.
+  __device__ __forceinline__ int rows(int strip) const {
+    const int left = call.M - first_row(strip) + Tiling::kBoxRows - 1;
+    return min(call.strip_rows, left / Tiling::kBoxRows * Tiling::kBoxRows);
   }
   __device__ __forceinline__ int first_tile(const HopperThinPass& pass) const {
     return rank >= pass.first ? rank - pass.first : rank - pass.first + call.cluster;
@@ -128,17 +129,20 @@ __device__ __forceinline__ void produce(const HopperThinWalk<Tiling>& walk, cons
   hopper::Ring<Tiling::kStages> ring;
   for (int strip = walk.first_strip(); strip < call.strips; strip += walk.strip_step()) {
     const int row = walk.first_row(strip);
-    const int groups = walk.groups(strip);
+    const int rows = walk.rows(strip);
     for (int i = 0; i < call.count; ++i) {
       const HopperThinPass& pass = call.passes[i];
       for (int tile = walk.first_tile(pass); tile < pass.tiles; tile += call.cluster) {
-        for (int group = 0; group < groups; ++group, ring.next()) {
+        for (int first = 0; first < rows; first += Tiling::kRows, ring.next()) {
           const hopper::Barrier full = shared.full(ring.stage);
-          const bool with_t = group == 0 && pass.p != nullptr;
+          const bool with_t = first == 0 && pass.p != nullptr;
+          const int boxes = min(Tiling::kRows, rows - first) / Tiling::kBoxRows;
           shared.empty(ring.stage).wait(ring.parity ^ 1);
-          full.arrive_and_expect(Tiling::kXBytes + (with_t ? Tiling::kTBytes : 0));
-          hopper::copy_box(shared.x(ring.stage), maps.x[i], tile * Tiling::kColumns,
-                           row + group * Tiling::kRows, full);
+          full.arrive_and_expect(boxes * Tiling::kBoxBytes + (with_t ? Tiling::kTBytes : 0));
+          for (int box = 0; box < boxes; ++box) {
+            hopper::copy_box(shared.x(ring.stage) + box * Tiling::kBoxBytes, maps.x[i],
+                             tile * Tiling::kColumns, row + first + box * Tiling::kBoxRows, full);
+          }
           if (!with_t) continue;
           hopper::wait_for_previous();  // which makes t
 #pragma unroll
@@ -156,12 +160,20 @@ template <class Tiling>
 struct HopperThinConsumer {
   using T = typename Tiling::T;
   static constexpr int kP = Tiling::kP;
-  static constexpr int kD = Tiling::kMostRankBlocks;
+  struct Ranks {
+    unsigned of[4][kP][4];
+  };
 
   const HopperThinWalk<Tiling>& walk;
   const Tiling& shared;
   int warp = static_cast<int>(threadIdx.x) / kWarp;
   int lane = static_cast<int>(threadIdx.x) % kWarp;
+  // Where the lane finds its part of a tile: its row of 128 bytes for p, and the chunk of it, which steps along k change;
+  // for d; and in a small matrix.
+  int p_row = (warp * 16 + lane / 16 * 8 + lane % 8) * 128;
+  int p_chunk = ((lane / 8 % 2) ^ (lane % 8)) << 4;
+  int d_at = (warp / 4 * 64 + lane % 16) * 128 + (((warp % 4 * 2 + lane / 16) ^ (lane % 8)) << 4);
+  int ranks_at = ranks_of_lane(lane);
   hopper::Ring<Tiling::kStages> ring{};
   int exchanges = 0;
   float p_sums[Tiling::kGroups][2][kP][4];
@@ -186,7 +198,7 @@ struct HopperThinConsumer {
                       pack_two<T>(high.x, high.y), pack_two<T>(high.z, high.w));
   }
 
-  // The strip's rows of g [rank blocks, rows, 16], as load_ranks() wants them; zeros for what there is not.
+  // The strip's rows of g [rank blocks, rows, 16], as ranks_of_lane() wants them; zeros for what there is not.
   __device__ __forceinline__ void load_g(const HopperThinPass& pass, int first_row, int rows) {
     constexpr int kAtOnce = 4;
     const int eights = 2 * pass.rank_blocks;
@@ -217,56 +229,74 @@ struct HopperThinConsumer {
     meet_all();
   }
 
-  // p of the warp's 16 rows of a tile.
-  __device__ __forceinline__ void add_p(const SharedTile<64>& x, const unsigned (&t)[4][kP][4],
-                                        float (&sums)[2][kP][4]) const {
+  __device__ __forceinline__ void load_t(Ranks& t) const {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      unsigned right[4];
-      load_matrices(right, x.at(warp * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
 #pragma unroll
       for (int b = 0; b < kP; ++b) {
-        mma<T>(sums[0][b], t[k][b], right[0], right[1]);
-        mma<T>(sums[1][b], t[k][b], right[2], right[3]);
+        load_transposed_matrices(
+            t.of[k][b], shared.t(ring.stage) + ranks_at + b * Tiling::kTBlockBytes + k * 16 * 32);
       }
     }
   }
 
-  // d of the warp's 16 columns of a tile, over one half of its rows.
-  __device__ __forceinline__ void add_d(const SharedTile<64>& x, int rank_blocks, int group,
-                                        int rows, float (&sums)[2][kD][4]) const {
-    const int first_row = warp / 4 * 64;
-    unsigned right[4][4];
+  // A tile, as far as its rows go (all of them with kWhole): p of the warp's 16 rows, and d of its 16 columns over one
+  // half of the rows.
+  template <int kD, bool kWantsP, bool kWhole>
+  __device__ __forceinline__ void multiply(unsigned x, unsigned g, int rows, const Ranks& t,
+                                           int rank_blocks, int rank_step,
+                                           float (&p_sums_of_tile)[2][kP][4],
+                                           float (&d_sums)[2][kD][4]) const {
+    const bool has_p = kWantsP && (kWhole || warp * 16 < rows);
+    const int sixteens = kWhole ? 4 : (rows - warp / 4 * 64) / 16;
+    unsigned of_p[4][4];
+    unsigned of_d[4][4];
+    unsigned left[4][4];
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      load_transposed_matrices(right[k],
-                               x.at(first_row + 16 * k + lane % 16, warp % 4 * 2 + lane / 16));
+      if (has_p) load_matrices(of_p[k], x + p_row + (p_chunk ^ (k << 5)));
+      if (k >= sixteens) continue;
+      load_transposed_matrices(of_d[k], x + d_at + k * 16 * 128);
+      load_transposed_matrices(left[k], g + k * 16 * 32);
     }
 #pragma unroll
-    for (int b = 0; b < kD; ++b) {
+    for (int k = 0; k < 4; ++k) {
+      if (has_p) {
+#pragma unroll
+        for (int b = 0; b < kP; ++b) {
+          mma<T>(p_sums_of_tile[0][b], t.of[k][b], of_p[k][0], of_p[k][1]);
+          mma<T>(p_sums_of_tile[1][b], t.of[k][b], of_p[k][2], of_p[k][3]);
+        }
+      }
+      if (k >= sixteens) continue;
+      mma<T>(d_sums[0][0], left[k], of_d[k][0], of_d[k][1]);
+      mma<T>(d_sums[1][0], left[k], of_d[k][2], of_d[k][3]);
+    }
+#pragma unroll
+    for (int b = 1; b < kD; ++b) {
       if (b >= rank_blocks) continue;
-      const unsigned g = shared.at(Tiling::kG) + b * rows * 32;
-      unsigned left[4][4];
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        load_ranks(left[k], g, group * Tiling::kRows + first_row + 16 * k);
+        if (k < sixteens) load_transposed_matrices(left[k], g + b * rank_step + k * 16 * 32);
       }
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        mma<T>(sums[0][b], left[k], right[k][0], right[k][1]);
-        mma<T>(sums[1][b], left[k], right[k][2], right[k][3]);
+        if (k >= sixteens) continue;
+        mma<T>(d_sums[0][b], left[k], of_d[k][0], of_d[k][1]);
+        mma<T>(d_sums[1][b], left[k], of_d[k][2], of_d[k][3]);
       }
     }
   }
 
   // The upper warps hand their half of d's rows to the lower ones, which store the sums.
+  template <int kD>
   __device__ __forceinline__ void store_d(const HopperThinPass& pass, int strip, int tile,
                                           const float (&sums)[2][kD][4]) const {
     const int pair = warp % 4;
     const auto slot = [&](int n, int b) {
       // SAFETY: a multiple of 16 bytes in the block's own memory.
       return reinterpret_cast<float4*>(shared.base + Tiling::kMeeting) +
-             ((pair * 2 + n) * kD + b) * kWarp + lane;
+             ((pair * 2 + n) * Tiling::kMostRankBlocks + b) * kWarp + lane;
     };
     if (warp >= 4) {
 #pragma unroll
@@ -302,34 +332,31 @@ struct HopperThinConsumer {
     meet(2 + pair, 2 * kWarp);  // the upper warp may write again
   }
 
-  __device__ __forceinline__ void run_tile(const HopperThinPass& pass, int strip, int groups,
+  template <int kD, bool kWantsP>
+  __device__ __forceinline__ void run_tile(const HopperThinPass& pass, int strip, int rows,
                                            int tile) {
     float d_sums[2][kD][4] = {};
-    unsigned t[4][kP][4];
-    const bool wants_p = pass.p != nullptr;
+    Ranks t;
+    unsigned g = shared.at(Tiling::kG) + ranks_at + warp / 4 * 64 * 32;
 #pragma unroll
-    for (int group = 0; group < Tiling::kGroups; ++group) {
-      if (group >= groups) break;
+    for (int group = 0; group < Tiling::kGroups; ++group, g += Tiling::kRows * 32) {
+      const int left = rows - group * Tiling::kRows;
+      if (left <= 0) break;
       shared.full(ring.stage).wait(ring.parity);
-      const SharedTile<64> x{shared.x(ring.stage)};
-      if (wants_p) {
-        if (group == 0) {
-#pragma unroll
-          for (int k = 0; k < 4; ++k) {
-#pragma unroll
-            for (int b = 0; b < kP; ++b) {
-              load_ranks(t[k][b], shared.t(ring.stage) + b * Tiling::kTBlockBytes, 16 * k);
-            }
-          }
-        }
-        add_p(x, t, p_sums[group]);
+      const unsigned x = shared.x(ring.stage);
+      if (kWantsP && group == 0) load_t(t);
+      if (left >= Tiling::kRows) {
+        multiply<kD, kWantsP, true>(x, g, left, t, pass.rank_blocks, rows * 32, p_sums[group],
+                                    d_sums);
+      } else {
+        multiply<kD, kWantsP, false>(x, g, left, t, pass.rank_blocks, rows * 32, p_sums[group],
+                                     d_sums);
       }
-      add_d(x, pass.rank_blocks, group, groups * Tiling::kRows, d_sums);
       __syncwarp();
       if (lane == 0) shared.empty(ring.stage).arrive();
       ring.next();
     }
-    store_d(pass, strip, tile, d_sums);
+    store_d<kD>(pass, strip, tile, d_sums);
   }
 
   // All blocks of the cluster have come here; what each wrote before is seen by all who wait for `barrier`.
@@ -353,7 +380,7 @@ struct HopperThinConsumer {
     return total;
   }
 
-  __device__ __forceinline__ void finish_p(const HopperThinPass& pass, int first_row, int groups) {
+  __device__ __forceinline__ void finish_p(const HopperThinPass& pass, int first_row, int rows) {
     // SAFETY: the block's own memory, aligned to 16 bytes.
     float* const sums = reinterpret_cast<float*>(shared.base + Tiling::kPSums);
     if (exchanges > 0) shared.taken().wait_for_cluster((exchanges - 1) & 1);
@@ -376,7 +403,7 @@ struct HopperThinConsumer {
     }
     tell_cluster(shared.ready());
     shared.ready().wait_for_cluster(exchanges & 1);
-    const int fours = groups * Tiling::kRows / walk.call.cluster / 4;  // of rows, of a block
+    const int fours = rows / walk.call.cluster / 4;  // of rows, of a block
     for (int i = threadIdx.x; i < fours * 16 * kP; i += Tiling::kConsumerThreads) {
       const int r = i % (16 * kP);
       const int row = (walk.rank * fours + i / (16 * kP)) * 4;
@@ -393,13 +420,13 @@ struct HopperThinConsumer {
     ++exchanges;
   }
 
+  template <int kD, bool kWantsP>
   __device__ __forceinline__ void run_pass(const HopperThinPass& pass, int strip) {
     const int first_row = walk.first_row(strip);
-    const int groups = walk.groups(strip);
-    const bool wants_p = pass.p != nullptr;
+    const int rows = walk.rows(strip);
     // Its g may be what the whole cluster has just made.
-    if (!wants_p && exchanges > 0) shared.taken().wait_for_cluster((exchanges - 1) & 1);
-    load_g(pass, first_row, groups * Tiling::kRows);
+    if (!kWantsP && exchanges > 0) shared.taken().wait_for_cluster((exchanges - 1) & 1);
+    load_g(pass, first_row, rows);
 #pragma unroll
     for (int group = 0; group < Tiling::kGroups; ++group) {
 #pragma unroll
@@ -412,15 +439,24 @@ struct HopperThinConsumer {
       }
     }
     for (int tile = walk.first_tile(pass); tile < pass.tiles; tile += walk.call.cluster) {
-      run_tile(pass, strip, groups, tile);
+      run_tile<kD, kWantsP>(pass, strip, rows, tile);
     }
-    if (wants_p) finish_p(pass, first_row, groups);
+    if (kWantsP) finish_p(pass, first_row, rows);
   }
 
   __device__ __forceinline__ void run() {
     for (int strip = walk.first_strip(); strip < walk.call.strips; strip += walk.strip_step()) {
 #pragma unroll 1
-      for (int i = 0; i < walk.call.count; ++i) run_pass(walk.call.passes[i], strip);
+      for (int i = 0; i < walk.call.count; ++i) {
+        const HopperThinPass& pass = walk.call.passes[i];
+        constexpr int kMost = Tiling::kMostRankBlocks;
+        const bool one = pass.rank_blocks == 1;
+        if (pass.p != nullptr) {
+          one ? run_pass<1, true>(pass, strip) : run_pass<kMost, true>(pass, strip);
+        } else {
+          one ? run_pass<1, false>(pass, strip) : run_pass<kMost, false>(pass, strip);
+        }
+      }
     }
   }
 };

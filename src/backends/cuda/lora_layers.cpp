@@ -215,6 +215,13 @@ KernelStatus multiply_forward(Stream& stream, std::span<const LoraLinearArgs> la
   return multiply_hopper_lora(stream, product);
 }
 
+// By the kernel of Hopper where it takes the products.
+KernelStatus multiply_thin_by_any(Stream& stream, std::span<const ThinProducts> products,
+                                  ThinSums& sums, bool early) {
+  const KernelStatus status = multiply_hopper_thin(stream, products, sums, early);
+  return status.is_unsupported() ? multiply_thin(stream, products, sums) : status;
+}
+
 // dx, or what the product makes in its place, is wanted where `wants_product` is set.
 KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwardArgs> layers,
                                HopperLora& product, bool wants_product) {
@@ -238,15 +245,15 @@ KernelStatus multiply_backward(Stream& stream, std::span<const LoraLinearBackwar
   if (!reason.empty()) return KernelStatus::unsupported(reason);
 
   copy_small(stream, sides.copies, x.dtype);
+  // One launch makes the gradients of all adapters, unless the product has yet to make x.
   std::vector<ThinProducts> all = sides.outer;
   all.insert(all.end(), inners.begin(), inners.end());
+  const bool in_one = product.h_again == nullptr && hopper_thin_refusal(stream, all).empty();
   ThinSums sums;
-  KernelStatus status = multiply_hopper_thin(stream, all, sums);
-  const bool is_complete = status.is_ok();
-  if (status.is_unsupported()) status = multiply_thin(stream, sides.outer, sums);
+  KernelStatus status = multiply_thin_by_any(stream, in_one ? all : sides.outer, sums, true);
   if (status.is_ok() && wants_product) status = multiply_hopper_lora(stream, product);
-  if (status.is_ok() && !is_complete) status = multiply_thin(stream, inners, sums);
-  sums.finish(stream, is_complete && wants_product);
+  if (status.is_ok() && !in_one) status = multiply_thin_by_any(stream, inners, sums, false);
+  sums.finish(stream, in_one && wants_product);
   return status;
 }
 
@@ -281,6 +288,7 @@ KernelStatus backward_with_swiglu(Stream& stream, const LoraSwigluBackwardArgs& 
   product.up = args.up.data;
   product.dgate = args.dgate.data;
   product.dup = args.dup.data;
+  if (args.makes_h) product.h_again = args.down.x.data;
   return multiply_backward(stream, layers, product, true);
 }
 

@@ -5,6 +5,7 @@
 
 #include "backends/null/null_allocator.hpp"
 #include "backends/null/null_kernels.hpp"
+#include "runtime/capture.hpp"
 
 namespace wick::null {
 
@@ -39,6 +40,7 @@ class NullBackend final : public Backend {
   }
   void copy_from_host(Stream& stream, void* /*device_dst*/, const void* /*host_src*/,
                       std::size_t bytes) override {
+    if (null_stream(stream).is_capturing()) throw host_in_capture(device());
     null_stream(stream).enqueue(
         {.kernel = "copy_from_host", .operands = {}, .bytes = static_cast<std::int64_t>(bytes)});
   }
@@ -65,10 +67,11 @@ void NullStream::wait(Event& /*event*/) {}
 
 void NullStream::synchronize() {
   const std::lock_guard lock(mutex_);
+  if (capturing_) throw host_in_capture(device());
   ++num_waits_;
 }
 
-void NullStream::begin_capture() {
+void NullStream::begin_capture(const Graph* /*beside*/) {
   const std::lock_guard lock(mutex_);
   if (capturing_) throw Error(ErrorKind::kArgument, "stream", "capture has begun already");
   capturing_ = true;
@@ -92,6 +95,11 @@ void NullStream::replay(const Graph& graph) {
 void NullStream::enqueue(Launch launch) {
   const std::lock_guard lock(mutex_);
   (capturing_ ? captured_ : launches_).push_back(std::move(launch));
+}
+
+bool NullStream::is_capturing() const {
+  const std::lock_guard lock(mutex_);
+  return capturing_;
 }
 
 std::vector<Launch> NullStream::take_launches() {

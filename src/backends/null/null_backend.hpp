@@ -28,10 +28,12 @@ class NullStream final : public Stream {
   void wait(Event& event) override;
   void synchronize() override;
   bool supports_capture() const noexcept override { return true; }
-  void begin_capture() override;
+  void begin_capture(const Graph* beside = nullptr) override;
   std::unique_ptr<Graph> end_capture() override;
   void replay(const Graph& graph) override;
 
+  /// True between begin_capture() and end_capture().
+  bool is_capturing() const;
   /// For kernels: notes a launch.
   void enqueue(Launch launch);
   /// Launches since the last call, in order; captured ones are not among them until replayed.

@@ -98,10 +98,12 @@ struct LoraSwigluArgs {
 };
 
 /// The gradients of the layer that h goes through, whose x is h, without dropout and without dx: in its place what
-/// swiglu_backward makes of it, once it is rounded. gate, up, dgate and dup [M,K] of h's dtype, dense. As above for others.
+/// swiglu_backward makes of it, once it is rounded. gate, up, dgate and dup [M,K] of h's dtype, dense. With makes_h, down.x is
+/// fresh memory that becomes h. As above for others.
 struct LoraSwigluBackwardArgs {
   LoraLinearBackwardArgs down;
   TensorView gate, up, dgate, dup;
+  bool makes_h = false;
 
   template <class Visitor>
   void for_each_view(Visitor&& visit) const {

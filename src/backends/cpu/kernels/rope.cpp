@@ -137,6 +137,7 @@ KernelStatus rope(Stream& stream, const RopeArgs& a) {
   const ScratchArray<double> positions(stream, a.x.dim(0) * a.x.dim(1));
   read_positions(a.positions, positions.data());
   HWY_DYNAMIC_DISPATCH(rope_all)(stream, a, positions.data());
+  if (a.y) HWY_DYNAMIC_DISPATCH(rope_all)(stream, a.of_y(), positions.data());
   return KernelStatus::ok();
 }
 

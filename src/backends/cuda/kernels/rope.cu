@@ -10,19 +10,26 @@ constexpr int kThreads = 128;
 constexpr std::size_t kMostTableBytes = 32 * 1024;
 constexpr int kMostTokens = 32;  // of a block
 
-// x [B,T,H,Dh] with stride(3) = 1; positions [B,T]; out dense.
+// x [B,T,H,Dh] with stride(3) = 1; out dense.
 template <class T>
-struct Rope {
+struct Heads {
   const T* x;
   std::int64_t x_batch, x_token, x_head;
+  T* out;
+  int H;
+};
+
+// Two tensors, of which the second may have no heads; positions [B,T].
+template <class T>
+struct Rope {
+  Heads<T> each[2];
   const std::int32_t* short_positions;  // one of the two is null
   const std::int64_t* long_positions;
   std::int64_t position_batch, position_token;
   const float* inv_freq;
-  T* out;
   std::int64_t tokens;  // B · T
   std::int64_t T_;
-  int H, Dh, P;
+  int Dh, P;
   int tokens_per_block;
   float factor;
   float sign;
@@ -89,7 +96,7 @@ __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
   const int tokens =
       static_cast<int>(min(static_cast<std::int64_t>(a.tokens_per_block), a.tokens - first));
   __shared__ double positions[kMostTokens];
-  __shared__ const T* rows[kMostTokens];
+  __shared__ const T* rows[2][kMostTokens];
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < tokens) {
     const std::int64_t b = (first + thread) / a.T_;
@@ -97,7 +104,9 @@ __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
     const std::int64_t at = b * a.position_batch + t * a.position_token;
     positions[thread] = static_cast<double>(a.short_positions != nullptr ? a.short_positions[at]
                                                                          : a.long_positions[at]);
-    rows[thread] = a.x + b * a.x_batch + t * a.x_token;
+    for (int i = 0; i < 2; ++i) {
+      rows[i][thread] = a.each[i].x + b * a.each[i].x_batch + t * a.each[i].x_token;
+    }
   }
   __syncthreads();
   for (int i = thread; i < tokens * a.P; i += kThreads) {
@@ -108,14 +117,18 @@ __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
   __syncthreads();
   const int pairs = a.P / kVec;  // packs of them
   const int per_head = pairs + (a.Dh - 2 * a.P) / kVec;
+  const int heads = a.each[0].H + a.each[1].H;
 #pragma unroll 2
-  for (int i = thread; i < tokens * a.H * per_head; i += kThreads) {
+  for (int i = thread; i < tokens * heads * per_head; i += kThreads) {
     const int head_of_all = i / per_head;
     const int pack = i % per_head;
-    const int in_block = head_of_all / a.H;
-    const int head = head_of_all % a.H;
-    const T* const x = rows[in_block] + head * a.x_head;
-    T* const out = a.out + ((first + in_block) * a.H + head) * a.Dh;
+    const int in_block = head_of_all / heads;
+    const int head_of_both = head_of_all % heads;
+    const bool second = head_of_both >= a.each[0].H;
+    const Heads<T>& own = a.each[second];
+    const int head = second ? head_of_both - a.each[0].H : head_of_both;
+    const T* const x = rows[second][in_block] + head * own.x_head;
+    T* const out = own.out + ((first + in_block) * own.H + head) * a.Dh;
     if (pack < pairs) {
       const int entry = in_block * a.P + pack * kVec;
       rotate<kVec>(x + pack * kVec, a.P, cosines + entry, sines + entry, out + pack * kVec);
@@ -144,7 +157,8 @@ int tokens_per_block(Stream& stream, std::int64_t tokens, std::int64_t packs_per
 template <class T>
 void launch_rope(Stream& stream, Rope<T> a, bool wide) {
   const auto run = [&]<int kVec>(Int<kVec>) {
-    a.tokens_per_block = tokens_per_block(stream, a.tokens, a.H * ((a.Dh - a.P) / kVec), a.P);
+    const int heads = a.each[0].H + a.each[1].H;
+    a.tokens_per_block = tokens_per_block(stream, a.tokens, heads * ((a.Dh - a.P) / kVec), a.P);
     const std::size_t table = static_cast<std::size_t>(a.tokens_per_block) *
                               static_cast<std::size_t>(a.P) * sizeof(Rotation);
     const dim3 grid(static_cast<unsigned>(ceil_div(a.tokens, a.tokens_per_block)));
@@ -158,21 +172,27 @@ void launch_rope(Stream& stream, Rope<T> a, bool wide) {
 }
 
 template <class T>
+Heads<T> heads_of(const TensorView& x, const TensorView& out) {
+  if (!x) return {};
+  return {.x = data_of<const T>(x),
+          .x_batch = x.stride(0),
+          .x_token = x.stride(1),
+          .x_head = x.stride(2),
+          .out = data_of<T>(out),
+          .H = static_cast<int>(x.dim(2))};
+}
+
+template <class T>
 Rope<T> rope_of(const RopeArgs& args) {
   const bool is_short = args.positions.dtype == DType::kI32;
-  return {.x = data_of<const T>(args.x),
-          .x_batch = args.x.stride(0),
-          .x_token = args.x.stride(1),
-          .x_head = args.x.stride(2),
+  return {.each = {heads_of<T>(args.x, args.out), heads_of<T>(args.y, args.y_out)},
           .short_positions = is_short ? data_of<const std::int32_t>(args.positions) : nullptr,
           .long_positions = is_short ? nullptr : data_of<const std::int64_t>(args.positions),
           .position_batch = args.positions.stride(0),
           .position_token = args.positions.stride(1),
           .inv_freq = data_of<const float>(args.inv_freq),
-          .out = data_of<T>(args.out),
           .tokens = args.x.dim(0) * args.x.dim(1),
           .T_ = args.x.dim(1),
-          .H = static_cast<int>(args.x.dim(2)),
           .Dh = static_cast<int>(args.x.dim(3)),
           .P = static_cast<int>(args.inv_freq.dim(0)),
           .tokens_per_block = 1,
@@ -180,21 +200,29 @@ Rope<T> rope_of(const RopeArgs& args) {
           .sign = args.inverse ? -1.0F : 1.0F};
 }
 
+// Whether each head begins where a pack may be read.
+template <int kWide>
+bool has_packs(const TensorView& x, const TensorView& out) {
+  if (!x) return true;
+  bool result = is_aligned(x.data, 16) && is_aligned(out.data, 16);
+  for (int axis = 0; axis < 3; ++axis) {
+    result = result && (x.dim(axis) == 1 || x.stride(axis) % kWide == 0);
+  }
+  return result;
+}
+
 }  // namespace
 
 KernelStatus rope(Stream& stream, const RopeArgs& args) {
-  if (args.x.numel() == 0) return KernelStatus::ok();
+  if (args.x.numel() + (args.y ? args.y.numel() : 0) == 0) return KernelStatus::ok();
   if (static_cast<std::size_t>(args.inv_freq.dim(0)) * sizeof(Rotation) > kMostTableBytes) {
     return KernelStatus::unsupported("more than 4096 pairs to rotate in a head");
   }
   switch_floating(args.x.dtype, [&]<class T>(std::type_identity<T>) {
     const Rope<T> a = rope_of<T>(args);
     constexpr int kWide = kPackSize<T>;
-    bool wide =
-        is_aligned(a.x, 16) && is_aligned(a.out, 16) && a.P % kWide == 0 && a.Dh % kWide == 0;
-    for (int axis = 0; axis < 3; ++axis) {
-      wide = wide && (args.x.dim(axis) == 1 || args.x.stride(axis) % kWide == 0);
-    }
+    const bool wide = a.P % kWide == 0 && a.Dh % kWide == 0 && has_packs<kWide>(args.x, args.out) &&
+                      has_packs<kWide>(args.y, args.y_out);
     launch_rope(stream, a, wide);
   });
   return KernelStatus::ok();

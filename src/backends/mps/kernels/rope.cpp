@@ -7,8 +7,10 @@ namespace wick::mps {
 
 static_assert(sizeof(RopeKargs) == 72);
 
-KernelStatus rope(Stream& stream, const RopeArgs& args) {
-  if (args.x.numel() == 0) return KernelStatus::ok();
+namespace {
+
+void rotate(Stream& stream, const RopeArgs& args) {
+  if (args.x.numel() == 0) return;
   const std::int64_t pairs = args.inv_freq.dim(0);
   const RopeKargs kargs{.x_batch = args.x.stride(0),
                         .x_token = args.x.stride(1),
@@ -29,6 +31,13 @@ KernelStatus rope(Stream& stream, const RopeArgs& args) {
       .buffer(args.out)
       .value(kargs)
       .elements(args.x.dim(0) * args.x.dim(1), args.x.dim(3) - pairs);
+}
+
+}  // namespace
+
+KernelStatus rope(Stream& stream, const RopeArgs& args) {
+  rotate(stream, args);
+  if (args.y) rotate(stream, args.of_y());
   return KernelStatus::ok();
 }
 
