@@ -257,6 +257,7 @@ struct ArrayProduct {
 
 std::string array_refusal(const Product& p) {
   if (p.G == 1) return "not a batch of products";
+  if (p.a.batch_stride == 0 && p.b.batch_stride == 0) return "one product, again and again";
   if (std::string reason = common_refusal(p); !reason.empty()) return reason;
   if (p.a.dtype != p.b.dtype || p.a.dtype != p.c_dtype) return "arrays of several dtypes";
   if (p.beta != 0) return "arrays are not added to";
