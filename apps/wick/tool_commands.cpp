@@ -59,6 +59,9 @@ Json describe(Device device) {
   Json described{{"device", to_string(device)},
                  {"description", device_description(device)},
                  {"products", kernel_variants(device, "matmul")}};
+  if (const auto ways = kernel_variants(device, "softmax"); !ways.empty()) {
+    described["softmax"] = ways;
+  }
   if (device.type == DeviceType::kCpu) {
     described["threads"] = num_threads();
     described["instruction_sets"] = kernel_variants(device, "isa");
@@ -82,8 +85,10 @@ std::string line_of(const Json& device) {
     what += fmt::format("{}{} threads; instruction sets {}", what.empty() ? "" : ", ",
                         device["threads"].get<int>(), names_in(device["instruction_sets"]));
   }
-  return fmt::format("{}: {}; products by {}\n", device["device"].get<std::string>(), what,
-                     names_in(device["products"]));
+  const std::string softmax =
+      device.contains("softmax") ? "; softmax by " + names_in(device["softmax"]) : "";
+  return fmt::format("{}: {}; products by {}{}\n", device["device"].get<std::string>(), what,
+                     names_in(device["products"]), softmax);
 }
 
 int run_devices(bool json) {

@@ -48,11 +48,8 @@ void run_model(const CausalLm& model, LoraAdapter& adapter, const MicroBatch& ba
 Json to_json(const TunedCall& call) {
   Json seconds = Json::object();
   for (const auto& [way, time] : call.seconds) seconds[way] = time;
-  return {{"kernel", call.kernel},
-          {"shape", call.shape},
-          {"seconds", seconds},
-          {"otherwise", call.otherwise},
-          {"chosen", call.chosen}};
+  return {{"kernel", call.kernel}, {"shape", call.shape},         {"seconds", seconds},
+          {"wrong", call.wrong},   {"otherwise", call.otherwise}, {"chosen", call.chosen}};
 }
 
 void print_call(const TunedCall& call) {
@@ -60,6 +57,7 @@ void print_call(const TunedCall& call) {
   for (const auto& [way, time] : call.seconds) {
     times += fmt::format("{}{} {:.3g} ms", times.empty() ? "" : ", ", way, 1e3 * time);
   }
+  for (const std::string& way : call.wrong) times += fmt::format(", {} is wrong", way);
   print_out(fmt::format("{:<21} {:<52} {}: {}{}\n", call.kernel, call.shape, times, call.chosen,
                         call.chosen == call.otherwise ? "" : ", not " + call.otherwise));
 }

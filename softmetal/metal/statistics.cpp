@@ -7,6 +7,7 @@ namespace {
 
 struct Injected {
   std::atomic<int> left[4]{};
+  std::atomic<bool> mps_idle{false};
   std::atomic<bool> device_lost{false};
 };
 Injected injected;
@@ -41,6 +42,7 @@ void inject(const Injection& what) {
   injected.left[static_cast<int>(Failure::kCommandBuffer)] = what.command_buffer;
   injected.left[static_cast<int>(Failure::kPipeline)] = what.pipeline;
   injected.left[static_cast<int>(Failure::kLibrary)] = what.library;
+  injected.mps_idle = what.mps_idle;
   injected.device_lost = what.device_lost;
 }
 
@@ -52,6 +54,7 @@ bool fails_now(Failure what) {
   return now == 1;
 }
 
+bool mps_is_idle() { return injected.mps_idle; }
 bool device_is_lost() { return injected.device_lost; }
 
 void set_lane_seed(std::uint64_t value) { seed = value; }

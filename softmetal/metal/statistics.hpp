@@ -30,6 +30,8 @@ Statistics& statistics();
 enum class Failure { kBufferAllocation, kCommandBuffer, kPipeline, kLibrary };
 /// Whether this use of it has to fail.
 bool fails_now(Failure what);
+/// Whether kernels of MPS are to compute nothing.
+bool mps_is_idle();
 /// Whether the device is lost.
 bool device_is_lost();
 /// The seed of the order of lanes and threadgroups.

@@ -14,6 +14,7 @@ void KernelState::encode(CommandBufferState& buffer, const char* what,
                          std::function<void()> run) const {
   buffer.check_encodable();
   ++statistics().mps_encodes;
+  if (mps_is_idle()) run = [] {};
   buffer.append({.what = what, .run = std::move(run)});
 }
 

@@ -302,7 +302,9 @@ class DevicesAndBenchTest(ProgramTest):
         self.assertEqual(len(lines), len(listed["devices"]) + len(listed["absent"]))
         for gpu in gpus:
             self.assertRegex(gpu["device"], r"^(cuda:\d+|mps)$")
-            self.assertIn(f"{gpu['device']}: {gpu['description']}; products by {', '.join(gpu['products'])}", lines)
+            softmax = f"; softmax by {', '.join(gpu['softmax'])}" if "softmax" in gpu else ""
+            self.assertIn(f"{gpu['device']}: {gpu['description']}; products by {', '.join(gpu['products'])}{softmax}",
+                          lines)
         for absent in listed["absent"]:
             self.assertIn(f"{absent['device']}: {absent['reason']}", lines)
         # Each kind of device is here, or there is a reason.

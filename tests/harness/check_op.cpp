@@ -64,6 +64,15 @@ std::vector<std::string> settings_for(Device device, std::string_view op) {
   return settings;
 }
 
+std::vector<std::string> gradient_settings_for(Device device, std::string_view op) {
+  std::vector<std::string> settings = settings_for(device, op);
+  const std::string kernel = fmt::format("{}_backward", op);
+  for (const std::string& variant : kernel_variants(device, kernel)) {
+    settings.push_back(fmt::format("{}={}", kernel, variant));
+  }
+  return settings;
+}
+
 ForcedSetting::ForcedSetting(const std::string& setting) {
   std::istringstream parts(setting);
   for (std::string part; std::getline(parts, part, ',');) {

@@ -17,6 +17,9 @@ std::vector<Device> computing_devices();
 /// Ways to run an op on a device: "" (the best), "matmul=plain", "isa=avx2", "isa=avx2,matmul=plain", …
 std::vector<std::string> settings_for(Device device, std::string_view op);
 
+/// The same for gradients: those of the kernel of its gradient as well.
+std::vector<std::string> gradient_settings_for(Device device, std::string_view op);
+
 /// Forces what a string of settings_for() says while it lives.
 class ForcedSetting {
  public:

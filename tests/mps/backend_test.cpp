@@ -19,7 +19,12 @@ std::vector<float> same(std::size_t count, float value) { return std::vector<flo
 TEST_F(BackendTest, SaysWhatItIs) {
   EXPECT_TEXT(device_description(kMpsDevice), "Software Metal");
   EXPECT_EQ(kernel_variants(kMpsDevice, "matmul"),
-            (std::vector<std::string>{"few_rows", "mps", "tiles"}));
+            (std::vector<std::string>{"few_rows", "mps_vector", "mps", "tiles", "mps_array"}));
+  for (const char* kernel :
+       {"softmax", "softmax_backward", "log_softmax", "log_softmax_backward"}) {
+    EXPECT_EQ(kernel_variants(kMpsDevice, kernel), (std::vector<std::string>{"rows", "mps"}));
+  }
+  EXPECT_TRUE(kernel_variants(kMpsDevice, "argmax").empty()) << "MPS promises no order of equals";
 }
 
 // A tensor that is dropped leaves its memory to the next; what was enqueued with it still sees the old values. Small

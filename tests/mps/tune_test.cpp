@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -7,10 +8,12 @@
 #include <limits>
 
 #include "backends/mps/mps_kernels.hpp"
+#include "backends/mps/products.hpp"
 #include "backends/mps/tuner.hpp"
 #include "backends/mps/way_table.hpp"
 #include "mps/mps_support.hpp"
 #include "runtime/args/lora_linear_args.hpp"
+#include "runtime/args/softmax_args.hpp"
 #include "wick/runtime/settings.hpp"
 
 // Which way a product goes: what is measured, stored, read back and used. The clock counts what softmetal was asked for, so
@@ -52,7 +55,7 @@ class WayFileTest : public testing::Test {
     return error_of([&] { mps::load_ways(file_, kHere); });
   }
   static std::string file_with(const std::string& way) {
-    return R"({"format": "wick ways", "machines": [{"version": 1, "device": "GPU", "system": "1.0", "ways": [)" +
+    return R"({"format": "wick ways", "machines": [{"version": 2, "device": "GPU", "system": "1.0", "ways": [)" +
            way + "]}]}";
   }
 
@@ -88,6 +91,14 @@ TEST(WayTable, RoundsSizesUpToPowersOfTwo) {
   EXPECT_EQ(shape, (CallShape{.G = 1, .M = 8, .N = 4096, .K = std::int64_t{1} << 62, .R = 0}));
 }
 
+TEST(WayTable, DescribesProductsAndRows) {
+  EXPECT_EQ(
+      mps::describe({.G = 2, .M = 4, .N = 8, .K = 16, .b_by_columns = true, .b_shared = true}),
+      "2 · [4,16] x [8,16]ᵀ f32, f32 → f32");
+  EXPECT_EQ(mps::describe({.kernel = ChoiceKernel::kSoftmax, .M = 4, .N = 8, .a = DType::kF16}),
+            "[4,8] f16");
+}
+
 TEST_F(WayFileTest, ComesBackAsItWasWritten) {
   WayTable table;
   table.set({.kernel = ChoiceKernel::kLoraLinear,
@@ -101,6 +112,8 @@ TEST_F(WayFileTest, ComesBackAsItWasWritten) {
              .b_by_columns = true,
              .has_bias = true},
             "fused");
+  table.set({.kernel = ChoiceKernel::kLogSoftmaxBackward, .M = 40, .N = 1000}, "mps");
+  table.set({.G = 4, .M = 8, .N = 8, .K = 8, .b_shared = true}, "mps_array");
   table.set(square(64), "tiles");
   EXPECT_EQ(mps::load_ways(file_, kHere).size(), 0U) << "there is no file yet";
   EXPECT_EQ(mps::store_ways(file_, kHere, table), "");
@@ -123,7 +136,7 @@ TEST_F(WayFileTest, OtherMachinesKeepWhatTheyHave) {
 
 TEST_F(WayFileTest, ATableOfAnotherVersionIsLeftAlone) {
   const std::string later =
-      R"({"version": 2, "device": "GPU", "system": "1.0", "ways": "written otherwise"})";
+      R"({"version": 3, "device": "GPU", "system": "1.0", "ways": "written otherwise"})";
   write(R"({"format": "wick ways", "machines": [)" + later + "]}");
   EXPECT_TRUE(mps::load_ways(file_, kHere).empty());
   EXPECT_EQ(mps::store_ways(file_, kHere, {}), "");
@@ -143,11 +156,11 @@ TEST_F(WayFileTest, WhatIsWrongIsNamed) {
       {R"({"format": "wick ways"})", "machines"},
       {R"({"format": "wick ways", "machines": 3})", "must be a list, got 3"},
       {R"({"format": "wick ways", "machines": [3]})", "must be a JSON object"},
-      {R"({"format": "wick ways", "machines": [{"version": 1, "device": "GPU"}]})", "system"},
+      {R"({"format": "wick ways", "machines": [{"version": 2, "device": "GPU"}]})", "system"},
       {file_with("{}"), "way 1: kernel"},
       {file_with("{" + good + "}"), "way 1: way"},
       {file_with("{" + good + R"(,"way":"fused"})"), "is no way of matmul"},
-      {file_with(R"({"kernel":"softmax"})"), "is no kernel that has several ways"},
+      {file_with(R"({"kernel":"silu"})"), "is no kernel that has several ways"},
       {file_with(R"({"kernel":"matmul","G":1,"M":7})"), "M: must be 0 or a power of two"},
       {file_with(R"({"kernel":"matmul","G":-1})"), "G: must be 0 or a power of two"},
       {file_with(R"({"kernel":"matmul","G":1,"M":1,"N":1,"K":1,"R":0,"a":"f64"})"),
@@ -215,7 +228,8 @@ class TuneTest : public OwnMpsTest {
     } else {
       unsetenv("XDG_CACHE_HOME");
     }
-    for (const char* kernel : {"matmul", "lora_linear", "lora_linear_backward"}) {
+    for (const char* kernel : {"matmul", "lora_linear", "lora_linear_backward", "softmax",
+                               "softmax_backward", "log_softmax", "log_softmax_backward"}) {
       force_variant(kernel, "");
     }
     fs::remove_all(folder_);
@@ -340,6 +354,111 @@ TEST_F(TuneTest, AWayThatRefusesTheStridesLeavesTheCallToTheOthers) {
   EXPECT_EQ(read(memory).back(), static_cast<float>(kSmall));
 }
 
+TEST_F(TuneTest, AWayThatComputesSomethingElseIsNeverTaken) {
+  const TuneOptions options = clock_of(1, 10);
+  softmetal::inject({.mps_idle = true});
+  const TunedCall large = tune_product(kLarge, options).calls.at(0);
+  const TunedCall small = tune_product(kSmall, options).calls.at(0);
+  softmetal::inject({});
+  for (const TunedCall& call : {large, small}) {
+    EXPECT_EQ(call.wrong, std::vector<std::string>{"mps"});
+    EXPECT_EQ(call.chosen, "tiles");
+    EXPECT_EQ(call.seconds.size(), 1U);
+  }
+  EXPECT_EQ(large.otherwise, "mps");
+  EXPECT_EQ(small.otherwise, "tiles");
+  EXPECT_EQ(way_taken(backend(), kLarge), "tiles") << "although MPS is what is taken otherwise";
+  EXPECT_EQ(way_taken(backend(), kSmall), "tiles");
+  const TunedCall again = tune_product(kLarge, options).calls.at(0);
+  EXPECT_TRUE(again.wrong.empty());
+  EXPECT_EQ(way_taken(backend(), kLarge), "mps");
+}
+
+// A product of a row, of a column, and of a batch that shares its second matrix.
+class TuneVectorTest : public TuneTest {
+ protected:
+  static constexpr std::int64_t kK = 512, kN = 512, kG = 3;
+
+  void SetUp() override {
+    TuneTest::SetUp();
+    matrix_ = floats(kK * kN, 0.5F);
+    vector_ = floats(kG * kK, 2);
+    result_ = floats(kG * kN, 0);
+  }
+  // w by rows, so that few_rows does not take it.
+  mps::Product row() const {
+    return {.M = 1,
+            .N = kN,
+            .K = kK,
+            .a = {.data = vector_.data, .row_stride = kK},
+            .b = {.data = matrix_.data, .row_stride = kN},
+            .c = result_.data,
+            .c_row_stride = kN};
+  }
+  mps::Product column() const {
+    return {.M = kN,
+            .N = 1,
+            .K = kK,
+            .a = {.data = matrix_.data, .row_stride = 1, .column_stride = kN},
+            .b = {.data = vector_.data, .row_stride = 1},
+            .c = result_.data,
+            .c_row_stride = 1};
+  }
+  mps::Product batch() const {
+    mps::Product product = row();
+    product.G = kG;
+    product.a.batch_stride = kK;
+    product.c_batch_stride = kN;
+    return product;
+  }
+  // Kernels of MPS that it takes, after it has given the right result.
+  std::uint64_t encodes(const mps::Product& product) {
+    const auto before = softmetal::counters().mps_encodes;
+    EXPECT_TRUE(mps::multiply(stream(), product).is_ok());
+    stream().synchronize();
+    const std::vector<float> result = read(result_);
+    for (std::int64_t i = 0; i < product.G * kN; ++i) {
+      EXPECT_EQ(result[static_cast<std::size_t>(i)], static_cast<float>(kK)) << i;
+    }
+    return softmetal::counters().mps_encodes - before;
+  }
+  TunedCall tuned(const mps::Product& product, TuneOptions options) {
+    options.rounds = 1;
+    return backend().tune([&] { encodes(product); }, options).calls.at(0);
+  }
+
+  TensorView matrix_, vector_, result_;
+};
+
+TEST_F(TuneVectorTest, VectorsGoByMpsWhereFewRowsDoesNotTakeThem) {
+  for (const mps::Product& product : {row(), column()}) {
+    EXPECT_EQ(encodes(product), 1U);
+    const auto kernels = softmetal::counters().mps_kernels;
+    EXPECT_EQ(encodes(product), 1U);
+    EXPECT_EQ(softmetal::counters().mps_kernels, kernels) << "it is made once";
+    const TunedCall call = tuned(product, clock_of(10, 1));
+    EXPECT_EQ(call.otherwise, "mps_vector");
+    EXPECT_EQ(call.chosen, "tiles");
+    EXPECT_EQ(encodes(product), 0U);
+  }
+  mps::Product by_columns = row();
+  by_columns.b = {.data = matrix_.data, .row_stride = 1, .column_stride = kK};
+  EXPECT_EQ(encodes(by_columns), 0U) << "few_rows has it";
+  EXPECT_EQ(tuned(by_columns, clock_of(1, 10)).chosen, "mps");
+}
+
+TEST_F(TuneVectorTest, ABatchThatSharesAMatrixGoesByArraysWhereThatIsFaster) {
+  EXPECT_EQ(encodes(batch()), 0U);
+  const TunedCall call = tuned(batch(), clock_of(1, 10));
+  EXPECT_EQ(call.shape, "4 · [1,512] x [512,512] f32, f32 → f32");
+  EXPECT_EQ(call.otherwise, "tiles");
+  EXPECT_EQ(call.chosen, "mps_array");
+  EXPECT_EQ(encodes(batch()), 1U);
+  const auto kernels = softmetal::counters().mps_kernels;
+  EXPECT_EQ(encodes(batch()), 1U);
+  EXPECT_EQ(softmetal::counters().mps_kernels, kernels);
+}
+
 // x [64,64], w [64,64] and an adapter of rank 4, forward and the gradient of x.
 class TuneLoraTest : public TuneTest {
  protected:
@@ -401,6 +520,105 @@ TEST_F(TuneLoraTest, TheLayerWithItsAdapterAndItsGradientAreMeasuredEachForItsel
   EXPECT_EQ(encodes(), 1U);
   force_variant("lora_linear", "mps");
   EXPECT_EQ(encodes(), 2U);
+}
+
+// Softmax and its logarithm of rows, one of them hidden, and their gradients.
+class TuneRowsTest : public TuneTest {
+ protected:
+  static constexpr std::int64_t kRows = 3, kColumns = 40;
+
+  void SetUp() override {
+    TuneTest::SetUp();
+    for (TensorView* const view : {&x_, &y_, &log_, &dy_, &dx_, &dlog_}) {
+      *view = floats(kRows * kColumns, 0.25F);
+      view->shape = {kRows, kColumns};
+      view->strides = {kColumns, 1};
+    }
+    const std::vector<float> hidden(kColumns, -std::numeric_limits<float>::infinity());
+    backend().copy_from_host(stream(), static_cast<float*>(x_.data) + kColumns, hidden.data(),
+                             kColumns * sizeof(float));
+  }
+  void run() {
+    EXPECT_TRUE(mps::softmax(stream(), {.x = x_, .out = y_}).is_ok());
+    EXPECT_TRUE(mps::log_softmax(stream(), {.x = x_, .out = log_}).is_ok());
+    EXPECT_TRUE(mps::softmax_backward(stream(), {.dy = dy_, .y = y_, .dx = dx_}).is_ok());
+    EXPECT_TRUE(mps::log_softmax_backward(stream(), {.dy = dy_, .y = log_, .dx = dlog_}).is_ok());
+    stream().synchronize();
+  }
+  softmetal::Counters counted() {
+    const auto before = softmetal::counters();
+    run();
+    const auto after = softmetal::counters();
+    return {.host_waits = after.host_waits - before.host_waits,
+            .compute_encoders = after.compute_encoders - before.compute_encoders,
+            .dispatches = after.dispatches - before.dispatches,
+            .mps_kernels = after.mps_kernels - before.mps_kernels,
+            .mps_encodes = after.mps_encodes - before.mps_encodes};
+  }
+  void expect_right() {
+    const std::vector<float> y = read(y_), log = read(log_), dx = read(dx_), dlog = read(dlog_);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const bool is_hidden = i / kColumns == 1;
+      EXPECT_FLOAT_EQ(y[i], is_hidden ? 0 : 1.0F / kColumns) << i;
+      EXPECT_FLOAT_EQ(log[i], is_hidden ? -std::numeric_limits<float>::infinity()
+                                        : -std::log(static_cast<float>(kColumns)));
+      EXPECT_NEAR(dx[i], 0, 1e-7) << i;
+      EXPECT_NEAR(dlog[i], 0, 1e-6) << i;
+    }
+  }
+
+  TensorView x_, y_, log_, dy_, dx_, dlog_;
+};
+
+TEST_F(TuneRowsTest, OurKernelsUntilMpsIsMeasuredToBeFaster) {
+  softmetal::Counters made = counted();
+  expect_right();
+  EXPECT_EQ(made.mps_encodes, 0U);
+  EXPECT_EQ(made.dispatches, 4U);
+  EXPECT_EQ(made.compute_encoders, 1U);
+  const TuneReport report = backend().tune([&] { run(); }, clock_of(1, 10));
+  std::map<std::string, std::string> chosen;
+  for (const TunedCall& call : report.calls) {
+    EXPECT_TRUE(call.wrong.empty()) << call.kernel;
+    chosen[call.kernel + " " + call.shape] = call.chosen;
+  }
+  // All but the gradient of softmax need a kernel of ours behind that of MPS, for rows that are hidden throughout.
+  const std::map<std::string, std::string> expected{{"softmax [4,64] f32", "rows"},
+                                                    {"softmax_backward [4,64] f32", "mps"},
+                                                    {"log_softmax [4,64] f32", "rows"},
+                                                    {"log_softmax_backward [4,64] f32", "rows"}};
+  EXPECT_EQ(chosen, expected);
+  EXPECT_EQ(counted().mps_encodes, 1U);
+  expect_right();
+  backend().tune([&] { run(); }, clock_of(1, 1));
+  EXPECT_EQ(counted().mps_encodes, 0U);
+}
+
+TEST_F(TuneRowsTest, MpsMakesItsKernelsOnceAndWaitsForNothing) {
+  for (const char* kernel :
+       {"softmax", "softmax_backward", "log_softmax", "log_softmax_backward"}) {
+    force_variant(kernel, "mps");
+  }
+  EXPECT_EQ(counted().mps_kernels, 4U);
+  expect_right();
+  const softmetal::Counters again = counted();
+  EXPECT_EQ(again.mps_encodes, 4U);
+  EXPECT_EQ(again.mps_kernels, 0U);
+  EXPECT_EQ(again.dispatches, 3U);
+  EXPECT_EQ(again.compute_encoders, 3U) << "one behind each kernel of MPS that has work of ours";
+  EXPECT_EQ(again.host_waits, 1U) << "the test's own";
+  expect_right();
+}
+
+TEST_F(TuneRowsTest, AKernelOfMpsThatComputesSomethingElseIsFound) {
+  softmetal::inject({.mps_idle = true});
+  const TuneReport report = backend().tune([&] { run(); }, clock_of(1, 10));
+  softmetal::inject({});
+  EXPECT_EQ(report.calls.size(), 4U);
+  for (const TunedCall& call : report.calls) {
+    EXPECT_EQ(call.wrong, std::vector<std::string>{"mps"}) << call.kernel;
+    EXPECT_EQ(call.chosen, "rows");
+  }
 }
 
 TEST_F(TuneTest, ABrokenFileIsIgnoredAndSaidSoAndReplacedByTheNextMeasurement) {

@@ -52,12 +52,13 @@ void for_each_case(const OpSpec& spec, DType dtype, const Check& check) {
   }
 }
 
-// Checks what `setting` can do of the cases. A variant may refuse calls that the others of its list take: how
-// many is said.
-template <class Check>
-void for_each_setting(const OpSpec& spec, DType dtype, const Check& check) {
+// Checks what each of settings(device, op) can do of the cases. A variant may refuse calls that the others of its list take:
+// how many is said.
+template <class Settings, class Check>
+void for_each_setting(const OpSpec& spec, DType dtype, const Settings& settings,
+                      const Check& check) {
   for (const Device device : tested_devices()) {
-    for (const std::string& setting : settings_for(device, spec.op)) {
+    for (const std::string& setting : settings(device, spec.op)) {
       SCOPED_TRACE(setting);
       const ForcedSetting forced(setting);
       int refused = 0;
@@ -79,7 +80,7 @@ void for_each_setting(const OpSpec& spec, DType dtype, const Check& check) {
 
 void forward(const OpSpec& spec, DType dtype) {
   std::map<const OpCase*, ReferenceResults> known;
-  for_each_setting(spec, dtype, [&](const OpCase& op_case, Device device) {
+  for_each_setting(spec, dtype, settings_for, [&](const OpCase& op_case, Device device) {
     report(check_forward(spec, op_case, dtype, device, known[&op_case]));
   });
 }
@@ -98,7 +99,7 @@ void null_device(const OpSpec& spec, DType dtype) {
 void gradient(const OpSpec& spec, DType dtype) {
   int checked = 0;
   std::map<const OpCase*, ReferenceResults> known;
-  for_each_setting(spec, dtype, [&](const OpCase& op_case, Device device) {
+  for_each_setting(spec, dtype, gradient_settings_for, [&](const OpCase& op_case, Device device) {
     if (!op_case.gradient) return;
     report(check_gradient(spec, op_case, dtype, device, known[&op_case]));
     ++checked;

@@ -24,9 +24,10 @@ struct TunedCall {
   std::string kernel;  ///< "matmul"
   std::string shape;   ///< "[256,896] x [896,4864] f32", rounded up to powers of two
   std::vector<std::pair<std::string, double>>
-      seconds;            ///< each way's median for all that `work` makes of them
-  std::string otherwise;  ///< the way that is taken without a measurement
-  std::string chosen;     ///< the way from now on
+      seconds;                     ///< each way's median for all that `work` makes of them
+  std::vector<std::string> wrong;  ///< ways that are left out: they compute something else
+  std::string otherwise;           ///< the way that is taken without a measurement
+  std::string chosen;              ///< the way from now on
 };
 
 /// What tune() found.

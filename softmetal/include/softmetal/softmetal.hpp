@@ -62,6 +62,7 @@ struct Injection {
   int command_buffer = 0;     // ends in an error instead of being run
   int pipeline = 0;           // newComputePipelineState… answers nil with an error
   int library = 0;            // newLibraryWithSource… answers nil with an error
+  bool mps_idle = false;      // kernels of MPS that are encoded compute nothing
   bool device_lost = false;   // every command buffer ends in an error, every allocation fails
 };
 /// Sets what is to fail from now on.

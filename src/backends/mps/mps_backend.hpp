@@ -6,11 +6,11 @@
 #include <string>
 #include <string_view>
 
+#include "backends/mps/kernel_cache.hpp"
 #include "backends/mps/kernel_library.hpp"
 #include "backends/mps/memory_map.hpp"
 #include "backends/mps/mps_allocator.hpp"
 #include "backends/mps/mps_stream.hpp"
-#include "backends/mps/products.hpp"
 #include "backends/mps/way_choice.hpp"
 #include "runtime/backend.hpp"
 #include "wick/apple/metal.hpp"
@@ -54,7 +54,7 @@ class MpsBackend final : public Backend {
   const apple::metal::CommandQueue& queue();
   KernelLibrary& library() noexcept { return library_; }
   MemoryMap& memory() noexcept { return memory_; }
-  ProductCache& products() noexcept { return products_; }
+  KernelCache& mps_kernels() noexcept { return mps_kernels_; }
 
  private:
   void read_ways() const;
@@ -65,7 +65,7 @@ class MpsBackend final : public Backend {
   std::optional<apple::metal::CommandQueue> queue_;
   KernelLibrary library_;
   MemoryMap memory_;
-  ProductCache products_;
+  KernelCache mps_kernels_;
   mutable std::once_flag ways_read_;
   mutable std::string ways_problem_;  // why what was measured before cannot be used
   mutable WayChoice ways_;

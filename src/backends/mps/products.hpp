@@ -1,20 +1,14 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <map>
-#include <mutex>
 #include <string_view>
 
 #include "backends/mps/way_table.hpp"
 #include "runtime/kernel_status.hpp"
-#include "wick/apple/mps.hpp"
 #include "wick/layout/dtype.hpp"
 #include "wick/runtime/stream.hpp"
 
 namespace wick::mps {
-
-class MpsBackend;
 
 /// A matrix of each of a batch, in elements.
 struct Matrix {
@@ -43,49 +37,30 @@ struct Product {
   float scale = 1;
 };
 
+/// Its floating-point operations.
+double work_of(const Product& product);
+/// Whether it has no element.
+bool is_empty(const Product& product);
+
 /// A product whose b lies by columns and that has at most 8 rows, by one pass over b.
 KernelStatus multiply_few_rows(Stream& stream, const Product& product);
 /// By MPSMatrixMultiplication: products of f32 and f16 without bias and update, whose strides it knows.
 KernelStatus multiply_by_mps(Stream& stream, const Product& product);
+/// By MPSMatrixVectorMultiplication: such products of one row or one column.
+KernelStatus multiply_vector_by_mps(Stream& stream, const Product& product);
+/// By MPSNDArrayMatrixMultiplication: batches of such products that are dense, where an operand may be one for all.
+KernelStatus multiply_arrays_by_mps(Stream& stream, const Product& product);
 /// Any product, by tiles.
 KernelStatus multiply_by_tiles(Stream& stream, const Product& product);
 
-/// One of them: the one forced for "matmul", the one measured to be best, or the first that takes it, MPS where the product
-/// is large enough to gain; or `only` this one.
+/// One of them: the one forced for "matmul", the one measured to be best, or the first usual one that takes it; or `only`
+/// this one.
 KernelStatus multiply(Stream& stream, const Product& product, std::string_view only = {});
 
-/// True for products that are large enough for MPS to gain.
-bool is_worth_mps(const CallShape& shape);
+/// Whether a call of this shape tries this way where nothing was measured.
+bool is_usual(std::string_view way, const CallShape& shape);
 
 /// What decides how fast a product is.
 CallShape shape_of(const Product& product);
-
-/// The kernels of MPS for the products that a process makes again and again. May be used by several threads.
-class ProductCache {
- public:
-  struct Entry {
-    apple::mps::MatrixMultiplication kernel;
-    apple::mps::MatrixDescriptor left, right, result;
-  };
-  /// What is different between two products for MPS.
-  using Key = std::array<std::int64_t, 16>;
-
-  /// Calls use(entry) with the entry of `key`, which `make` makes when there is none.
-  template <class Make, class Use>
-  void with(const Key& key, const Make& make, const Use& use) {
-    constexpr std::size_t kMostEntries = 1024;  // shapes of a batch vary; a kernel is made quickly
-    const std::lock_guard lock(mutex_);         // kernels of MPS belong to one thread at a time
-    auto found = entries_.find(key);
-    if (found == entries_.end()) {
-      if (entries_.size() >= kMostEntries) entries_.clear();
-      found = entries_.emplace(key, make()).first;
-    }
-    use(found->second);
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<Key, Entry> entries_;
-};
 
 }  // namespace wick::mps

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <iterator>
 #include <system_error>
@@ -21,10 +20,39 @@ using detail::JsonFields;
 
 constexpr std::string_view kFormat = "wick ways";
 // Of the kernels that were measured: a table of another version is left alone.
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 
-constexpr std::array kKernels{ChoiceKernel::kMatmul, ChoiceKernel::kLoraLinear,
-                              ChoiceKernel::kLoraLinearBackward};
+using Names = std::span<const std::string_view>;
+
+constexpr std::string_view kProducts[] = {"few_rows", "mps_vector", "mps", "tiles", "mps_array"};
+constexpr std::string_view kLayers[] = {"few_rows", "mps", "fused"};
+constexpr std::string_view kLayerGradients[] = {"mps", "fused"};
+constexpr std::string_view kRows[] = {"rows", "mps"};
+
+struct KernelWays {
+  ChoiceKernel kernel;
+  std::string_view name;
+  Names ways;
+};
+
+// In the order of ChoiceKernel.
+constexpr KernelWays kKernels[] = {
+    {ChoiceKernel::kMatmul, "matmul", kProducts},
+    {ChoiceKernel::kLoraLinear, "lora_linear", kLayers},
+    {ChoiceKernel::kLoraLinearBackward, "lora_linear_backward", kLayerGradients},
+    {ChoiceKernel::kSoftmax, "softmax", kRows},
+    {ChoiceKernel::kSoftmaxBackward, "softmax_backward", kRows},
+    {ChoiceKernel::kLogSoftmax, "log_softmax", kRows},
+    {ChoiceKernel::kLogSoftmaxBackward, "log_softmax_backward", kRows}};
+
+constexpr const KernelWays& entry_of(ChoiceKernel kernel) {
+  return kKernels[static_cast<std::size_t>(kernel)];
+}
+
+const KernelWays* entry_of(std::string_view name) {
+  const auto* const found = std::ranges::find(kKernels, name, &KernelWays::name);
+  return found == std::end(kKernels) ? nullptr : found;
+}
 
 // The literal of this name; empty where the kernel has no such way.
 std::string_view known_way(ChoiceKernel kernel, std::string_view name) {
@@ -54,6 +82,8 @@ Json to_json(const CallShape& shape, std::string_view way) {
           {"a_by_columns", shape.a_by_columns},
           {"b_by_columns", shape.b_by_columns},
           {"has_bias", shape.has_bias},
+          {"a_shared", shape.a_shared},
+          {"b_shared", shape.b_shared},
           {"way", way}};
 }
 
@@ -72,10 +102,9 @@ std::int64_t size_in(const JsonFields& fields, std::string_view key) {
 }
 
 CallShape shape_in(const JsonFields& fields) {
-  const std::string name = fields.string("kernel");
-  const auto* const kernel = std::ranges::find(kKernels, name, name_of);
-  if (kernel == kKernels.end()) fields.fail("kernel", "is no kernel that has several ways");
-  return {.kernel = *kernel,
+  const KernelWays* const entry = entry_of(fields.string("kernel"));
+  if (entry == nullptr) fields.fail("kernel", "is no kernel that has several ways");
+  return {.kernel = entry->kernel,
           .G = size_in(fields, "G"),
           .M = size_in(fields, "M"),
           .N = size_in(fields, "N"),
@@ -87,7 +116,9 @@ CallShape shape_in(const JsonFields& fields) {
           .update = dtype_in(fields, "update"),
           .a_by_columns = fields.boolean("a_by_columns", false),
           .b_by_columns = fields.boolean("b_by_columns", false),
-          .has_bias = fields.boolean("has_bias", false)};
+          .has_bias = fields.boolean("has_bias", false),
+          .a_shared = fields.boolean("a_shared", false),
+          .b_shared = fields.boolean("b_shared", false)};
 }
 
 const Json& list_in(const JsonFields& fields, std::string_view key) {
@@ -130,37 +161,21 @@ std::vector<Json> machines_in(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::string_view name_of(ChoiceKernel kernel) noexcept {
-  switch (kernel) {
-    case ChoiceKernel::kMatmul:
-      return "matmul";
-    case ChoiceKernel::kLoraLinear:
-      return "lora_linear";
-    case ChoiceKernel::kLoraLinearBackward:
-      return "lora_linear_backward";
-  }
-  return {};
+std::string_view name_of(ChoiceKernel kernel) noexcept { return entry_of(kernel).name; }
+
+Names ways_of(ChoiceKernel kernel) noexcept { return entry_of(kernel).ways; }
+
+Names ways_of(std::string_view kernel) noexcept {
+  const KernelWays* const entry = entry_of(kernel);
+  return entry == nullptr ? Names() : entry->ways;
 }
 
-std::span<const std::string_view> ways_of(ChoiceKernel kernel) noexcept {
-  static constexpr std::array<std::string_view, 3> kMatmul{"few_rows", "mps", "tiles"};
-  static constexpr std::array<std::string_view, 3> kForward{"few_rows", "mps", "fused"};
-  static constexpr std::array<std::string_view, 2> kBackward{"mps", "fused"};
-  switch (kernel) {
-    case ChoiceKernel::kMatmul:
-      return kMatmul;
-    case ChoiceKernel::kLoraLinear:
-      return kForward;
-    case ChoiceKernel::kLoraLinearBackward:
-      return kBackward;
-  }
-  return {};
-}
+bool is_of_rows(ChoiceKernel kernel) noexcept { return kernel >= ChoiceKernel::kSoftmax; }
 
-std::span<const std::string_view> ways_of(std::string_view kernel) noexcept {
-  const auto* const found = std::ranges::find(kKernels, kernel, name_of);
-  if (found == kKernels.end()) return {};
-  return ways_of(*found);
+bool is_by_mps(std::string_view way) noexcept { return way.starts_with("mps"); }
+
+bool is_empty(const CallShape& shape) noexcept {
+  return shape.G * shape.M * shape.N == 0 || (shape.K == 0 && !is_of_rows(shape.kernel));
 }
 
 CallShape rounded(CallShape shape) noexcept {
@@ -171,13 +186,17 @@ CallShape rounded(CallShape shape) noexcept {
 }
 
 std::string describe(const CallShape& shape) {
-  const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool by_columns) {
-    return by_columns ? fmt::format("[{},{}]ᵀ", columns, rows)
-                      : fmt::format("[{},{}]", rows, columns);
+  const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool by_columns, bool shared) {
+    const std::string sizes =
+        by_columns ? fmt::format("[{},{}]ᵀ", columns, rows) : fmt::format("[{},{}]", rows, columns);
+    return shape.G > 1 && !shared ? fmt::format("{} · {}", shape.G, sizes) : sizes;
   };
+  if (is_of_rows(shape.kernel)) {
+    return fmt::format("[{},{}] {}", shape.M, shape.N, to_string(shape.a));
+  }
   return fmt::format(
-      "{}{} x {}{}{} {}, {} → {}", shape.G > 1 ? fmt::format("{} · ", shape.G) : "",
-      matrix(shape.M, shape.K, shape.a_by_columns), matrix(shape.K, shape.N, shape.b_by_columns),
+      "{} x {}{}{} {}, {} → {}", matrix(shape.M, shape.K, shape.a_by_columns, shape.a_shared),
+      matrix(shape.K, shape.N, shape.b_by_columns, shape.b_shared),
       shape.R > 0 ? fmt::format(", r {} {}", shape.R, to_string(shape.update)) : "",
       shape.has_bias ? ", bias" : "", to_string(shape.a), to_string(shape.b), to_string(shape.c));
 }

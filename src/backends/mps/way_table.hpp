@@ -15,7 +15,15 @@
 namespace wick::mps {
 
 /// The kernels that have several ways.
-enum class ChoiceKernel : std::uint8_t { kMatmul, kLoraLinear, kLoraLinearBackward };
+enum class ChoiceKernel : std::uint8_t {
+  kMatmul,
+  kLoraLinear,
+  kLoraLinearBackward,
+  kSoftmax,
+  kSoftmaxBackward,
+  kLogSoftmax,
+  kLogSoftmaxBackward
+};
 
 /// Its name in the catalog.
 std::string_view name_of(ChoiceKernel kernel) noexcept;
@@ -23,20 +31,29 @@ std::string_view name_of(ChoiceKernel kernel) noexcept;
 std::span<const std::string_view> ways_of(ChoiceKernel kernel) noexcept;
 /// The ways of the kernel of this name; none for kernels that have one.
 std::span<const std::string_view> ways_of(std::string_view kernel) noexcept;
+/// Whether it works on each row by itself, and makes no product.
+bool is_of_rows(ChoiceKernel kernel) noexcept;
 
-/// A call up to what decides how fast each of its ways is: c [G,M,N] = a [G,M,K] b [G,K,N], with an update of rank R.
+/// Whether the way of this name is a kernel of MPS.
+bool is_by_mps(std::string_view way) noexcept;
+
+/// A call up to what decides how fast each of its ways is: c [G,M,N] = a [G,M,K] b [G,K,N], with an update of rank R; or
+/// rows, a [M,N].
 struct CallShape {
   ChoiceKernel kernel = ChoiceKernel::kMatmul;
   std::int64_t G = 1, M = 0, N = 0, K = 0, R = 0;
   DType a = DType::kF32, b = DType::kF32, c = DType::kF32;
   DType update = DType::kF32;  ///< of the matrices of the update
   bool a_by_columns = false, b_by_columns = false, has_bias = false;
+  bool a_shared = false, b_shared = false;  ///< one matrix for all of the batch
 
   friend auto operator<=>(const CallShape&, const CallShape&) = default;
 };
 
 /// The shape with every size rounded up to a power of two: what is measured for one shape holds for all that round to it.
 CallShape rounded(CallShape shape) noexcept;
+/// Whether there is nothing to compute.
+bool is_empty(const CallShape& shape) noexcept;
 /// "[256,1024] x [1024,4096]ᵀ f32, f16 → f32".
 std::string describe(const CallShape& shape);
 

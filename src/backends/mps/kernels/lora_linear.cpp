@@ -159,7 +159,6 @@ KernelStatus fused(Stream& stream, const Forward& f) {
 }
 
 constexpr Variant<Forward> kForward[] = {{"few_rows", few_rows}, {"mps", by_mps}, {"fused", fused}};
-constexpr Variant<Forward> kSmallForward[] = {kForward[0], kForward[2]};
 
 CallShape shape_of(const Forward& f) {
   CallShape shape = mps::shape_of(f.base());
@@ -274,7 +273,6 @@ KernelStatus input_gradient_fused(Stream& stream, const Backward& b) {
 
 constexpr Variant<Backward> kBackward[] = {{"mps", input_gradient_by_mps},
                                            {"fused", input_gradient_fused}};
-constexpr Variant<Backward> kSmallBackward[] = {kBackward[1]};
 
 // dx [M,K] = dy w + scale · drop'(g a).
 KernelStatus input_gradient(Stream& stream, const Backward& b, std::string_view way) {
@@ -294,8 +292,7 @@ KernelStatus input_gradient(Stream& stream, const Backward& b, std::string_view 
   shape.kernel = ChoiceKernel::kLoraLinearBackward;
   shape.R = b.s.R;
   shape.update = b.args.a.dtype;
-  return run_ways<Backward>(stream, shape, {kBackward, kSmallBackward}, b, !is_worth_mps(shape),
-                            way);
+  return run_ways<Backward>(stream, shape, kBackward, b, way);
 }
 
 // dbias [N] = Σ dy over rows.
@@ -326,9 +323,7 @@ KernelStatus lora_linear_by(std::string_view way, Stream& stream, const LoraLine
   const Scratch own_xa(stream, needs_xa && !args.xa ? bytes_of(s.M * s.R, DType::kF32) : 0);
   void* const xa = args.xa ? args.xa.data : own_xa.data();
   const Forward forward{args, s, x.matrix(), needs_xa ? xa : nullptr};
-  const CallShape shape = shape_of(forward);
-  return run_ways<Forward>(stream, shape, {kForward, kSmallForward}, forward, !is_worth_mps(shape),
-                           way);
+  return run_ways<Forward>(stream, shape_of(forward), kForward, forward, way);
 }
 
 KernelStatus lora_linear(Stream& stream, const LoraLinearArgs& args) {

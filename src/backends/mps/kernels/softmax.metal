@@ -44,6 +44,29 @@ kernel void softmax(device const uchar* x [[buffer(0)]], device uchar* out [[buf
   }
 }
 
+// Sets the results of the rows of x that are −∞ throughout, for which MPS has no rule; most rows are passed over with a look
+// at their first element. x [R,D] rows apart, out [R,D] dense.
+kernel void softmax_dead_rows(device const uchar* x [[buffer(0)]], device uchar* out [[buffer(1)]],
+                              constant DeadRowsKargs& args [[buffer(2)]],
+                              uint group [[threadgroup_position_in_grid]],
+                              uint simd [[simdgroup_index_in_threadgroup]],
+                              uint simds [[simdgroups_per_threadgroup]],
+                              uint lane [[thread_index_in_simdgroup]]) {
+  const RowPlace place = row_place(args.plan, group, simd, simds, lane);
+  if (place.row >= ulong(args.plan.rows)) return;
+  const ulong columns = ulong(args.plan.columns);
+  const ulong from = place.row * ulong(args.x_stride);
+  if (load_float(x, from, kDType) != -INFINITY) return;
+  float alive = 0.0f;
+  for (ulong i = place.first; i < columns; i += place.step) {
+    if (load_float(x, from + i, kDType) != -INFINITY) alive = 1.0f;
+  }
+  if (simd_max(alive) != 0.0f) return;
+  for (ulong i = place.first; i < columns; i += place.step) {
+    store_float(out, place.row * columns + i, kDType, args.value);
+  }
+}
+
 // dx = y (dy − Σ dy · y), or of the logarithm dy − exp(y) Σ dy. All [R,D] dense.
 kernel void softmax_backward(device const uchar* dy [[buffer(0)]],
                              device const uchar* y [[buffer(1)]], device uchar* dx [[buffer(2)]],

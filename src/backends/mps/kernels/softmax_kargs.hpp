@@ -12,5 +12,12 @@ struct SoftmaxKargs {
   int64_t x_stride;  ///< from row to row
 };
 
+struct DeadRowsKargs {
+  RowPlan plan;
+  int64_t x_stride;  ///< from row to row
+  float value;       ///< of the result in such a row
+  int32_t unused;
+};
+
 }  // namespace mps
 }  // namespace wick
