@@ -90,28 +90,32 @@ struct Slice {
   float beta;  // what the sums are multiplied with first
 };
 
-void add_slice_in_tiles(const TermPlan& plan, const Block& block, const Slice& slice,
-                        bool transposed, const Sums& sums) {
-  Operand a = part_of(plan.a, block.g, block.row, slice.k);
-  Operand b = part_of(plan.b, block.g, slice.k, block.column);
-  if (plan.pack_a) a = packed(a, block.row, slice.k, block.rows, slice.depth, false, block.a_panel);
-  if (plan.pack_b)
+void add_slice_in_tiles(const Plan& plan, const TermPlan& term, const Block& block,
+                        const Slice& slice, const Sums& sums) {
+  Operand a = part_of(term.a, block.g, block.row, slice.k);
+  Operand b = part_of(term.b, block.g, slice.k, block.column);
+  if (term.pack_a) a = packed(a, block.row, slice.k, block.rows, slice.depth, false, block.a_panel);
+  if (term.pack_b)
     b = packed(b, slice.k, block.column, slice.depth, block.columns, false, block.b_panel);
   TilesProduct product{.M = block.rows,
                        .N = block.columns,
                        .K = slice.depth,
-                       .alpha = plan.term->alpha,
+                       .alpha = term.term->alpha,
                        .accumulate = slice.beta != 0,
                        .a = a,
-                       .strips = block.strips,
+                       .strips = nullptr,
+                       .columns = b,
                        .c = sums.data,
                        .c_stride = sums.stride};
-  if (transposed) {
+  if (plan.transposed) {
     std::swap(product.M, product.N);
     product.a = transposed_operand(b);
-    b = transposed_operand(a);
+    product.columns = transposed_operand(a);
   }
-  pack_columns(b, product.K, product.N, block.strips);
+  if (!takes_columns_as_they_lie(product.M, product.columns, product.N)) {
+    pack_columns(product.columns, product.K, product.N, block.strips);
+    product.strips = block.strips;
+  }
   add_tiles(product);
 }
 
@@ -204,7 +208,7 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
     const Slice slice{k, std::min(term.depth, K - k), k == 0 ? beta : 1.0F};
     switch (term.way) {
       case Way::kTiles:
-        add_slice_in_tiles(term, block, slice, plan.transposed, sums);
+        add_slice_in_tiles(plan, term, block, slice, sums);
         break;
       case Way::kBf16:
         add_slice_of_bf16(plan, term, block, slice, sums);

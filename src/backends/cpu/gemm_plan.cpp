@@ -14,8 +14,8 @@ constexpr std::int64_t kLeastDotDepth = 64;
 // Dot products read both factors as they lie; with more columns the sums across vectors and the repeated reading of a cost
 // more than packing does.
 constexpr std::int64_t kFewColumns = 16;
-// Below this, turning sums back costs more than transposing b.
-constexpr std::int64_t kLeastDepthToTurn = 128;
+// Below this, what a library packs costs more than its kernels save.
+constexpr std::int64_t kLeastLibraryDepth = 128;
 // With so many rows, a library's kernels make up for packing b on each call.
 constexpr std::int64_t kLibraryRows = 192;
 constexpr std::int64_t kLibraryRowsToTurn = 256;
@@ -92,12 +92,14 @@ bool takes_dots(const Product& p, const TermPlan& plan, std::int64_t K) {
 }
 
 // Whether sgemm() is the faster one for a large product of matrices that lie ready. It packs both of them on each call, so that
-// it needs more rows where the columns of b, as those of a weight [N,K], must be transposed for that.
+// it needs more rows where the columns of b, as those of a weight [N,K], must be transposed for that; on some processors our
+// tiles are ahead of it there with any number of them.
 bool prefers_library(const Product& p, const TermPlan& plan, std::int64_t K) {
   if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N)) return false;
-  if (p.M < kFewColumns || p.N < kFewColumns || K < kLeastDepthToTurn) return false;
+  if (p.M < kFewColumns || p.N < kFewColumns || K < kLeastLibraryDepth) return false;
   if (sgemm_has_matrix_units()) return true;
-  return p.M >= (plan.b.column_stride == 1 ? kLibraryRows : kLibraryRowsToTurn);
+  if (plan.b.column_stride == 1) return p.M >= kLibraryRows;
+  return sgemm_turns_ahead_of_tiles() && p.M >= kLibraryRowsToTurn;
 }
 
 // Whether a unit for bf16 can multiply the term, and is to: up to kFewRows rows have been taken care of.
@@ -258,7 +260,11 @@ bool strips_of_rows(const Plan& plan) {
       *std::ranges::max_element(plan.terms, {}, [](const TermPlan& term) { return term.term->K; });
   const bool rows_lie_ready = main.a.column_stride != 1;
   if (main.b.column_stride == 1) return rows_lie_ready && p.M > p.N;
-  return rows_lie_ready || (p.M <= p.N && main.term->K >= kLeastDepthToTurn);
+  if (rows_lie_ready) return true;
+  // Each block of sums turns what it packs.
+  const std::int64_t K = main.term->K;
+  const std::int64_t rows_and_sums = p.M * K * divide_up(p.N, kTileBlockRows) + p.M * p.N;
+  return rows_and_sums < K * p.N * divide_up(p.M, kTileBlockRows);
 }
 
 void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
