@@ -34,6 +34,25 @@ struct Factors {
   std::int64_t pairs;  // along K
 };
 
+// The next rows of a, which are packed while a tile is computed: between tiles that would wait for memory.
+struct Ahead {
+  const std::uint16_t* from = nullptr;
+  std::int64_t stride = 0, rows = 0;
+  std::int64_t K = 0;
+  std::uint16_t* to = nullptr;  // as pack_rows() leaves them
+
+  // Elements [k, k + kStep) of each.
+  WICK_BF16 void pack(std::int64_t k) const {
+    const std::int64_t count = std::min(kStep, K - k);
+    const auto lanes = static_cast<__mmask32>(count == kStep ? ~0U : (1U << count) - 1U);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::uint16_t* const row = from + i * stride + k;
+      _mm_prefetch(row + 2 * kStep, _MM_HINT_T0);
+      _mm512_storeu_si512(to + i * kRowStride + k, _mm512_maskz_loadu_epi16(lanes, row));
+    }
+  }
+};
+
 using Vector = __m512bh;
 
 WICK_BF16 inline Vector pairs_at(const std::uint16_t* p) {
@@ -72,14 +91,18 @@ WICK_BF16 inline void add_pairs(const std::uint16_t* a, const std::uint16_t* b, 
 
 // c [kRows, kVectors vectors] = alpha · a b (+ c).
 template <int kRows, int kVectors>
-WICK_BF16 __attribute__((noinline)) void tile(const Factors& f, const TileOfC& c) {
+WICK_BF16 __attribute__((noinline)) void tile(const Factors& f, const TileOfC& c,
+                                              const Ahead& ahead) {
   __m512 sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sums[m][v] = _mm512_setzero_ps();
   }
-  add_pairs(f.a, f.b, f.half, f.pairs, sums);
+  for (std::int64_t k = 0; k < f.pairs; k += kLanes) {
+    ahead.pack(2 * k);
+    add_pairs(f.a + 2 * k, f.b + k * kStep, f.half, std::min(kLanes, f.pairs - k), sums);
+  }
   if (f.b_low != nullptr) add_pairs(f.a, f.b_low, f.half, f.pairs, sums);
   const __m512 alpha = _mm512_set1_ps(c.alpha);
 #pragma GCC unroll 16
@@ -94,7 +117,7 @@ WICK_BF16 __attribute__((noinline)) void tile(const Factors& f, const TileOfC& c
   }
 }
 
-using TileKernel = void (*)(const Factors&, const TileOfC&);
+using TileKernel = void (*)(const Factors&, const TileOfC&, const Ahead&);
 
 template <int kVectors, std::size_t... kRows>
 TileKernel tile_kernel_of_width(std::int64_t rows, std::index_sequence<kRows...>) {
@@ -113,9 +136,25 @@ __mmask16 first_lanes(std::int64_t count) {
                                                 : (1U << std::max<std::int64_t>(count, 0)) - 1U);
 }
 
-// Rows [m, m + rows) of c: a lies packed in a first-level cache, the strips pass by.
-void multiply_rows(const Bf16Product& p, const std::uint16_t* a, std::int64_t m,
-                   std::int64_t rows) {
+// Rows of c: a lies packed in a first-level cache, the strips pass by.
+struct Group {
+  std::int64_t first, rows;
+  std::uint16_t* a;
+};
+
+// The rows of the next group that are packed beside the strip at column n: each strip takes its share.
+Ahead share_of(const Bf16Product& p, const Group& next, std::int64_t n) {
+  if (p.a.column_stride != 1) return {};
+  const std::int64_t begin = std::min(next.rows, next.rows * n / p.N);
+  const std::int64_t end = std::min(next.rows, next.rows * (n + kStripColumns) / p.N);
+  return {.from = elements(p.a) + (next.first + begin) * p.a.row_stride,
+          .stride = p.a.row_stride,
+          .rows = end - begin,
+          .K = p.K,
+          .to = next.a + begin * kRowStride};
+}
+
+void multiply_group(const Bf16Product& p, const Group& group, const Group& next) {
   const std::int64_t depth = round_up(p.K, kStep);
   // SAFETY: BFloat16 is exactly one uint16_t.
   const auto* const strips = reinterpret_cast<const std::uint16_t*>(p.strips);
@@ -123,17 +162,17 @@ void multiply_rows(const Bf16Product& p, const std::uint16_t* a, std::int64_t m,
   const auto* const low = reinterpret_cast<const std::uint16_t*>(p.strips_low);
   for (std::int64_t n = 0; n < p.N; n += kStripColumns) {
     const std::int64_t columns = p.N - n;
-    const Factors factors{.a = a,
+    const Factors factors{.a = group.a,
                           .b = strips + n * depth,
                           .b_low = low == nullptr ? nullptr : low + n * depth,
                           .half = kLanes * depth,
                           .pairs = (p.K + 1) / 2};
-    tile_kernel(rows, columns)(factors,
-                               {.data = p.c + m * p.c_stride + n,
-                                .stride = p.c_stride,
-                                .columns = {first_lanes(columns), first_lanes(columns - kLanes)},
-                                .alpha = p.alpha,
-                                .accumulate = p.accumulate});
+    const TileOfC c{.data = p.c + group.first * p.c_stride + n,
+                    .stride = p.c_stride,
+                    .columns = {first_lanes(columns), first_lanes(columns - kLanes)},
+                    .alpha = p.alpha,
+                    .accumulate = p.accumulate};
+    tile_kernel(group.rows, columns)(factors, c, share_of(p, next, n));
   }
 }
 
@@ -151,13 +190,18 @@ bool has_avx512() {
 }
 
 void add_by_avx512(const Bf16Product& p) {
-  alignas(64) std::uint16_t packed[kLanes * kRowStride];
-  const std::int64_t tiles = (p.M + kMostRows - 1) / kMostRows;
-  for (std::int64_t i = 0; i < tiles; ++i) {  // as equal as can be
-    const std::int64_t m = i * p.M / tiles;
-    const std::int64_t rows = (i + 1) * p.M / tiles - m;
-    pack_rows(p.a, elements(p.a) + m * p.a.row_stride, rows, p.K, packed);
-    multiply_rows(p, packed, m, rows);
+  alignas(64) std::uint16_t packed[2][kLanes * kRowStride];
+  const std::int64_t groups = (p.M + kMostRows - 1) / kMostRows;
+  const auto group_at = [&](std::int64_t i) -> Group {  // as equal as can be
+    const std::int64_t first = i * p.M / groups;
+    return {first, i < groups ? (i + 1) * p.M / groups - first : 0, packed[i % 2]};
+  };
+  for (std::int64_t i = 0; i < groups; ++i) {
+    const Group group = group_at(i);
+    if (i == 0 || p.a.column_stride != 1) {
+      pack_rows(p.a, elements(p.a) + group.first * p.a.row_stride, group.rows, p.K, group.a);
+    }
+    multiply_group(p, group, group_at(i + 1));
   }
 }
 

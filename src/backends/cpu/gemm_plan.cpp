@@ -40,7 +40,6 @@ constexpr std::int64_t kTileBlockRows = 512;
 constexpr std::int64_t kTileBlockColumns = 256;
 // Largest blocks of bf16: what is packed is the columns, so that they are cut first.
 constexpr std::int64_t kBf16BlockRows = 1024;
-constexpr std::int64_t kBf16BlockColumns = 128;
 constexpr std::int64_t kBf16Step = 32;
 constexpr std::int64_t kBf16RowsAtOnce = 128;
 constexpr std::int64_t kMostBf16Strips = 512 * 1024;
@@ -56,12 +55,13 @@ constexpr std::int64_t kLeastTileCost = 1'000'000;
 constexpr std::int64_t kGreatCost = 200'000'000;
 // What fetching an element of a or b costs, in operations.
 constexpr std::int64_t kCostOfElement = 16;
-// The same for units of bf16: what is worth a thread, about 5 µs, and what packing an element costs.
+// The same for units of bf16: what is worth a thread, about 5 µs, and what packing an element costs; and the most columns
+// of a block.
 struct Bf16Costs {
-  std::int64_t least, element;
+  std::int64_t least, element, columns;
 };
-constexpr Bf16Costs kAmxCosts{12'000'000, 96};
-constexpr Bf16Costs kAvx512Costs{2'000'000, 32};
+constexpr Bf16Costs kAmxCosts{12'000'000, 96, 128};
+constexpr Bf16Costs kAvx512Costs{2'000'000, 32, 256};
 constexpr const Bf16Costs& costs_of(Bf16Unit unit) {
   return unit == Bf16Unit::kAmx ? kAmxCosts : kAvx512Costs;
 }
@@ -215,7 +215,7 @@ Cut cut_tiles(std::int64_t G, std::int64_t rows, std::int64_t columns, std::int6
 // Each strip of columns is packed by as few blocks as can be.
 Cut cut_bf16(const Product& p, std::int64_t K, std::int64_t threads, const Bf16Costs& costs) {
   std::int64_t down = divide_up(p.M, kBf16BlockRows);
-  std::int64_t across = divide_up(p.N, kBf16BlockColumns);
+  std::int64_t across = divide_up(p.N, costs.columns);
   const auto cut = [&] {
     return Cut{round_up(divide_up(p.M, down), kBf16Step),
                round_up(divide_up(p.N, across), kBf16Step)};
