@@ -243,12 +243,16 @@ struct Group {
   const float* a;
 };
 
-// Whether rows of a are packed while others are multiplied.
-bool packs_ahead(const Operand& a) { return a.dtype == DType::kF32 && a.column_stride == 1; }
+// Whether the next rows of a are fetched while others are multiplied: less deep ones cost more to share out.
+bool looks_ahead(const TilesProduct& p) {
+  constexpr std::int64_t kLeastDepth = 64;
+  return p.a.column_stride == 1 && p.K >= kLeastDepth;
+}
+bool packs_ahead(const TilesProduct& p) { return looks_ahead(p) && p.a.dtype == DType::kF32; }
 
 // The rows of the next group that the strip at column n takes: each its share.
 Ahead share_of_next_rows(const TilesProduct& p, const Group& next, float* packed, std::int64_t n) {
-  if (p.a.column_stride != 1) return {};
+  if (!looks_ahead(p)) return {};
   const auto size = static_cast<std::int64_t>(size_of(p.a.dtype));
   const std::int64_t begin = std::min(next.rows, next.rows * n / p.N);
   const std::int64_t end = std::min(next.rows, next.rows * (n + strip_columns()) / p.N);
@@ -257,7 +261,7 @@ Ahead share_of_next_rows(const TilesProduct& p, const Group& next, float* packed
           .stride_bytes = p.a.row_stride * size,
           .rows = end - begin,
           .bytes_of_step = kStepOfAhead * size,
-          .packed = packs_ahead(p.a) ? packed + begin * kRowStride : nullptr,
+          .packed = packs_ahead(p) ? packed + begin * kRowStride : nullptr,
           .alpha = p.alpha};
 }
 
@@ -293,7 +297,7 @@ void add_tiles_here(const TilesProduct& p) {
   };
   for (std::int64_t i = 0; i < tiles; ++i) {
     const Group group = group_at(i);
-    if (i == 0 || !packs_ahead(p.a)) {
+    if (i == 0 || !packs_ahead(p)) {
       switch_floating(p.a.dtype, [&]<class T>(std::type_identity<T>) {
         const T* const a = static_cast<const T*>(p.a.data);
         pack_rows(a + group.first * p.a.row_stride, p.a, group.rows, p.K, p.alpha, packed[i % 2]);
