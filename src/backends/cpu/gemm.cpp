@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "backends/cpu/amx.hpp"
+#include "backends/cpu/bf16_products.hpp"
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/gemm_plan.hpp"
@@ -75,7 +75,7 @@ struct Block {
   float* a_panel;
   float* b_panel;
   float* strips;
-  BFloat16* amx_strips;
+  BFloat16* bf16_strips;
 };
 
 // Where a block is summed: [rows, columns], or [columns, rows] where the plan says so.
@@ -90,59 +90,64 @@ struct Slice {
   float beta;  // what the sums are multiplied with first
 };
 
-void add_slice_in_tiles(const TermPlan& plan, const Block& block, const Slice& slice,
-                        bool transposed, const Sums& sums) {
-  Operand a = part_of(plan.a, block.g, block.row, slice.k);
-  Operand b = part_of(plan.b, block.g, slice.k, block.column);
-  if (plan.pack_a) a = packed(a, block.row, slice.k, block.rows, slice.depth, false, block.a_panel);
-  if (plan.pack_b)
+void add_slice_in_tiles(const Plan& plan, const TermPlan& term, const Block& block,
+                        const Slice& slice, const Sums& sums) {
+  Operand a = part_of(term.a, block.g, block.row, slice.k);
+  Operand b = part_of(term.b, block.g, slice.k, block.column);
+  if (term.pack_a) a = packed(a, block.row, slice.k, block.rows, slice.depth, false, block.a_panel);
+  if (term.pack_b)
     b = packed(b, slice.k, block.column, slice.depth, block.columns, false, block.b_panel);
   TilesProduct product{.M = block.rows,
                        .N = block.columns,
                        .K = slice.depth,
-                       .alpha = plan.term->alpha,
+                       .alpha = term.term->alpha,
                        .accumulate = slice.beta != 0,
                        .a = a,
-                       .strips = block.strips,
+                       .strips = nullptr,
+                       .columns = b,
                        .c = sums.data,
                        .c_stride = sums.stride};
-  if (transposed) {
+  if (plan.transposed) {
     std::swap(product.M, product.N);
     product.a = transposed_operand(b);
-    b = transposed_operand(a);
+    product.columns = transposed_operand(a);
   }
-  pack_columns(b, product.K, product.N, block.strips);
+  if (!takes_columns_as_they_lie(product.M, product.columns, product.N)) {
+    pack_columns(product.columns, product.K, product.N, block.strips);
+    product.strips = block.strips;
+  }
   add_tiles(product);
 }
 
-void add_slice_by_amx(const TermPlan& plan, const Block& block, const Slice& slice,
-                      const Sums& sums, bool is_packed) {
-  BFloat16* strips = block.amx_strips;
-  if (is_packed) {
-    strips += plan.strips_at + amx_strips(slice.k, block.columns);
+void add_slice_of_bf16(const Plan& plan, const TermPlan& term, const Block& block,
+                       const Slice& slice, const Sums& sums) {
+  BFloat16* strips = block.bf16_strips;
+  if (plan.packs_once) {
+    strips += term.strips_at + bf16_strips(slice.k, block.columns);
   } else {
-    pack_amx_columns(part_of(plan.b, block.g, slice.k, block.column), slice.depth, block.columns,
-                     strips);
+    pack_bf16_columns(part_of(term.b, block.g, slice.k, block.column), slice.depth, block.columns,
+                      strips);
   }
-  add_amx({.M = block.rows,
-           .N = block.columns,
-           .K = slice.depth,
-           .alpha = plan.term->alpha,
-           .accumulate = slice.beta != 0,
-           .a = part_of(plan.a, block.g, block.row, slice.k),
-           .strips = strips,
-           .c = sums.data,
-           .c_stride = sums.stride});
+  add_bf16({.unit = plan.unit,
+            .M = block.rows,
+            .N = block.columns,
+            .K = slice.depth,
+            .alpha = term.term->alpha,
+            .accumulate = slice.beta != 0,
+            .a = part_of(term.a, block.g, block.row, slice.k),
+            .strips = strips,
+            .c = sums.data,
+            .c_stride = sums.stride});
 }
 
 // All strips of a block, one slice of a term after the other.
-void pack_amx_strips(const Plan& plan, const Block& block) {
+void pack_bf16_strips(const Plan& plan, const Block& block) {
   for (const TermPlan& term : plan.terms) {
-    const std::int64_t K = term.way == Way::kAmx ? term.term->K : 0;
+    const std::int64_t K = term.way == Way::kBf16 ? term.term->K : 0;
     for (std::int64_t k = 0; k < K; k += term.depth) {
-      pack_amx_columns(part_of(term.b, block.g, k, block.column), std::min(term.depth, K - k),
-                       block.columns,
-                       block.amx_strips + term.strips_at + amx_strips(k, block.columns));
+      pack_bf16_columns(part_of(term.b, block.g, k, block.column), std::min(term.depth, K - k),
+                        block.columns,
+                        block.bf16_strips + term.strips_at + bf16_strips(k, block.columns));
     }
   }
 }
@@ -203,10 +208,10 @@ void add_term(const Plan& plan, const TermPlan& term, const Block& block, float 
     const Slice slice{k, std::min(term.depth, K - k), k == 0 ? beta : 1.0F};
     switch (term.way) {
       case Way::kTiles:
-        add_slice_in_tiles(term, block, slice, plan.transposed, sums);
+        add_slice_in_tiles(plan, term, block, slice, sums);
         break;
-      case Way::kAmx:
-        add_slice_by_amx(term, block, slice, sums, plan.packs_once);
+      case Way::kBf16:
+        add_slice_of_bf16(plan, term, block, slice, sums);
         break;
       case Way::kDots:
         add_slice_of_dots(term, block, slice, sums);
@@ -233,20 +238,20 @@ Result part_of(const Result& c, std::int64_t g, std::int64_t row, std::int64_t c
 // Scratch of a thread for one block after the other.
 struct BlockScratch {
   ScratchArray<float> a_panel, b_panel, strips, tile;
-  ScratchArray<BFloat16> amx_strips;
+  ScratchArray<BFloat16> bf16_strips;
 
   BlockScratch(Stream& stream, const Plan& plan)
       : a_panel(stream, plan.a_panel),
         b_panel(stream, plan.b_panel),
         strips(stream, plan.strips),
         tile(stream, plan.tile),
-        amx_strips(stream, plan.amx_strips) {}
+        bf16_strips(stream, plan.bf16_strips) {}
 };
 
 // Tiles add to what is there or do not: other factors are applied ahead.
 float scale_ahead(const Plan& plan, const Block& block, const Result& c, float beta) {
   const Way way = plan.terms.front().way;
-  if ((way != Way::kTiles && way != Way::kAmx) || beta == 0 || beta == 1) return beta;
+  if ((way != Way::kTiles && way != Way::kBf16) || beta == 0 || beta == 1) return beta;
   scale_result(c, block.rows, block.columns, beta);
   return 1;
 }
@@ -290,7 +295,7 @@ void run_block(const Plan& plan, const Block& block, const BlockScratch& scratch
 
 // A block, some of its rows at a time.
 void run_rows(const Plan& plan, const Block& block, const BlockScratch& scratch) {
-  if (plan.packs_once) pack_amx_strips(plan, block);
+  if (plan.packs_once) pack_bf16_strips(plan, block);
   for (std::int64_t row = 0; row < block.rows; row += plan.rows_at_once) {
     Block part = block;
     part.row += row;
@@ -321,7 +326,7 @@ void run_plan(Stream& stream, const Plan& plan) {
                 .a_panel = scratch.a_panel.data(),
                 .b_panel = scratch.b_panel.data(),
                 .strips = scratch.strips.data(),
-                .amx_strips = scratch.amx_strips.data()},
+                .bf16_strips = scratch.bf16_strips.data()},
                scratch);
     }
   });
@@ -330,9 +335,15 @@ void run_plan(Stream& stream, const Plan& plan) {
 }  // namespace
 
 std::span<const std::string_view> gemm_variants() {
-  static const std::string_view kNames[] = {"by_shape", "tiles", sgemm_name(), "plain"};
-  static const std::string_view kWithAmx[] = {"by_shape", "amx", "tiles", sgemm_name(), "plain"};
-  if (has_amx()) return kWithAmx;
+  static const std::vector<std::string_view> kNames = [] {
+    std::vector<std::string_view> names{"by_shape"};
+    if (has_bf16_unit(Bf16Unit::kAmx)) names.emplace_back("amx");
+    if (has_bf16_unit(Bf16Unit::kAvx512)) names.emplace_back("avx512_bf16");
+    for (const std::string_view name :
+         {std::string_view("tiles"), sgemm_name(), std::string_view("plain")})
+      names.push_back(name);
+    return names;
+  }();
   return kNames;
 }
 
@@ -340,6 +351,7 @@ GemmVariant gemm_variant() {
   const std::string forced = forced_variant("matmul");
   if (forced == "tiles") return GemmVariant::kTiles;
   if (forced == "amx") return GemmVariant::kAmx;
+  if (forced == "avx512_bf16") return GemmVariant::kAvx512Bf16;
   if (forced == sgemm_name()) return GemmVariant::kLibrary;
   return forced == "plain" ? GemmVariant::kPlain : GemmVariant::kByShape;
 }

@@ -63,10 +63,10 @@ struct Product {
   float beta = 0;
 };
 
-/// What multiplies the blocks of a product: tiles of registers, AMX where both factors are bf16 (else tiles), sgemm() of a
-/// library, the one of these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take
+/// What multiplies the blocks of a product: tiles of registers, AMX or AVX-512 BF16 where both factors are bf16 (else tiles),
+/// sgemm() of a library, the one of these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take
 /// the plain loops in each: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kByShape, kTiles, kAmx, kLibrary, kPlain };
+enum class GemmVariant { kByShape, kTiles, kAmx, kAvx512Bf16, kLibrary, kPlain };
 
 /// The names of the variants that this machine has, as those of "matmul", the best first.
 std::span<const std::string_view> gemm_variants();

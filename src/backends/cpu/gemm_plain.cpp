@@ -5,7 +5,6 @@
 #include "backends/cpu/targets.hpp"
 
 #include <hwy/foreach_target.h>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -164,14 +163,12 @@ void multiply_by_rows(const TileProduct& p, const T* b) {
   two_vectors_of_columns<false>(p, b + n, p.c + n, left, p.N - n - left);
 }
 
-// sums[j] = Σ_i shared[i] · vectors[j][i]. Four at once share the loads of `shared`; what lies `ahead` elements behind
-// each is fetched, since the processor does not foresee the next vectors.
-template <class Shared, class Other>
-HWY_INLINE void four_dots(const Shared* shared, const Other* const (&vectors)[4], std::int64_t n,
-                          std::int64_t ahead, float (&sums)[4]) {
+// sums[j] = Σ_i shared[i] · vectors[j][i]. Four at once share the loads of `shared`.
+template <class Shared>
+HWY_INLINE void four_dots(const Shared* shared, const float* const (&vectors)[4], std::int64_t n,
+                          float (&sums)[4]) {
   auto s0 = hn::Zero(F32()), s1 = s0, s2 = s0, s3 = s0;
   for_each_vector(n, [&](std::int64_t i, std::int64_t count) HWY_ATTR {
-    for (const Other* const vector : vectors) hwy::Prefetch(vector + i + ahead);
     const auto v = load_some(shared + i, count);
     s0 = hn::MulAdd(v, load_some(vectors[0] + i, count), s0);
     s1 = hn::MulAdd(v, load_some(vectors[1] + i, count), s1);
@@ -181,7 +178,24 @@ HWY_INLINE void four_dots(const Shared* shared, const Other* const (&vectors)[4]
   sum_lanes_of_four(s0, s1, s2, s3, sums);
 }
 
-constexpr std::int64_t kVectorsAhead = 4;
+// The lanes of the result add up to Σ_i x[i] · y[i]. Four sums hide the latency of an addition; four vectors y at once
+// would do so as well, but they are four streams, and processors fetch one ahead far better.
+template <class T>
+HWY_INLINE F32Vec lanes_of_dot(const float* x, const T* y, std::int64_t n) {
+  auto s0 = hn::Zero(F32()), s1 = s0, s2 = s0, s3 = s0;
+  const std::int64_t step = lanes();
+  std::int64_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step) {
+    s0 = hn::MulAdd(load(x + i), load(y + i), s0);
+    s1 = hn::MulAdd(load(x + i + step), load(y + i + step), s1);
+    s2 = hn::MulAdd(load(x + i + 2 * step), load(y + i + 2 * step), s2);
+    s3 = hn::MulAdd(load(x + i + 3 * step), load(y + i + 3 * step), s3);
+  }
+  for_each_vector(n - i, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
+    s0 = hn::MulAdd(load_some(x + i + j, count), load_some(y + i + j, count), s0);
+  });
+  return hn::Add(hn::Add(s0, s1), hn::Add(s2, s3));
+}
 
 // Four vectors `stride` apart, the last of the `count` left standing in for those missing.
 template <class T>
@@ -203,7 +217,9 @@ void multiply_by_columns(const TileProduct& p, const T* b) {
     const T* columns[4];
     for (std::int64_t n = 0; n < p.N; n += 4) {
       point_to_four(b + n * p.b.column_stride, p.b.column_stride, p.N - n, columns);
-      four_dots(p.a, columns, p.K, kVectorsAhead * p.b.column_stride, sums);
+      const auto d0 = lanes_of_dot(p.a, columns[0], p.K), d1 = lanes_of_dot(p.a, columns[1], p.K);
+      const auto d2 = lanes_of_dot(p.a, columns[2], p.K), d3 = lanes_of_dot(p.a, columns[3], p.K);
+      sum_lanes_of_four(d0, d1, d2, d3, sums);
       for (std::int64_t j = 0; j < std::min<std::int64_t>(4, p.N - n); ++j) put(0, n + j, sums[j]);
     }
     return;
@@ -212,7 +228,7 @@ void multiply_by_columns(const TileProduct& p, const T* b) {
   for (std::int64_t n = 0; n < p.N; ++n) {
     for (std::int64_t m = 0; m < p.M; m += 4) {
       point_to_four(p.a + m * p.a_stride, p.a_stride, p.M - m, rows);
-      four_dots(b + n * p.b.column_stride, rows, p.K, 0, sums);
+      four_dots(b + n * p.b.column_stride, rows, p.K, sums);
       for (std::int64_t j = 0; j < std::min<std::int64_t>(4, p.M - m); ++j) put(m + j, n, sums[j]);
     }
   }

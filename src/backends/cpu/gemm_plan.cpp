@@ -1,6 +1,5 @@
 #include "backends/cpu/gemm_plan.hpp"
 
-#include "backends/cpu/amx.hpp"
 #include "backends/cpu/gemm_tiles.hpp"
 #include "backends/cpu/sgemm.hpp"
 
@@ -15,8 +14,8 @@ constexpr std::int64_t kLeastDotDepth = 64;
 // Dot products read both factors as they lie; with more columns the sums across vectors and the repeated reading of a cost
 // more than packing does.
 constexpr std::int64_t kFewColumns = 16;
-// Below this, turning sums back costs more than transposing b.
-constexpr std::int64_t kLeastDepthToTurn = 128;
+// Below this, what a library packs costs more than its kernels save.
+constexpr std::int64_t kLeastLibraryDepth = 128;
 // With so many rows, a library's kernels make up for packing b on each call.
 constexpr std::int64_t kLibraryRows = 192;
 constexpr std::int64_t kLibraryRowsToTurn = 256;
@@ -25,9 +24,9 @@ constexpr std::int64_t kLibraryRowsToTurn = 256;
 constexpr std::int64_t kLongDepth = 2048;
 constexpr std::int64_t kPanelDepth = 256;
 
-// Below these AMX would multiply zeros for the most part.
-constexpr std::int64_t kLeastAmxDepth = 16;
-constexpr std::int64_t kLeastAmxColumns = 8;
+// Below these strips of bf16 would be zeros for the most part.
+constexpr std::int64_t kLeastBf16Depth = 16;
+constexpr std::int64_t kLeastBf16Columns = 8;
 
 constexpr std::int64_t kLargestDepth = std::int64_t{1} << 30;  // sgemm() takes as much
 
@@ -39,12 +38,11 @@ constexpr std::int64_t kBlockColumns = 384;
 // the sums stay in a second-level cache.
 constexpr std::int64_t kTileBlockRows = 512;
 constexpr std::int64_t kTileBlockColumns = 256;
-// Largest blocks of AMX: what is packed is the columns, so that they are cut first.
-constexpr std::int64_t kAmxBlockRows = 1024;
-constexpr std::int64_t kAmxBlockColumns = 128;
-constexpr std::int64_t kAmxStep = 32;
-constexpr std::int64_t kAmxRowsAtOnce = 128;
-constexpr std::int64_t kMostAmxStrips = 512 * 1024;
+// Largest blocks of bf16: what is packed is the columns, so that they are cut first.
+constexpr std::int64_t kBf16BlockRows = 1024;
+constexpr std::int64_t kBf16Step = 32;
+constexpr std::int64_t kBf16RowsAtOnce = 128;
+constexpr std::int64_t kMostBf16Strips = 512 * 1024;
 // Rows of a block of dot products.
 constexpr std::int64_t kDotBlockRows = 512;
 // A product has at least so many blocks, unless they would become too cheap to be worth a thread:
@@ -53,13 +51,20 @@ constexpr std::int64_t kEnoughBlocks = 6;
 constexpr std::int64_t kLeastCost = 4'000'000;
 // The same for our own tiles and dot products, which leave more of the time to arithmetic: about 5 µs.
 constexpr std::int64_t kLeastTileCost = 1'000'000;
-// The same for AMX: about 5 µs.
-constexpr std::int64_t kLeastAmxCost = 12'000'000;
 // Blocks of our tiles are halved above this, so that a thread that was held up leaves some to others: about 1 ms.
 constexpr std::int64_t kGreatCost = 200'000'000;
-// What fetching an element of a or b costs, in operations; packing one for AMX.
+// What fetching an element of a or b costs, in operations.
 constexpr std::int64_t kCostOfElement = 16;
-constexpr std::int64_t kCostOfAmxElement = 96;
+// The same for units of bf16: what is worth a thread, about 5 µs, and what packing an element costs; and the most columns
+// of a block.
+struct Bf16Costs {
+  std::int64_t least, element, columns;
+};
+constexpr Bf16Costs kAmxCosts{12'000'000, 96, 128};
+constexpr Bf16Costs kAvx512Costs{2'000'000, 32, 256};
+constexpr const Bf16Costs& costs_of(Bf16Unit unit) {
+  return unit == Bf16Unit::kAmx ? kAmxCosts : kAvx512Costs;
+}
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t step) {
@@ -87,23 +92,26 @@ bool takes_dots(const Product& p, const TermPlan& plan, std::int64_t K) {
 }
 
 // Whether sgemm() is the faster one for a large product of matrices that lie ready. It packs both of them on each call, so that
-// it needs more rows where the columns of b, as those of a weight [N,K], must be transposed for that.
+// it needs more rows where the columns of b, as those of a weight [N,K], must be transposed for that; on some processors our
+// tiles are ahead of it there with any number of them.
 bool prefers_library(const Product& p, const TermPlan& plan, std::int64_t K) {
   if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N)) return false;
-  if (p.M < kFewColumns || p.N < kFewColumns || K < kLeastDepthToTurn) return false;
+  if (p.M < kFewColumns || p.N < kFewColumns || K < kLeastLibraryDepth) return false;
   if (sgemm_has_matrix_units()) return true;
-  return p.M >= (plan.b.column_stride == 1 ? kLibraryRows : kLibraryRowsToTurn);
+  if (plan.b.column_stride == 1) return p.M >= kLibraryRows;
+  return sgemm_turns_ahead_of_tiles() && p.M >= kLibraryRowsToTurn;
 }
 
-// Whether AMX can multiply the term, and is to: up to kFewRows rows have been taken care of.
-bool takes_amx(const Product& p, const TermPlan& plan, std::int64_t K, GemmVariant variant) {
+// Whether a unit for bf16 can multiply the term, and is to: up to kFewRows rows have been taken care of.
+bool takes_bf16(const Product& p, const TermPlan& plan, std::int64_t K, GemmVariant variant,
+                Bf16Unit unit) {
   const auto lies_ready = [](const Operand& x, std::int64_t rows, std::int64_t columns) {
     return x.dtype == DType::kBF16 && x.map == nullptr &&
            (rows_contiguous(x, columns) || columns_contiguous(x, rows));
   };
-  if (variant != GemmVariant::kByShape && variant != GemmVariant::kAmx) return false;
-  if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N) || !has_amx()) return false;
-  return variant == GemmVariant::kAmx || (K >= kLeastAmxDepth && p.N >= kLeastAmxColumns);
+  if (unit == Bf16Unit::kNone) return false;
+  if (!lies_ready(plan.a, p.M, K) || !lies_ready(plan.b, K, p.N)) return false;
+  return variant != GemmVariant::kByShape || (K >= kLeastBf16Depth && p.N >= kLeastBf16Columns);
 }
 
 void plan_library(const Product& p, std::int64_t K, TermPlan& plan) {
@@ -114,7 +122,7 @@ void plan_library(const Product& p, std::int64_t K, TermPlan& plan) {
   plan.depth = plan.pack_a || plan.pack_b ? std::min(K, kPanelDepth) : std::min(K, kLargestDepth);
 }
 
-TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
+TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant, Bf16Unit unit) {
   const std::int64_t K = term.K;
   TermPlan plan{.term = &term,
                 .a = with_plain_strides(term.a, p.M, K),
@@ -125,10 +133,10 @@ TermPlan plan_term(const Product& p, const Term& term, GemmVariant variant) {
     plan.way = Way::kPlain;
     plan.pack_b = false;
     plan.depth = std::min(K, kLongDepth);
-  } else if (takes_amx(p, plan, K, variant)) {
-    plan.way = Way::kAmx;
+  } else if (takes_bf16(p, plan, K, variant, unit)) {
+    plan.way = Way::kBf16;
     plan.pack_a = plan.pack_b = false;
-    plan.depth = std::min(K, kAmxDepth);
+    plan.depth = std::min(K, kBf16Depth);
   } else if (variant == GemmVariant::kLibrary ||
              (variant == GemmVariant::kByShape && prefers_library(p, plan, K))) {
     plan_library(p, K, plan);
@@ -205,20 +213,20 @@ Cut cut_tiles(std::int64_t G, std::int64_t rows, std::int64_t columns, std::int6
 }
 
 // Each strip of columns is packed by as few blocks as can be.
-Cut cut_amx(const Product& p, std::int64_t K, std::int64_t threads) {
-  std::int64_t down = divide_up(p.M, kAmxBlockRows);
-  std::int64_t across = divide_up(p.N, kAmxBlockColumns);
+Cut cut_bf16(const Product& p, std::int64_t K, std::int64_t threads, const Bf16Costs& costs) {
+  std::int64_t down = divide_up(p.M, kBf16BlockRows);
+  std::int64_t across = divide_up(p.N, costs.columns);
   const auto cut = [&] {
-    return Cut{round_up(divide_up(p.M, down), kAmxStep),
-               round_up(divide_up(p.N, across), kAmxStep)};
+    return Cut{round_up(divide_up(p.M, down), kBf16Step),
+               round_up(divide_up(p.N, across), kBf16Step)};
   };
   const auto too_few = [&] {
     const std::int64_t blocks = p.G * down * across;
     return blocks < 4 * threads && blocks % threads != 0 &&
-           cost_of_block(cut(), K, kCostOfAmxElement) >= 2 * kLeastAmxCost;
+           cost_of_block(cut(), K, costs.element) >= 2 * costs.least;
   };
-  while (too_few() && (cut().rows > kAmxStep || cut().columns > kAmxStep)) {
-    if (cut().columns > 2 * kAmxStep || cut().rows == kAmxStep) {
+  while (too_few() && (cut().rows > kBf16Step || cut().columns > kBf16Step)) {
+    if (cut().columns > 2 * kBf16Step || cut().rows == kBf16Step) {
       ++across;
     } else {
       ++down;
@@ -252,13 +260,17 @@ bool strips_of_rows(const Plan& plan) {
       *std::ranges::max_element(plan.terms, {}, [](const TermPlan& term) { return term.term->K; });
   const bool rows_lie_ready = main.a.column_stride != 1;
   if (main.b.column_stride == 1) return rows_lie_ready && p.M > p.N;
-  return rows_lie_ready || (p.M <= p.N && main.term->K >= kLeastDepthToTurn);
+  if (rows_lie_ready) return true;
+  // Each block of sums turns what it packs.
+  const std::int64_t K = main.term->K;
+  const std::int64_t rows_and_sums = p.M * K * divide_up(p.N, kTileBlockRows) + p.M * p.N;
+  return rows_and_sums < K * p.N * divide_up(p.M, kTileBlockRows);
 }
 
 void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
   const Product& p = plan.product;
-  if (any_term(plan, Way::kAmx)) {
-    plan.cut = cut_amx(p, K, threads);
+  if (any_term(plan, Way::kBf16)) {
+    plan.cut = cut_bf16(p, K, threads, costs_of(plan.unit));
     return;
   }
   if (any_term(plan, Way::kTiles) && !any_term(plan, Way::kLibrary)) {
@@ -284,25 +296,25 @@ void cut_blocks(Plan& plan, std::int64_t K, std::int64_t threads) {
 
 // What is worth a thread.
 std::int64_t least_cost(const Plan& plan) {
-  if (any_term(plan, Way::kAmx)) return kLeastAmxCost;
+  if (any_term(plan, Way::kBf16)) return costs_of(plan.unit).least;
   return any_term(plan, Way::kTiles) || any_term(plan, Way::kDots) ? kLeastTileCost : kLeastCost;
 }
 
 // Where the strips of all columns of a block fit a second-level cache, its rows pass by a few at a time, so that their
 // sums take little of it.
-void lay_out_amx_strips(Plan& plan) {
+void lay_out_bf16_strips(Plan& plan) {
   plan.rows_at_once = plan.cut.rows;
   std::int64_t all = 0;
   for (TermPlan& term : plan.terms) {
-    if (term.way != Way::kAmx) continue;
+    if (term.way != Way::kBf16) continue;
     term.strips_at = all;
-    all += amx_strips(term.term->K, plan.cut.columns);
-    plan.amx_strips = std::max(plan.amx_strips, amx_strips(term.depth, plan.cut.columns));
+    all += bf16_strips(term.term->K, plan.cut.columns);
+    plan.bf16_strips = std::max(plan.bf16_strips, bf16_strips(term.depth, plan.cut.columns));
   }
-  plan.packs_once = all > 0 && all <= kMostAmxStrips;
+  plan.packs_once = all > 0 && all <= kMostBf16Strips;
   if (!plan.packs_once) return;
-  plan.amx_strips = all;
-  plan.rows_at_once = std::min(plan.cut.rows, kAmxRowsAtOnce);
+  plan.bf16_strips = all;
+  plan.rows_at_once = std::min(plan.cut.rows, kBf16RowsAtOnce);
 }
 
 void count_scratch(Plan& plan) {
@@ -330,20 +342,21 @@ Operand with_plain_strides(Operand x, std::int64_t rows, std::int64_t columns) {
 }
 
 Plan plan_product(const Product& p, GemmVariant variant, std::int64_t threads) {
-  Plan plan{.product = p, .terms = {}};
+  Plan plan{.product = p, .unit = bf16_unit(variant), .terms = {}};
   std::int64_t K = 0;
   for (const Term& term : p.terms) {
     if (term.alpha == 0 || term.K == 0) continue;
-    plan.terms.push_back(plan_term(p, term, variant));
+    plan.terms.push_back(plan_term(p, term, variant, plan.unit));
     K += term.K;
   }
   if (plan.terms.empty()) return plan;
   cut_blocks(plan, K, threads);
   plan.in_place =
       p.c.dtype == DType::kF32 && !plan.transposed && (p.M == 1 || p.c.row_stride <= kSgemmLargest);
-  const std::int64_t of_element = any_term(plan, Way::kAmx) ? kCostOfAmxElement : kCostOfElement;
+  const std::int64_t of_element =
+      any_term(plan, Way::kBf16) ? costs_of(plan.unit).element : kCostOfElement;
   plan.grain = 1 + least_cost(plan) / (1 + cost_of_block(plan.cut, K, of_element));
-  lay_out_amx_strips(plan);
+  lay_out_bf16_strips(plan);
   count_scratch(plan);
   return plan;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "backends/cpu/bf16_products.hpp"
 #include "backends/cpu/gemm.hpp"
 
 namespace wick::cpu {
@@ -11,7 +12,7 @@ namespace wick::cpu {
 /// What multiplies the blocks of a term.
 enum class Way {
   kTiles,    ///< add_tiles()
-  kAmx,      ///< add_amx(): two matrices of bf16
+  kBf16,     ///< add_bf16(): two matrices of bf16
   kDots,     ///< multiply_dots(): few columns, or few rows
   kLibrary,  ///< sgemm()
   kPlain,    ///< multiply_tile(): anything, and the best for a vector times a matrix
@@ -25,7 +26,7 @@ struct TermPlan {
   bool pack_a = true;  ///< converted into panels ahead of the product
   bool pack_b = true;
   std::int64_t depth;          ///< along K in one go
-  std::int64_t strips_at = 0;  ///< where its strips for AMX begin
+  std::int64_t strips_at = 0;  ///< where its strips of bf16 begin
 };
 
 /// Blocks of c.
@@ -35,15 +36,16 @@ struct Cut {
 
 struct Plan {
   const Product& product;
+  Bf16Unit unit;  ///< that multiplies the terms of bf16
   std::vector<TermPlan> terms;
   Cut cut{};
   std::int64_t rows_at_once = 0;  ///< of a block
-  bool packs_once = false;        ///< strips for AMX serve all rows of a block
+  bool packs_once = false;        ///< strips of bf16 serve all rows of a block
   bool transposed = false;        ///< blocks are summed as [columns, rows]
   bool in_place = false;          ///< c is f32 and takes the sums itself
   std::int64_t grain = 1;         ///< blocks that are worth a thread
   /// Scratch of a thread, in elements.
-  std::int64_t a_panel = 0, b_panel = 0, strips = 0, amx_strips = 0, tile = 0;
+  std::int64_t a_panel = 0, b_panel = 0, strips = 0, bf16_strips = 0, tile = 0;
 };
 
 /// Rows of c that are turned back at a time where sums are transposed.

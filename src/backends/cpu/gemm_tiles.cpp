@@ -115,29 +115,54 @@ void pack_rows(const T* a, const Operand& layout, std::int64_t rows, std::int64_
 
 // ---- Tiles --------------------------------------------------------------------------------------
 
-// What is fetched while a tile is computed: rows of a that the next tiles read. Without it, packing them would wait for
-// memory while nothing is computed.
+// What happens to the next rows of a while a tile is computed, since packing them between tiles would wait for memory while
+// nothing is computed: they are fetched, and those of f32 are packed on the way.
 struct Ahead {
   const std::byte* first = nullptr;
   std::int64_t stride_bytes = 0;
   std::int64_t rows = 0;
   std::int64_t bytes_of_step = 0;  // of kStepOfAhead elements
+  float* packed =
+      nullptr;  // where the first row goes, as pack_rows() leaves it; null: rows are fetched only
+  float alpha = 1;
 
-  // The line of each row that holds element k.
-  HWY_INLINE void fetch(std::int64_t step) const {
-    for (std::int64_t i = 0; i < rows; ++i) {
-      hwy::Prefetch(first + i * stride_bytes + step * bytes_of_step);
+  // `count` elements of each row from k on, of a step.
+  HWY_INLINE void take(std::int64_t k, std::int64_t count) const {
+    const std::byte* row = first + k / kStepOfAhead * bytes_of_step;
+    for (std::int64_t i = 0; i < rows; ++i, row += stride_bytes) {
+      if (packed == nullptr) {
+        hwy::Prefetch(row);
+        continue;
+      }
+      hwy::Prefetch(row + kStepsFetched * bytes_of_step);
+      // SAFETY: rows that are packed are f32.
+      const auto* const from = reinterpret_cast<const float*>(row);
+      float* const to = packed + i * kRowStride + k;
+      for_each_vector(count, [&](std::int64_t j, std::int64_t n) HWY_ATTR {
+        store_some(hn::Mul(load_some(from + j, n), hn::Set(F32(), alpha)), to + j, n);
+      });
     }
   }
+
+  static constexpr std::int64_t kStepOfAhead = 16;
+  static constexpr std::int64_t kStepsFetched = 2;
 };
-constexpr std::int64_t kStepOfAhead = 16;
+constexpr std::int64_t kStepOfAhead = Ahead::kStepOfAhead;
 constexpr int kStepsAhead = 16;
 
-// c [kRows, kWidth vectors] = a b (+ c) with a as pack_rows() leaves it and b one strip.
-template <int kRows, int kWidth>
-HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::int64_t K,
+// One strip of b, or as many columns of its rows, f32 or bf16.
+struct Strip {
+  const void* data;
+  std::int64_t row_stride;
+};
+
+// c [kRows, kWidth vectors] = a b (+ c) with a as pack_rows() leaves it.
+template <class T, int kRows, int kWidth>
+HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const Strip& strip, std::int64_t K,
                        float* HWY_RESTRICT c, std::int64_t c_stride, bool accumulate,
                        const Ahead& ahead) {
+  const T* HWY_RESTRICT b = static_cast<const T*>(strip.data);
+  const std::int64_t b_stride = strip.row_stride;
   F32Vec sums[kRows][kWidth];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
@@ -151,8 +176,8 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
     F32Vec row[kWidth];
 #pragma GCC unroll 3
     for (int v = 0; v < kWidth; ++v) {
-      row[v] = load(b + (k * kWidth + v) * lanes());
-      hwy::Prefetch(b + ((k + kStepsAhead) * kWidth + v) * lanes());
+      row[v] = load(b + k * b_stride + v * lanes());
+      hwy::Prefetch(b + (k + kStepsAhead) * b_stride + v * lanes());
     }
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
@@ -163,12 +188,13 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
   };
   std::int64_t step = 0;
   for (; (step + 1) * kStepOfAhead <= K; ++step) {
-    ahead.fetch(step);
+    ahead.take(step * kStepOfAhead, kStepOfAhead);
 #pragma GCC unroll 4
     for (std::int64_t k = 0; k < kStepOfAhead; ++k) add_step(k);
     a += kStepOfAhead;
-    b += kStepOfAhead * kWidth * lanes();
+    b += kStepOfAhead * b_stride;
   }
+  if (step * kStepOfAhead < K) ahead.take(step * kStepOfAhead, K - step * kStepOfAhead);
   for (std::int64_t k = 0; k < K - step * kStepOfAhead; ++k) add_step(k);
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
@@ -180,24 +206,24 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
   }
 }
 
-using TileKernel = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t, bool,
+using TileKernel = void (*)(const float*, const Strip&, std::int64_t, float*, std::int64_t, bool,
                             const Ahead&);
 
-template <int kWidth, std::size_t... kRows>
+template <class T, int kWidth, std::size_t... kRows>
 TileKernel tile_kernel_of_width(std::int64_t rows, std::index_sequence<kRows...>) {
-  static constexpr TileKernel kKernels[] = {&tile<static_cast<int>(kRows) + 1, kWidth>...};
+  static constexpr TileKernel kKernels[] = {&tile<T, static_cast<int>(kRows) + 1, kWidth>...};
   return kKernels[rows - 1];
 }
 
+template <class T>
 TileKernel tile_kernel(std::int64_t rows, std::int64_t width) {
   constexpr auto kAll = std::make_index_sequence<kMostRows>();
-  if (width == lanes()) return tile_kernel_of_width<1>(rows, kAll);
-  if (width == 2 * lanes()) return tile_kernel_of_width<2>(rows, kAll);
-  return tile_kernel_of_width<kVectors>(rows, kAll);
+  return width == lanes() ? tile_kernel_of_width<T, 1>(rows, kAll)
+                          : tile_kernel_of_width<T, kVectors>(rows, kAll);
 }
 
 // One tile whose last columns do not exist in c: computed aside.
-void partial_tile(TileKernel kernel, const TilesProduct& p, const float* a, const float* strip,
+void partial_tile(TileKernel kernel, const TilesProduct& p, const float* a, const Strip& strip,
                   std::int64_t rows, std::int64_t columns, float* c, const Ahead& ahead) {
   HWY_ALIGN float aside[kMostRows * kVectors * HWY_MAX_BYTES / sizeof(float)];
   const std::int64_t stride = strip_columns();
@@ -211,57 +237,87 @@ void partial_tile(TileKernel kernel, const TilesProduct& p, const float* a, cons
   }
 }
 
-// Rows [begin, end) of what follows the tile at row m of a, for the strip at column n: each strip fetches its share.
-Ahead share_of_next_rows(const TilesProduct& p, std::int64_t next, std::int64_t rows,
-                         std::int64_t n) {
-  if (p.a.column_stride != 1) return {};
+// Rows of c: a lies packed in a first-level cache, the strips pass by.
+struct Group {
+  std::int64_t first, rows;
+  const float* a;
+};
+
+// Whether the next rows of a are fetched while others are multiplied: less deep ones cost more to share out.
+bool looks_ahead(const TilesProduct& p) {
+  constexpr std::int64_t kLeastDepth = 64;
+  return p.a.column_stride == 1 && p.K >= kLeastDepth;
+}
+bool packs_ahead(const TilesProduct& p) { return looks_ahead(p) && p.a.dtype == DType::kF32; }
+
+// The rows of the next group that the strip at column n takes: each its share.
+Ahead share_of_next_rows(const TilesProduct& p, const Group& next, float* packed, std::int64_t n) {
+  if (!looks_ahead(p)) return {};
   const auto size = static_cast<std::int64_t>(size_of(p.a.dtype));
-  const std::int64_t begin = std::min(rows, rows * n / p.N);
-  const std::int64_t end = std::min(rows, rows * (n + strip_columns()) / p.N);
-  return {.first = static_cast<const std::byte*>(p.a.data) + (next + begin) * p.a.row_stride * size,
+  const std::int64_t begin = std::min(next.rows, next.rows * n / p.N);
+  const std::int64_t end = std::min(next.rows, next.rows * (n + strip_columns()) / p.N);
+  return {.first = static_cast<const std::byte*>(p.a.data) +
+                   (next.first + begin) * p.a.row_stride * size,
           .stride_bytes = p.a.row_stride * size,
           .rows = end - begin,
-          .bytes_of_step = kStepOfAhead * size};
+          .bytes_of_step = kStepOfAhead * size,
+          .packed = packs_ahead(p) ? packed + begin * kRowStride : nullptr,
+          .alpha = p.alpha};
 }
 
-// Rows [m, m + rows) of c: a lies packed in a first-level cache, the strips pass by. `next_rows` rows follow.
-void tiles_of_rows(const TilesProduct& p, const float* a, std::int64_t m, std::int64_t rows,
-                   std::int64_t next_rows) {
-  float* const c = p.c + m * p.c_stride;
+Strip strip_at(const TilesProduct& p, std::int64_t n, std::int64_t width) {
+  if (p.strips != nullptr) return {p.strips + n * p.K, width};
+  const auto size = static_cast<std::int64_t>(size_of(p.columns.dtype));
+  return {static_cast<const std::byte*>(p.columns.data) + n * size, p.columns.row_stride};
+}
+
+void tiles_of_rows(const TilesProduct& p, const Group& group, const Group& next, float* packed) {
+  float* const c = p.c + group.first * p.c_stride;
+  const bool reads_bf16 = p.strips == nullptr && p.columns.dtype == DType::kBF16;
   for (std::int64_t n = 0; n < p.N; n += strip_columns()) {
     const std::int64_t width = columns_of_strip(n, p.N);
-    const TileKernel kernel = tile_kernel(rows, width);
-    const float* const strip = p.strips + n * p.K;
-    const Ahead ahead = share_of_next_rows(p, m + rows, next_rows, n);
+    const TileKernel kernel = reads_bf16 ? tile_kernel<BFloat16>(group.rows, width)
+                                         : tile_kernel<float>(group.rows, width);
+    const Strip strip = strip_at(p, n, width);
+    const Ahead ahead = share_of_next_rows(p, next, packed, n);
     if (n + width <= p.N) {
-      kernel(a, strip, p.K, c + n, p.c_stride, p.accumulate, ahead);
+      kernel(group.a, strip, p.K, c + n, p.c_stride, p.accumulate, ahead);
     } else {
-      partial_tile(kernel, p, a, strip, rows, p.N - n, c + n, ahead);
+      partial_tile(kernel, p, group.a, strip, group.rows, p.N - n, c + n, ahead);
     }
   }
 }
 
 void add_tiles_here(const TilesProduct& p) {
-  HWY_ALIGN float a_tile[kMostRows * kRowStride];
+  HWY_ALIGN float packed[2][kMostRows * kRowStride];
   const std::int64_t tiles = (p.M + kMostRows - 1) / kMostRows;
-  const auto first_row = [&](std::int64_t tile) {
-    return tile * p.M / tiles;
-  };  // as equal as can be
+  const auto group_at = [&](std::int64_t i) -> Group {  // as equal as can be
+    const std::int64_t first = i * p.M / tiles;
+    return {first, i < tiles ? (i + 1) * p.M / tiles - first : 0, packed[i % 2]};
+  };
   for (std::int64_t i = 0; i < tiles; ++i) {
-    const std::int64_t m = first_row(i);
-    const std::int64_t rows = first_row(i + 1) - m;
-    switch_floating(p.a.dtype, [&]<class T>(std::type_identity<T>) {
-      const T* const a = static_cast<const T*>(p.a.data);
-      pack_rows(a + m * p.a.row_stride, p.a, rows, p.K, p.alpha, a_tile);
-    });
-    const std::int64_t next_rows = i + 1 < tiles ? first_row(i + 2) - first_row(i + 1) : 0;
-    tiles_of_rows(p, a_tile, m, rows, next_rows);
+    const Group group = group_at(i);
+    if (i == 0 || !packs_ahead(p)) {
+      switch_floating(p.a.dtype, [&]<class T>(std::type_identity<T>) {
+        const T* const a = static_cast<const T*>(p.a.data);
+        pack_rows(a + group.first * p.a.row_stride, p.a, group.rows, p.K, p.alpha, packed[i % 2]);
+      });
+    }
+    tiles_of_rows(p, group, group_at(i + 1), packed[(i + 1) % 2]);
   }
 }
 
 void transpose_floats_here(const float* in, std::int64_t in_stride, std::int64_t M, std::int64_t N,
                            float* out, std::int64_t out_stride) {
   transpose_rows(in, in_stride, M, N, out, out_stride);
+}
+
+bool takes_columns_as_they_lie_here(std::int64_t M, const Operand& b, std::int64_t N) {
+  // Rows further apart fall into too few sets of a cache.
+  constexpr std::int64_t kLargestStride = 8192;
+  const bool converts_seldom = b.dtype == DType::kBF16 && M <= 2 * kMostRows;
+  return (b.dtype == DType::kF32 || converts_seldom) && b.column_stride == 1 &&
+         b.row_stride <= kLargestStride && N % lanes() == 0;
 }
 
 std::int64_t packed_columns_here(std::int64_t columns) {
@@ -346,6 +402,7 @@ HWY_AFTER_NAMESPACE();
 namespace wick::cpu {
 
 HWY_EXPORT(packed_columns_here);
+HWY_EXPORT(takes_columns_as_they_lie_here);
 HWY_EXPORT(pack_columns_here);
 HWY_EXPORT(add_tiles_here);
 HWY_EXPORT(transpose_floats_here);
@@ -353,6 +410,10 @@ HWY_EXPORT(multiply_dots_here);
 
 std::int64_t packed_columns(std::int64_t columns) {
   return HWY_DYNAMIC_DISPATCH(packed_columns_here)(columns);
+}
+
+bool takes_columns_as_they_lie(std::int64_t M, const Operand& b, std::int64_t N) {
+  return HWY_DYNAMIC_DISPATCH(takes_columns_as_they_lie_here)(M, b, N);
 }
 
 void pack_columns(const Operand& b, std::int64_t K, std::int64_t N, float* strips) {

@@ -19,14 +19,18 @@ std::int64_t packed_columns(std::int64_t columns);
 /// Packs b [K,N] of any floating dtype into strips for add_tiles(): K · packed_columns(N) floats. K is at most kTileDepth.
 void pack_columns(const Operand& b, std::int64_t K, std::int64_t N, float* strips);
 
+/// Whether add_tiles() had better read b [K,N] from where it lies than from strips, for M rows of a.
+bool takes_columns_as_they_lie(std::int64_t M, const Operand& b, std::int64_t N);
+
 /// c [M,N], rows c_stride apart, = alpha · a b (+ c). a [M,K] of any floating dtype and any strides; b as pack_columns()
-/// leaves it. With `accumulate` false c is not read.
+/// leaves it, or as it lies. With `accumulate` false c is not read.
 struct TilesProduct {
   std::int64_t M, N, K;
   float alpha;
   bool accumulate;
   Operand a;
-  const float* strips;
+  const float* strips;  ///< null: `columns` are read as they lie
+  Operand columns;
   float* c;
   std::int64_t c_stride;
 };

@@ -8,9 +8,8 @@ namespace wick::cpu {
 
 bool splits_adapter(DType x, DType adapter, std::int64_t rows) {
   constexpr std::int64_t kLeastRows = 32;  // below, splitting costs more than it saves
-  if (x != DType::kBF16 || adapter != DType::kF32 || rows < kLeastRows || !has_amx()) return false;
-  const GemmVariant variant = gemm_variant();
-  return variant == GemmVariant::kByShape || variant == GemmVariant::kAmx;
+  if (x != DType::kBF16 || adapter != DType::kF32 || rows < kLeastRows) return false;
+  return bf16_unit(gemm_variant()) == Bf16Unit::kAmx;
 }
 
 SplitMatrix::SplitMatrix(Stream& stream, const float* x, std::int64_t rows, std::int64_t columns,

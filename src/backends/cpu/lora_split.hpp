@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "backends/cpu/amx.hpp"
+#include "backends/cpu/bf16_products.hpp"
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/scratch.hpp"
 #include "wick/layout/dtype.hpp"

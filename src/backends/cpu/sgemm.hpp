@@ -41,6 +41,10 @@ std::string_view sgemm_name();
 /// Whether it reaches matrix units of the processor that vector instructions do not.
 bool sgemm_has_matrix_units();
 
+/// Whether products with many rows of a transposed b, a weight [N,K], were measured to be faster there than our tiles on
+/// processors of this kind.
+bool sgemm_turns_ahead_of_tiles();
+
 /// Sets how many threads the library may use for sgemm() on the calling thread, as far as it can be told; returns the
 /// number before.
 int set_sgemm_threads(int n);

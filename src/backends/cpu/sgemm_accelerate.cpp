@@ -32,6 +32,8 @@ std::string_view sgemm_name() { return "accelerate"; }
 
 bool sgemm_has_matrix_units() { return true; }
 
+bool sgemm_turns_ahead_of_tiles() { return true; }
+
 // macOS can be told from version 15 on only; the work is done by the matrix units, which all threads share.
 int set_sgemm_threads(int n) { return n; }
 

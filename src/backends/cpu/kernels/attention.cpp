@@ -9,7 +9,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "backends/cpu/attention_amx-inl.hpp"
+#include "backends/cpu/attention_bf16-inl.hpp"
 #include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
@@ -45,13 +45,13 @@ struct PartialAttention {
 struct ForwardScratch {
   ForwardScratch(Stream& stream, std::int64_t Dh)
       : f32(stream, Dh),
-        amx(stream, Dh),
+        bf16(stream, Dh),
         memory(stream, kAttentionTile * (kAttentionTile + 1)),
         scores(memory.data()),
         correction(scores + kAttentionTile * kAttentionTile) {}
 
   F32Tiles f32;
-  AmxTiles amx;
+  Bf16Tiles bf16;
   ScratchArray<float> memory;
   float* scores;      // [keys, columns], a column for each row of the queries
   float* correction;  // [columns]
@@ -144,7 +144,7 @@ template <class T>
 void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile, Interval range,
             ForwardScratch& s, const PartialAttention& partial) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.amx.take(tile.count) && attend_in<T>(s.amx, a, p, tile, range, s, partial)) {
+    if (s.bf16.take(tile.count) && attend_in<T>(s.bf16, a, p, tile, range, s, partial)) {
       return;
     }
   }

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "backends/cpu/attention_amx-inl.hpp"
+#include "backends/cpu/attention_bf16-inl.hpp"
 #include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
@@ -33,7 +33,7 @@ namespace wick::cpu::HWY_NAMESPACE {
 struct BackwardScratch {
   BackwardScratch(Stream& stream, std::int64_t Dh)
       : f32(stream, Dh),
-        amx(stream, Dh),
+        bf16(stream, Dh),
         memory(stream, 2 * f32.sum_floats() + kAttentionTile * (2 * kAttentionTile + 2)),
         scored_sum(memory.data()),
         paired_sum(memory.data() + f32.sum_floats()),
@@ -43,7 +43,7 @@ struct BackwardScratch {
         delta(lse + kAttentionTile) {}
 
   F32Tiles f32;
-  AmxTiles amx;
+  Bf16Tiles bf16;
   ScratchArray<float> memory;
   float* scored_sum;     // of the outer tile: dq or dk
   float* paired_sum;     // dv
@@ -160,7 +160,7 @@ bool query_gradients_in(Tiles& tiles, const BackwardCall<T>& call, const RowTile
 template <class T>
 void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardScratch& s) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.amx.take(tile.count) && query_gradients_in(s.amx, call, tile, s)) return;
+    if (s.bf16.take(tile.count) && query_gradients_in(s.bf16, call, tile, s)) return;
   }
   query_gradients_in(s.f32, call, tile, s);
 }
@@ -236,7 +236,7 @@ void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv
                    std::int64_t first, BackwardScratch& s) {
   const TileItems keys = tile_keys(call.p, b, first, std::min(kAttentionTile, call.p.S - first));
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.amx.take(keys.count) && key_gradients_in(s.amx, call, b, hkv, keys, s)) {
+    if (s.bf16.take(keys.count) && key_gradients_in(s.bf16, call, b, hkv, keys, s)) {
       return;
     }
   }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "backends/cpu/amx.hpp"
+#include "backends/cpu/bf16_products.hpp"
 
-// What is compiled for processors that have AMX, and thereby AVX-512 BF16.
-#define WICK_AMX __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+// What is compiled for processors that multiply bf16: AMX never comes without AVX-512 BF16.
+#define WICK_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 namespace wick::cpu {
 
@@ -13,17 +13,17 @@ namespace {
 
 constexpr std::int64_t kLanes = 16;
 
-WICK_AMX inline __mmask16 first_lanes(std::int64_t count) {
+WICK_BF16 inline __mmask16 first_lanes(std::int64_t count) {
   return static_cast<__mmask16>(count >= kLanes ? 0xFFFFU : (1U << count) - 1U);
 }
 
-WICK_AMX inline __m256i rounded(__m512 v) {
+WICK_BF16 inline __m256i rounded(__m512 v) {
   // SAFETY: both are 256 bits.
   return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
 }
 
 // What is left of v behind its high part; nothing where that is infinite, which the sum of both is to stay.
-WICK_AMX inline __m512 rest(__m512 v, __m256i high) {
+WICK_BF16 inline __m512 rest(__m512 v, __m256i high) {
   constexpr int kInfinite = 0x08 | 0x10;
   const __m512 taken = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
   const __mmask16 finite = _knot_mask16(_mm512_fpclass_ps_mask(taken, kInfinite));
@@ -32,8 +32,8 @@ WICK_AMX inline __m512 rest(__m512 v, __m256i high) {
 
 }  // namespace
 
-WICK_AMX void split_rows(const float* x, std::int64_t rows, std::int64_t columns, float factor,
-                         std::span<const Bf16Part> parts, BFloat16* out) {
+WICK_BF16 void split_rows(const float* x, std::int64_t rows, std::int64_t columns, float factor,
+                          std::span<const Bf16Part> parts, BFloat16* out) {
   const auto width = static_cast<std::int64_t>(parts.size()) * columns;
   const __m512 scale = _mm512_set1_ps(factor);
   for (std::int64_t i = 0; i < rows; ++i) {
@@ -51,8 +51,8 @@ WICK_AMX void split_rows(const float* x, std::int64_t rows, std::int64_t columns
   }
 }
 
-WICK_AMX void round_rows(const float* sums, std::int64_t rows, std::int64_t columns, BFloat16* out,
-                         std::int64_t out_stride) {
+WICK_BF16 void round_rows(const float* sums, std::int64_t rows, std::int64_t columns, BFloat16* out,
+                          std::int64_t out_stride) {
   for (std::int64_t i = 0; i < rows; ++i) {
     const float* const from = sums + i * columns;
     BFloat16* const to = out + i * out_stride;

@@ -1,4 +1,4 @@
-#include "backends/cpu/amx.hpp"
+#include "backends/cpu/bf16_products.hpp"
 
 #include <gtest/gtest.h>
 
@@ -38,24 +38,25 @@ struct Matrix {
   Operand operand;
 };
 
-// c [M,N] after add_amx(), rows kGap apart, for columns [first, last) of b.
+// c [M,N] after add_bf16(), rows kGap apart, for columns [first, last) of b.
 std::vector<float> product(const Matrix& a, const Matrix& b, std::int64_t M, std::int64_t N,
                            std::int64_t K, float alpha, bool accumulate, std::int64_t first,
-                           std::int64_t last) {
+                           std::int64_t last, Bf16Unit unit) {
   Operand columns = b.operand;
   columns.data = b.values.data() + first * b.operand.column_stride;
-  std::vector<BFloat16> strips(static_cast<std::size_t>(amx_strips(K, last - first)));
-  pack_amx_columns(columns, K, last - first, strips.data());
+  std::vector<BFloat16> strips(static_cast<std::size_t>(bf16_strips(K, last - first)));
+  pack_bf16_columns(columns, K, last - first, strips.data());
   std::vector<float> c(static_cast<std::size_t>(M * (N + kGap)), 0.5F);
-  add_amx({.M = M,
-           .N = last - first,
-           .K = K,
-           .alpha = alpha,
-           .accumulate = accumulate,
-           .a = a.operand,
-           .strips = strips.data(),
-           .c = c.data() + first,
-           .c_stride = N + kGap});
+  add_bf16({.unit = unit,
+            .M = M,
+            .N = last - first,
+            .K = K,
+            .alpha = alpha,
+            .accumulate = accumulate,
+            .a = a.operand,
+            .strips = strips.data(),
+            .c = c.data() + first,
+            .c_stride = N + kGap});
   return c;
 }
 
@@ -63,15 +64,17 @@ struct Sizes {
   std::int64_t M, N, K;
 };
 
-void check(const Sizes& sizes, bool a_in_columns, bool b_in_columns, float alpha, bool accumulate) {
+void check(const Sizes& sizes, bool a_in_columns, bool b_in_columns, float alpha, bool accumulate,
+           Bf16Unit unit) {
   const auto [M, N, K] = sizes;
   std::mt19937 random(11);
   const Matrix a(M, K, a_in_columns, random);
   const Matrix b(K, N, b_in_columns, random);
-  const auto c = product(a, b, M, N, K, alpha, accumulate, 0, N);
+  const auto c = product(a, b, M, N, K, alpha, accumulate, 0, N, unit);
   const std::int64_t middle = N / 2;  // the same in two blocks
-  const auto left = product(a, b, M, N, K, alpha, accumulate, 0, std::max<std::int64_t>(middle, 1));
-  const auto right = product(a, b, M, N, K, alpha, accumulate, middle, N);
+  const auto left =
+      product(a, b, M, N, K, alpha, accumulate, 0, std::max<std::int64_t>(middle, 1), unit);
+  const auto right = product(a, b, M, N, K, alpha, accumulate, middle, N, unit);
   for (std::int64_t i = 0; i < M; ++i) {
     for (std::int64_t j = 0; j < N + kGap; ++j) {
       const auto at = static_cast<std::size_t>(i * (N + kGap) + j);
@@ -89,21 +92,25 @@ void check(const Sizes& sizes, bool a_in_columns, bool b_in_columns, float alpha
   }
 }
 
-class Amx : public ::testing::Test {
+class Bf16Products : public ::testing::TestWithParam<Bf16Unit> {
  protected:
   void SetUp() override {
-    if (!has_amx()) GTEST_SKIP() << "this machine has no AMX";
+    if (!has_bf16_unit(GetParam())) GTEST_SKIP() << "this machine has none";
   }
 };
+INSTANTIATE_TEST_SUITE_P(Units, Bf16Products, ::testing::Values(Bf16Unit::kAmx, Bf16Unit::kAvx512),
+                         [](const auto& unit) {
+                           return unit.param == Bf16Unit::kAmx ? "Amx" : "Avx512";
+                         });
 
-TEST_F(Amx, EqualsSumsInDoubleWhateverTheBlock) {
+TEST_P(Bf16Products, EqualsSumsInDoubleWhateverTheBlock) {
   for (const Sizes& sizes : {Sizes{1, 1, 1},
                              {5, 7, 31},
                              {16, 32, 32},
                              {17, 33, 65},
                              {32, 64, 64},
                              {40, 96, 130},
-                             {33, 15, kAmxDepth}}) {
+                             {33, 15, kBf16Depth}}) {
     for (const bool a_in_columns : {false, true}) {
       for (const bool b_in_columns : {false, true}) {
         for (const float alpha : {1.0F, -0.75F}) {
@@ -111,7 +118,7 @@ TEST_F(Amx, EqualsSumsInDoubleWhateverTheBlock) {
             SCOPED_TRACE(::testing::Message()
                          << sizes.M << "x" << sizes.N << "x" << sizes.K << " " << a_in_columns
                          << b_in_columns << " " << alpha << " " << accumulate);
-            check(sizes, a_in_columns, b_in_columns, alpha, accumulate);
+            check(sizes, a_in_columns, b_in_columns, alpha, accumulate, GetParam());
           }
         }
       }
@@ -119,13 +126,13 @@ TEST_F(Amx, EqualsSumsInDoubleWhateverTheBlock) {
   }
 }
 
-TEST_F(Amx, NotANumberStaysInItsRowAndInfinityIsKept) {
+TEST_P(Bf16Products, NotANumberStaysInItsRowAndInfinityIsKept) {
   std::mt19937 random(5);
   Matrix a(3, 40, false, random);
   const Matrix b(40, 4, false, random);
   a.values[static_cast<std::size_t>(a.stride + 39)] = BFloat16(std::nanf(""));
   a.values[static_cast<std::size_t>(2 * a.stride)] = BFloat16(INFINITY);
-  const auto c = product(a, b, 3, 4, 40, 1, false, 0, 4);
+  const auto c = product(a, b, 3, 4, 40, 1, false, 0, 4, GetParam());
   for (std::size_t j = 0; j < 4; ++j) {
     EXPECT_TRUE(std::isfinite(c[j]));
     EXPECT_TRUE(std::isnan(c[7 + j]));
@@ -133,34 +140,35 @@ TEST_F(Amx, NotANumberStaysInItsRowAndInfinityIsKept) {
   }
 }
 
-// b = strips + strips_low, written pair by pair where amx_pair() says, as attention's weights are.
-TEST_F(Amx, AddsTwoSetsOfStrips) {
+// b = strips + strips_low, written pair by pair where bf16_pair() says, as attention's weights are.
+TEST_P(Bf16Products, AddsTwoSetsOfStrips) {
   constexpr std::int64_t M = 48, N = 64, K = 38;
   std::mt19937 random(7);
   const Matrix a(M, K, true, random);
   std::vector<float> b(static_cast<std::size_t>(K * N));
   std::uniform_real_distribution<float> uniform(-1, 1);
   for (float& value : b) value = uniform(random);
-  std::vector<BFloat16> high(static_cast<std::size_t>(amx_strips(K, N))), low(high);
+  std::vector<BFloat16> high(static_cast<std::size_t>(bf16_strips(K, N))), low(high);
   for (std::int64_t k = 0; k < K; ++k) {
     for (std::int64_t n = 0; n < N; ++n) {
-      const auto at = static_cast<std::size_t>(2 * amx_pair(K, k / 2 * 2, n) + k % 2);
+      const auto at = static_cast<std::size_t>(2 * bf16_pair(K, k / 2 * 2, n) + k % 2);
       const float value = b[static_cast<std::size_t>(k * N + n)];
       high[at] = BFloat16(value);
       low[at] = BFloat16(value - static_cast<float>(high[at]));
     }
   }
   std::vector<float> c(static_cast<std::size_t>(M * N), 0.5F);
-  add_amx({.M = M,
-           .N = N,
-           .K = K,
-           .alpha = 1,
-           .accumulate = true,
-           .a = a.operand,
-           .strips = high.data(),
-           .strips_low = low.data(),
-           .c = c.data(),
-           .c_stride = N});
+  add_bf16({.unit = GetParam(),
+            .M = M,
+            .N = N,
+            .K = K,
+            .alpha = 1,
+            .accumulate = true,
+            .a = a.operand,
+            .strips = high.data(),
+            .strips_low = low.data(),
+            .c = c.data(),
+            .c_stride = N});
   for (std::int64_t i = 0; i < M; ++i) {
     for (std::int64_t j = 0; j < N; ++j) {
       double sum = 0.5;

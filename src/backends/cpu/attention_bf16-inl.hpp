@@ -1,11 +1,11 @@
-// Attention's tiles by AMX, for operands of bf16. Compiled once per instruction set: include after
+// Attention's tiles by what multiplies bf16, for operands of that. Compiled once per instruction set: include after
 // hwy/foreach_target.h and hwy/highway.h.
 
-#if defined(WICK_BACKENDS_CPU_ATTENTION_AMX_INL_HPP) == defined(HWY_TARGET_TOGGLE)
-#ifdef WICK_BACKENDS_CPU_ATTENTION_AMX_INL_HPP
-#undef WICK_BACKENDS_CPU_ATTENTION_AMX_INL_HPP
+#if defined(WICK_BACKENDS_CPU_ATTENTION_BF16_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef WICK_BACKENDS_CPU_ATTENTION_BF16_INL_HPP
+#undef WICK_BACKENDS_CPU_ATTENTION_BF16_INL_HPP
 #else
-#define WICK_BACKENDS_CPU_ATTENTION_AMX_INL_HPP
+#define WICK_BACKENDS_CPU_ATTENTION_BF16_INL_HPP
 #endif
 
 #include <hwy/highway.h>
@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backends/cpu/amx.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
+#include "backends/cpu/bf16_products.hpp"
 #include "backends/cpu/scratch.hpp"
 #include "backends/cpu/simd-inl.hpp"
 #include "backends/cpu/transpose-inl.hpp"
@@ -24,11 +24,11 @@ namespace wick::cpu::HWY_NAMESPACE {
 
 // As F32Tiles, which takes what is refused here: rows that hold an infinity or NaN, which a weight of 0 has to hide. Weights
 // are f32 and become sums of two numbers of bf16, which keep 16 bits of them.
-class AmxTiles {
+class Bf16Tiles {
  public:
-  AmxTiles(Stream& stream, std::int64_t Dh)
+  Bf16Tiles(Stream& stream, std::int64_t Dh)
       : Dh_(Dh),
-        depth_((Dh + kAmxStep - 1) / kAmxStep * kAmxStep),
+        depth_((Dh + kBf16Step - 1) / kBf16Step * kBf16Step),
         bf16_(stream, 5 * kAttentionTile * depth_ + 2 * kAttentionTile * kAttentionTile),
         turned_(stream, sum_floats()),
         inner_{bf16_.data(), bf16_.data() + kAttentionTile * depth_},
@@ -36,13 +36,11 @@ class AmxTiles {
         rows_(inner_[1] + 3 * kAttentionTile * depth_),
         high_(rows_ + kAttentionTile * depth_),
         low_(high_ + kAttentionTile * kAttentionTile) {
-    const GemmVariant variant = gemm_variant();
-    usable_ = (variant == GemmVariant::kByShape || variant == GemmVariant::kAmx) && has_amx() &&
-              Dh <= kAmxDepth;
+    if (Dh <= kBf16Depth) unit_ = bf16_unit(gemm_variant());
   }
 
-  // Whether there is AMX, and an outer tile of so many items is worth it: tiles would be zeros for the most part.
-  bool take(std::int64_t outer) const { return usable_ && outer >= kLeastOuter; }
+  // Whether there is such a unit, and an outer tile of so many items is worth it: tiles would be zeros for the most part.
+  bool take(std::int64_t outer) const { return unit_ != Bf16Unit::kNone && outer >= kLeastOuter; }
 
   std::int64_t columns() const { return columns_; }
 
@@ -53,7 +51,7 @@ class AmxTiles {
     if (!load_rows(count, row_at, rows_)) return false;
     const Operand outer{
         .data = rows_, .dtype = DType::kBF16, .row_stride = 1, .column_stride = depth_};
-    pack_amx_columns(outer, depth_, count, outer_[side]);
+    pack_bf16_columns(outer, depth_, count, outer_[side]);
     return true;
   }
   template <class RowAt>
@@ -63,15 +61,16 @@ class AmxTiles {
   }
 
   void multiply(Side side, float* out) const {
-    add_amx({.M = inner_count_,
-             .N = columns_,
-             .K = depth_,
-             .alpha = 1,
-             .accumulate = false,
-             .a = {.data = inner_[side], .dtype = DType::kBF16, .row_stride = depth_},
-             .strips = outer_[side],
-             .c = out,
-             .c_stride = columns_});
+    add_bf16({.unit = unit_,
+              .M = inner_count_,
+              .N = columns_,
+              .K = depth_,
+              .alpha = 1,
+              .accumulate = false,
+              .a = {.data = inner_[side], .dtype = DType::kBF16, .row_stride = depth_},
+              .strips = outer_[side],
+              .c = out,
+              .c_stride = columns_});
   }
 
   // A sum is [Dh, columns] until it is turned.
@@ -80,19 +79,20 @@ class AmxTiles {
 
   void add_weighted(Side side, const float* weights, float* sum) const {
     split_weights(weights);
-    add_amx({.M = Dh_,
-             .N = columns_,
-             .K = inner_count_,
-             .alpha = 1,
-             .accumulate = true,
-             .a = {.data = inner_[side],
-                   .dtype = DType::kBF16,
-                   .row_stride = 1,
-                   .column_stride = depth_},
-             .strips = high_,
-             .strips_low = low_,
-             .c = sum,
-             .c_stride = columns_});
+    add_bf16({.unit = unit_,
+              .M = Dh_,
+              .N = columns_,
+              .K = inner_count_,
+              .alpha = 1,
+              .accumulate = true,
+              .a = {.data = inner_[side],
+                    .dtype = DType::kBF16,
+                    .row_stride = 1,
+                    .column_stride = depth_},
+              .strips = high_,
+              .strips_low = low_,
+              .c = sum,
+              .c_stride = columns_});
   }
 
   void scale(const float* factors, float* sum) const {
@@ -111,7 +111,7 @@ class AmxTiles {
   std::int64_t stride() const { return round_up_to_lanes(Dh_); }
 
  private:
-  static constexpr std::int64_t kAmxStep = 32;  // of what AMX takes along a sum
+  static constexpr std::int64_t kBf16Step = 32;  // of what is taken along a sum
   static constexpr std::int64_t kLeastOuter = 16;
 
   // Rows depth_ apart, filled up with zeros; false: some element is infinite or NaN.
@@ -157,25 +157,25 @@ class AmxTiles {
     hn::StoreU(hn::Or(hn::ShiftRight<16>(even_rest), hn::And(odd_rest, upper)), d, low);
   }
 
-  // weights [inner, columns] into strips as pack_amx_columns() would leave them, with zeros behind the last row.
+  // weights [inner, columns] into strips as pack_bf16_columns() would leave them, with zeros behind the last row.
   void split_weights(const float* weights) const {
     // SAFETY: pairs of BFloat16 are stored as one element of 32 bits; vectors alias both.
     auto* const high = reinterpret_cast<std::uint32_t*>(high_);
     // SAFETY: as above.
     auto* const low = reinterpret_cast<std::uint32_t*>(low_);
-    const std::int64_t depth = (inner_count_ + kAmxStep - 1) / kAmxStep * kAmxStep;
+    const std::int64_t depth = (inner_count_ + kBf16Step - 1) / kBf16Step * kBf16Step;
     for (std::int64_t k = 0; k < depth; k += 2) {
       const float* const row = weights + k * columns_;
       for (std::int64_t c = 0; c < columns_; c += lanes()) {
         const auto even = k < inner_count_ ? load(row + c) : hn::Zero(F32());
         const auto odd = k + 1 < inner_count_ ? load(row + columns_ + c) : hn::Zero(F32());
-        const std::int64_t at = amx_pair(depth, k, c);
+        const std::int64_t at = bf16_pair(depth, k, c);
         split_pair(even, odd, high + at, low + at);
       }
     }
   }
 
-  bool usable_ = false;
+  Bf16Unit unit_ = Bf16Unit::kNone;
   std::int64_t Dh_, depth_;
   std::int64_t outer_count_ = 0, inner_count_ = 0, columns_ = 0;
   ScratchArray<BFloat16> bf16_;
