@@ -138,6 +138,23 @@ constexpr int kStepsAhead = 16;
 constexpr std::int64_t kChains = 4;
 constexpr std::int64_t kLeastDepthOfChains = 64;
 
+// to = base + sums, or sums where base is null; sums = 0.
+template <int kRows, int kWidth>
+HWY_INLINE void end_chain(F32Vec (&sums)[kRows][kWidth], const float* base,
+                          std::int64_t base_stride, float* to, std::int64_t stride) {
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 3
+    for (int v = 0; v < kWidth; ++v) {
+      const std::int64_t column = v * lanes();
+      const auto total =
+          base == nullptr ? sums[m][v] : hn::Add(load(base + m * base_stride + column), sums[m][v]);
+      store(total, to + m * stride + column);
+      sums[m][v] = hn::Zero(F32());
+    }
+  }
+}
+
 // c [kRows, kWidth vectors] = a b (+ c) with a as pack_rows() leaves it and b one strip.
 template <int kRows, int kWidth>
 HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, std::int64_t K,
@@ -170,32 +187,15 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
   HWY_ALIGN float chains[kRows * kWidth * HWY_MAX_BYTES / sizeof(float)];
   const float* base = accumulate ? c : nullptr;
   std::int64_t base_stride = c_stride;
-  const auto end_chain = [&](float* to, std::int64_t stride) HWY_ATTR {
-#pragma GCC unroll 16
-    for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 3
-      for (int v = 0; v < kWidth; ++v) {
-        const auto total = base == nullptr
-                               ? sums[m][v]
-                               : hn::Add(load(base + m * base_stride + v * lanes()), sums[m][v]);
-        store(total, to + m * stride + v * lanes());
-      }
-    }
-  };
   const std::int64_t steps_of_chain = std::max<std::int64_t>(1, K / (kChains * kStepOfAhead));
   std::int64_t next_chain = K < kLeastDepthOfChains ? K : steps_of_chain;
   std::int64_t step = 0;
   for (; (step + 1) * kStepOfAhead <= K; ++step) {
     if (step == next_chain) {
       next_chain += steps_of_chain;
-      end_chain(chains, kWidth * lanes());
+      end_chain(sums, base, base_stride, chains, kWidth * lanes());
       base = chains;
       base_stride = kWidth * lanes();
-#pragma GCC unroll 16
-      for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 3
-        for (int v = 0; v < kWidth; ++v) sums[m][v] = hn::Zero(F32());
-      }
     }
     ahead.fetch(step);
 #pragma GCC unroll 4
@@ -204,7 +204,7 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
     b += kStepOfAhead * kWidth * lanes();
   }
   for (std::int64_t k = 0; k < K - step * kStepOfAhead; ++k) add_step(k);
-  end_chain(c, c_stride);
+  end_chain(sums, base, base_stride, c, c_stride);
 }
 
 using TileKernel = void (*)(const float*, const float*, std::int64_t, float*, std::int64_t, bool,
