@@ -156,6 +156,28 @@ struct Strip {
   std::int64_t row_stride;
 };
 
+// Each addition to a sum rounds what has been added up so far. Four chains of additions in place of one halve the error of
+// the sum for 1 % of the time at a depth of 256, and 8 % at 64; below that they are not worth it.
+constexpr std::int64_t kChains = 4;
+constexpr std::int64_t kLeastDepthOfChains = 64;
+
+// to = base + sums, or sums where base is null; sums = 0.
+template <int kRows, int kWidth>
+HWY_INLINE void end_chain(F32Vec (&sums)[kRows][kWidth], const float* base,
+                          std::int64_t base_stride, float* to, std::int64_t stride) {
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 3
+    for (int v = 0; v < kWidth; ++v) {
+      const std::int64_t column = v * lanes();
+      const auto total =
+          base == nullptr ? sums[m][v] : hn::Add(load(base + m * base_stride + column), sums[m][v]);
+      store(total, to + m * stride + column);
+      sums[m][v] = hn::Zero(F32());
+    }
+  }
+}
+
 // c [kRows, kWidth vectors] = a b (+ c) with a as pack_rows() leaves it.
 template <class T, int kRows, int kWidth>
 HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const Strip& strip, std::int64_t K,
@@ -186,8 +208,20 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const Strip& strip, std::int
       for (int v = 0; v < kWidth; ++v) sums[m][v] = hn::MulAdd(factor, row[v], sums[m][v]);
     }
   };
+  // What is added when a chain ends: the chains before, or c.
+  HWY_ALIGN float chains[kRows * kWidth * HWY_MAX_BYTES / sizeof(float)];
+  const float* base = accumulate ? c : nullptr;
+  std::int64_t base_stride = c_stride;
+  const std::int64_t steps_of_chain = std::max<std::int64_t>(1, K / (kChains * kStepOfAhead));
+  std::int64_t next_chain = K < kLeastDepthOfChains ? K : steps_of_chain;
   std::int64_t step = 0;
   for (; (step + 1) * kStepOfAhead <= K; ++step) {
+    if (step == next_chain) {
+      next_chain += steps_of_chain;
+      end_chain(sums, base, base_stride, chains, kWidth * lanes());
+      base = chains;
+      base_stride = kWidth * lanes();
+    }
     ahead.take(step * kStepOfAhead, kStepOfAhead);
 #pragma GCC unroll 4
     for (std::int64_t k = 0; k < kStepOfAhead; ++k) add_step(k);
@@ -196,14 +230,7 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const Strip& strip, std::int
   }
   if (step * kStepOfAhead < K) ahead.take(step * kStepOfAhead, K - step * kStepOfAhead);
   for (std::int64_t k = 0; k < K - step * kStepOfAhead; ++k) add_step(k);
-#pragma GCC unroll 16
-  for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 3
-    for (int v = 0; v < kWidth; ++v) {
-      float* const to = c + m * c_stride + v * lanes();
-      store(accumulate ? hn::Add(load(to), sums[m][v]) : sums[m][v], to);
-    }
-  }
+  end_chain(sums, base, base_stride, c, c_stride);
 }
 
 using TileKernel = void (*)(const float*, const Strip&, std::int64_t, float*, std::int64_t, bool,

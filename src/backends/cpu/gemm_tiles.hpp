@@ -7,7 +7,7 @@
 namespace wick::cpu {
 
 // Products in tiles of registers. The elements of one factor, "rows", are broadcast; the other one, "columns", is read in
-// vectors, from strips that are packed first. Each sum is formed in the order of k, whatever the block: results depend
+// vectors, from strips that are packed first. Each sum is formed in an order that K alone decides: results depend
 // neither on how a product is cut nor on the number of threads.
 
 /// How far along K tiles reach at once: the rows of a tile and a strip of columns fill a first-level cache.

@@ -136,6 +136,24 @@ HWY_INLINE void for_each_vector(std::int64_t n, const Body& body) {
   if (i < n) body(i, n - i);
 }
 
+// Σ over all vectors of a row of n elements: add(sum, i, count) is sum plus the vector from i on, as in
+// for_each_vector(). Four sums hide the latency of additions, and round a quarter as often what has been added up so far.
+template <class Add>
+HWY_INLINE F32Vec sum_vectors(std::int64_t n, const Add& add) {
+  const std::int64_t step = lanes();
+  auto s0 = hn::Zero(F32()), s1 = s0, s2 = s0, s3 = s0;
+  std::int64_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step) {
+    s0 = add(s0, i, step);
+    s1 = add(s1, i + step, step);
+    s2 = add(s2, i + 2 * step, step);
+    s3 = add(s3, i + 3 * step, step);
+  }
+  for_each_vector(n - i,
+                  [&](std::int64_t j, std::int64_t count) HWY_ATTR { s0 = add(s0, i + j, count); });
+  return hn::Add(hn::Add(s0, s1), hn::Add(s2, s3));
+}
+
 template <class T>
 HWY_INLINE F32Vec load_some(const T* p, std::int64_t count, float fill = 0.0F) {
   return count == lanes() ? load(p) : load_n(p, count, fill);

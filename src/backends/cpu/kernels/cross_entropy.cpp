@@ -25,47 +25,49 @@ namespace wick::cpu::HWY_NAMESPACE {
 // (1 − ε)(lse − z[t]) + ε (lse − mean z) for one row; lse becomes log Σ exp z.
 template <class T>
 double cross_entropy_row(const T* z, std::int64_t V, std::int64_t target, double epsilon,
-                         float& lse) {
+                         double& lse) {
   const RowExponentials row = row_exponentials(z, V);
   if (row.max == -kInfinity) {  // no class has any probability, the target neither
-    lse = -kInfinity;
+    lse = static_cast<double>(-kInfinity);
     return static_cast<double>(kInfinity);
   }
-  const double exact_lse = static_cast<double>(row.max) + std::log(row.sum);
-  lse = static_cast<float>(exact_lse);
-  const double loss = exact_lse - static_cast<double>(static_cast<float>(z[target]));
+  lse = static_cast<double>(row.max) + std::log(row.sum);
+  const double loss = lse - static_cast<double>(static_cast<float>(z[target]));
   if (epsilon == 0) return loss;  // the mean may be −∞, and 0 · ∞ is not 0
   const double mean = sum_in_blocks(V, [&](std::int64_t i, std::int64_t n)
                                            HWY_ATTR { return load_some(z + i, n); }) /
                       static_cast<double>(V);
-  return (1 - epsilon) * loss + epsilon * (exact_lse - mean);
+  return (1 - epsilon) * loss + epsilon * (lse - mean);
 }
 
-// dz = c (exp(z − lse) − (1 − ε) onehot(t) − ε / V) for one row; dz may be z.
+// dz = c (exp(z − lse) − (1 − ε) onehot(t) − ε / V) for one row; dz may be z. lse is subtracted in two parts, since what f32
+// rounds away of it would be a factor of all probabilities. Where that of the target cancels against 1 is computed in double.
 template <class T, class Out>
-void cross_entropy_backward_row(const T* z, Out* dz, std::int64_t V, std::int64_t target, float lse,
-                                double epsilon, float c) {
+void cross_entropy_backward_row(const T* z, Out* dz, std::int64_t V, std::int64_t target,
+                                double lse, double epsilon, float c) {
   // A row without any probability has a softmax of zeros.
-  const float shift = lse == -kInfinity ? kInfinity : lse;
-  const auto vshift = hn::Set(F32(), shift);
+  const bool is_empty = lse == static_cast<double>(-kInfinity);
+  const float high = is_empty ? kInfinity : static_cast<float>(lse);
+  const float low = is_empty ? 0.0F : static_cast<float>(lse - static_cast<double>(high));
+  const double share = epsilon / static_cast<double>(V);
+  const double log_probability = static_cast<double>(static_cast<float>(z[target])) -
+                                 static_cast<double>(high) - static_cast<double>(low);
+  const double at_target = static_cast<double>(c) * (std::expm1(log_probability) + epsilon - share);
+  const auto vhigh = hn::Set(F32(), high);
+  const auto vlow = hn::Set(F32(), low);
   const auto vc = hn::Set(F32(), c);
-  const auto uniform = hn::Set(F32(), static_cast<float>(epsilon / static_cast<double>(V)));
-  const auto gradient = [&](F32Vec logits, F32Vec target_share) HWY_ATTR {
-    const auto probability = exp_or_nan(hn::Sub(logits, vshift));
-    return hn::Mul(vc, hn::Sub(hn::Sub(probability, target_share), uniform));
-  };
-  const auto at_target = gradient(hn::Set(F32(), static_cast<float>(z[target])),
-                                  hn::Set(F32(), static_cast<float>(1 - epsilon)));
+  const auto uniform = hn::Set(F32(), static_cast<float>(share));
   for_each_vector(V, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
-    store_some(gradient(load_some(z + i, n), hn::Zero(F32())), dz + i, n);
+    const auto probability = exp_or_nan(hn::Sub(hn::Sub(load_some(z + i, n), vhigh), vlow));
+    store_some(hn::Mul(vc, hn::Sub(probability, uniform)), dz + i, n);
   });
-  dz[target] = static_cast<Out>(hn::GetLane(at_target));
+  dz[target] = static_cast<Out>(static_cast<float>(at_target));
 }
 
-// logits [N,V] with rows a.logits.stride(0) apart, targets [N] with −1 for ignored rows, row_loss
-// [N]. A task owns whole rows and reads each of them once.
+// logits [N,V] with rows a.logits.stride(0) apart, targets [N] with −1 for ignored rows, row_loss and
+// row_lse [N]. A task owns whole rows and reads each of them once.
 void cross_entropy_rows(Stream& stream, const CrossEntropyArgs& a, const std::int64_t* targets,
-                        double* row_loss) {
+                        double* row_loss, double* row_lse) {
   const std::int64_t V = a.logits.dim(1);
   const double epsilon = static_cast<double>(a.label_smoothing);
   float* const lse = data_as<float>(a.lse);
@@ -73,24 +75,25 @@ void cross_entropy_rows(Stream& stream, const CrossEntropyArgs& a, const std::in
     const T* const logits = data_as<const T>(a.logits);
     parallel_for(stream, a.logits.dim(0), row_grain(V), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) {
-        row_loss[n] = 0;
-        lse[n] = 0;
-        if (targets[n] < 0) continue;
-        const T* const row = logits + n * a.logits.stride(0);
-        row_loss[n] = cross_entropy_row(row, V, targets[n], epsilon, lse[n]);
+        row_loss[n] = row_lse[n] = 0;
+        if (targets[n] >= 0) {
+          const T* const row = logits + n * a.logits.stride(0);
+          row_loss[n] = cross_entropy_row(row, V, targets[n], epsilon, row_lse[n]);
+        }
+        lse[n] = static_cast<float>(row_lse[n]);
       }
     });
   });
 }
 
-// logits as above, dlogits [N,V] dense. factor is that of all rows, without their weights. A task
+// logits and row_lse as above, dlogits [N,V] dense. factor is that of all rows, without their weights. A task
 // owns whole rows and reads and writes each of them once.
 template <class T, class Out>
 void cross_entropy_backward_rows_of(Stream& stream, const CrossEntropyBackwardArgs& a,
-                                    const std::int64_t* targets, double factor) {
+                                    const std::int64_t* targets, const double* row_lse,
+                                    double factor) {
   const std::int64_t V = a.logits.dim(1);
   const double epsilon = static_cast<double>(a.label_smoothing);
-  const float* const lse = data_as<const float>(a.lse);
   const float* const weights = a.weights ? data_as<const float>(a.weights) : nullptr;
   const T* const logits = data_as<const T>(a.logits);
   Out* const dlogits = data_as<Out>(a.dlogits);
@@ -102,18 +105,19 @@ void cross_entropy_backward_rows_of(Stream& stream, const CrossEntropyBackwardAr
       }
       const double weight = weights == nullptr ? 1.0 : static_cast<double>(weights[n]);
       cross_entropy_backward_row(logits + n * a.logits.stride(0), dlogits + n * V, V, targets[n],
-                                 lse[n], epsilon, static_cast<float>(factor * weight));
+                                 row_lse[n], epsilon, static_cast<float>(factor * weight));
     }
   });
 }
 
 void cross_entropy_backward_rows(Stream& stream, const CrossEntropyBackwardArgs& a,
-                                 const std::int64_t* targets, double factor) {
+                                 const std::int64_t* targets, const double* row_lse,
+                                 double factor) {
   switch_floating(a.dlogits.dtype, [&]<class Out>(std::type_identity<Out>) {
     if (a.logits.dtype == a.dlogits.dtype) {
-      cross_entropy_backward_rows_of<Out, Out>(stream, a, targets, factor);
+      cross_entropy_backward_rows_of<Out, Out>(stream, a, targets, row_lse, factor);
     } else {
-      cross_entropy_backward_rows_of<float, Out>(stream, a, targets, factor);
+      cross_entropy_backward_rows_of<float, Out>(stream, a, targets, row_lse, factor);
     }
   });
 }
@@ -185,20 +189,27 @@ KernelStatus cross_entropy(Stream& stream, const CrossEntropyArgs& a) {
       read_targets(a.targets, a.logits.dim(1), a.ignore_index, a.first_row, targets.data());
   if (!valid.is_ok()) return valid;
   const ScratchArray<double> row_loss(stream, N);
-  HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(stream, a, targets.data(), row_loss.data());
+  const ScratchArray<double> row_lse(stream, N);
+  HWY_DYNAMIC_DISPATCH(cross_entropy_rows)
+  (stream, a, targets.data(), row_loss.data(), row_lse.data());
   sum_row_losses(a, targets.data(), row_loss.data());
   if (a.dlogits) {
-    HWY_DYNAMIC_DISPATCH(cross_entropy_backward_rows)(stream, gradient_of(a), targets.data(), 1.0);
+    HWY_DYNAMIC_DISPATCH(cross_entropy_backward_rows)
+    (stream, gradient_of(a), targets.data(), row_lse.data(), 1.0);
   }
   return KernelStatus::ok();
 }
 
 KernelStatus cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& a) {
-  const ScratchArray<std::int64_t> targets(stream, a.logits.dim(0));
+  const std::int64_t N = a.logits.dim(0);
+  const ScratchArray<std::int64_t> targets(stream, N);
   KernelStatus valid = read_targets(a.targets, a.logits.dim(1), a.ignore_index, 0, targets.data());
   if (!valid.is_ok()) return valid;
   const double factor = scalar_or_one(a.dloss) * scalar_or_one(a.factor);
-  HWY_DYNAMIC_DISPATCH(cross_entropy_backward_rows)(stream, a, targets.data(), factor);
+  const ScratchArray<double> row_lse(stream, N);
+  std::copy_n(data_as<const float>(a.lse), N, row_lse.data());
+  HWY_DYNAMIC_DISPATCH(cross_entropy_backward_rows)
+  (stream, a, targets.data(), row_lse.data(), factor);
   return KernelStatus::ok();
 }
 

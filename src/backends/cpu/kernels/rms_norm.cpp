@@ -22,12 +22,13 @@ namespace wick::cpu::HWY_NAMESPACE {
 // out[d] = x[d] · inv · w[d] for one row; w is f32. Returns inv = 1/√(mean(x²) + eps).
 template <class T>
 float rms_norm_row(const T* x, const float* w, T* out, std::int64_t D, float eps) {
-  auto squares = hn::Zero(F32());
-  for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+  const auto squares = sum_vectors(D, [&](F32Vec sum, std::int64_t i, std::int64_t n) HWY_ATTR {
     const auto v = load_some(x + i, n);
-    squares = hn::MulAdd(v, v, squares);
+    return hn::MulAdd(v, v, sum);
   });
-  const float inv = 1.0F / std::sqrt(sum_lanes(squares) / static_cast<float>(D) + eps);
+  // In double, since an error here is one of all its elements.
+  const double mean = static_cast<double>(sum_lanes(squares)) / static_cast<double>(D);
+  const auto inv = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
   const auto factor = hn::Set(F32(), inv);
   for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
     const auto normed = hn::Mul(load_some(x + i, n), factor);
@@ -49,12 +50,11 @@ template <class T>
 void rms_norm_backward_row(const T* dy, const T* x, const float* w, float inv, const T* dsum, T* dx,
                            float* dw, std::int64_t D) {
   const auto vinv = hn::Set(F32(), inv);
-  auto dot = hn::Zero(F32());
-  for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
+  const auto dot = sum_vectors(D, [&](F32Vec sum, std::int64_t i, std::int64_t n) HWY_ATTR {
     const auto vdy = load_some(dy + i, n);
     const auto normed = hn::Mul(load_some(x + i, n), vinv);
-    dot = hn::MulAdd(hn::Mul(vdy, load_some(w + i, n)), normed, dot);
     if (dw != nullptr) store_some(hn::MulAdd(vdy, normed, load_some(dw + i, n)), dw + i, n);
+    return hn::MulAdd(hn::Mul(vdy, load_some(w + i, n)), normed, sum);
   });
   if (dx == nullptr) return;
   const auto mean = hn::Set(F32(), sum_lanes(dot) / static_cast<float>(D));
