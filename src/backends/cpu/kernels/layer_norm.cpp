@@ -86,8 +86,7 @@ void layer_norm_backward_row(const T* dy, const T* x, const float* w, float mean
   const auto mean_gn = hn::Set(F32(), sum_lanes(dot) / static_cast<float>(D));
   for_each_vector(D, [&](std::int64_t i, std::int64_t n) HWY_ATTR {
     const auto normed = hn::Mul(hn::Sub(load_some(x + i, n), vmean), vinv);
-    const auto g = hn::Mul(load_some(dy + i, n), load_some(w + i, n));
-    const auto centred = hn::Sub(g, mean_g);
+    const auto centred = hn::MulSub(load_some(dy + i, n), load_some(w + i, n), mean_g);
     store_some(hn::Mul(vinv, hn::NegMulAdd(normed, mean_gn, centred)), dx + i, n);
   });
 }
