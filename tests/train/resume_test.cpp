@@ -201,7 +201,7 @@ TEST(Resume, StoppingAnywhereChangesNothing) {
 
 TEST(Resume, BestOfARunThatStopsEarly) {
   Recipe recipe;
-  recipe.options.learning_rate = 0.15;
+  recipe.options.learning_rate = 0.07;
   recipe.options.lr_scheduler_type = ScheduleType::kConstant;
   recipe.options.eval_steps = 2;
   recipe.options.max_steps = 20;
