@@ -53,7 +53,7 @@ void time_forward(benchmark::State& state, const Timed& timed) {
   count_work(state, timed, 1);
 }
 
-// One forward and one backward pass; FLOP and bytes are counted three times, as is usual.
+// One forward and, for each result, one backward pass; FLOP and bytes are counted three times, as is usual.
 void time_step(benchmark::State& state, const Timed& timed) {
   const std::vector<Tensor> inputs = timed.inputs();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -62,12 +62,15 @@ void time_step(benchmark::State& state, const Timed& timed) {
   }
   std::vector<Tensor> cotangents;
   for (auto _ : state) {
-    for (const Tensor& output : timed.op_case.run(inputs)) {
-      if (!output.requires_grad()) continue;
-      if (cotangents.empty()) {
-        cotangents.push_back(Tensor::full(output.shape(), 0.5, output.dtype(), timed.device));
+    std::vector<Tensor> outputs = timed.op_case.run(inputs);
+    std::erase_if(outputs, [](const Tensor& output) { return !output.requires_grad(); });
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (cotangents.size() == k) {
+        cotangents.push_back(
+            Tensor::full(outputs[k].shape(), 0.5, outputs[k].dtype(), timed.device));
       }
-      backward(output, cotangents.front());
+      // Several results share one graph.
+      backward(outputs[k], cotangents[k], {.retain_graph = k + 1 < outputs.size()});
     }
     for (const Tensor& input : inputs) input.set_grad({});
     synchronize(timed.device);
