@@ -8,9 +8,6 @@ endif()
 
 add_library(wick_settings INTERFACE)
 target_compile_features(wick_settings INTERFACE cxx_std_20)
-# A fused multiply-add is one that the source names. GCC would fuse whatever product and sum it happens to see together, in
-# intrinsics too, and results would depend on what it has inlined. nvcc has its own --fmad.
-target_compile_options(wick_settings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 # In the builds for daily work only: at -O3 GCC 12 warns of overlaps and sizes that cannot occur, in its own
 # std::string among others.
 if(WICK_DEVELOPER AND NOT CMAKE_BUILD_TYPE STREQUAL "Release")
