@@ -60,6 +60,9 @@ class Optimizer {
             ComputeOptions compute = {}, std::shared_ptr<Communicator> ranks = nullptr);
   ~Optimizer();
   Optimizer(Optimizer&& other) noexcept;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(Optimizer&&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
 
   /// Forward, backward and update. The loss is the sum over the targets of all micro-batches divided by their number: how
   /// the samples are spread over micro-batches does not matter. `seed` decides dropout. `stop` is asked between
