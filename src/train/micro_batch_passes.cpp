@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.hpp"
+#include "tensor/tensor_impl.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
 #include "wick/ops/arithmetic.hpp"
@@ -17,6 +19,14 @@ namespace {
 // behind it, whose results nothing asks for.
 bool rows_are_shared(const MicroBatch& batch) {
   return std::ranges::any_of(batch.segments, [](std::int32_t segment) { return segment > 0; });
+}
+
+std::vector<const void*> memory_of(const std::vector<Tensor>& tensors) {
+  std::vector<const void*> memory;
+  for (const Tensor& tensor : tensors) {
+    memory.push_back(tensor.defined() ? view(tensor).data : nullptr);
+  }
+  return memory;
 }
 
 }  // namespace
@@ -107,10 +117,12 @@ bool MicroBatchPasses::may_record(const Recording& pass) const {
 bool MicroBatchPasses::record(Recording& pass, std::uint64_t seed, const ComputeOptions& compute) {
   Stream& stream = current_stream(model_.device());
   const bool makes_gradients = &pass == &first_;
+  const std::vector<const void*> before = memory_of(gradients_);
   gradients_.clear();  // they grow in place where nobody else holds them
   stream.begin_capture(first_.graph.get());
   try {
     pass.loss = this->compute(seed, compute);
+    pass.graph = stream.end_capture();
   } catch (const Error& error) {
     try {
       stream.end_capture();
@@ -123,8 +135,9 @@ bool MicroBatchPasses::record(Recording& pass, std::uint64_t seed, const Compute
     for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
     return false;
   }
-  pass.graph = stream.end_capture();
   for (const auto& [name, tensor] : parameters_) gradients_.push_back(tensor.grad());
+  check(makes_gradients || memory_of(gradients_) == before,
+        "a recorded gradient must grow in place");
   return true;
 }
 
