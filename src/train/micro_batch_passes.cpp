@@ -23,6 +23,7 @@ bool rows_are_shared(const MicroBatch& batch) {
 
 std::vector<const void*> memory_of(const std::vector<Tensor>& tensors) {
   std::vector<const void*> memory;
+  memory.reserve(tensors.size());
   for (const Tensor& tensor : tensors) {
     memory.push_back(tensor.defined() ? view(tensor).data : nullptr);
   }
