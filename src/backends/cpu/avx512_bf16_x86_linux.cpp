@@ -43,6 +43,7 @@ struct Ahead {
 
   // Elements [k, k + kStep) of each.
   WICK_BF16 void pack(std::int64_t k) const {
+    if (rows == 0) return;  // and K says nothing
     const std::int64_t count = std::min(kStep, K - k);
     const auto lanes = static_cast<__mmask32>(count == kStep ? ~0U : (1U << count) - 1U);
     for (std::int64_t i = 0; i < rows; ++i) {
