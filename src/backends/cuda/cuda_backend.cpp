@@ -66,6 +66,7 @@ CudaBackend::CudaBackend(int index)
                 fmt::format("{} has compute capability {}.{}; 8.0 is the oldest supported",
                             properties_.name, properties_.major, properties_.minor));
   }
+  overlaps_kernels_ = has_overlap_code();
   void* shared = nullptr;
   check(cudaHostAlloc(&shared, sizeof(Fault), cudaHostAllocMapped), "cudaHostAlloc");
   fault_ = static_cast<Fault*>(shared);

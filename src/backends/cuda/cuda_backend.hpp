@@ -41,6 +41,8 @@ class CudaBackend final : public Backend {
       std::unique_ptr<detail::HostCommunicator> host) override;
 
   const cudaDeviceProp& properties() const noexcept { return properties_; }
+  /// Whether kernels may overlap (overlap.hpp).
+  bool overlaps_kernels() const noexcept { return overlaps_kernels_; }
   /// Products by cuBLASLt.
   Products& products() noexcept { return *products_; }
   /// Attention by cuDNN.
@@ -55,6 +57,7 @@ class CudaBackend final : public Backend {
  private:
   int index_;
   cudaDeviceProp properties_{};
+  bool overlaps_kernels_ = false;
   DeviceAllocator system_;
   CachingAllocator allocator_;
   Fault* fault_ = nullptr;

@@ -106,6 +106,7 @@ void CudaStream::begin_capture(const Graph* beside) {
       check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreate");
     }
     // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
+    captured_.clear();
     check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   } catch (...) {
     stop_capturing();
@@ -166,6 +167,7 @@ CudaBackend& backend_of_stream(Stream& stream) { return cuda_stream(stream).back
 cudaStream_t activate(Stream& stream) {
   CudaStream& own = cuda_stream(stream);
   own.backend().make_current();
+  own.overlapping().clear();
   return own.handle();
 }
 

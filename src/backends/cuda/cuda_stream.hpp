@@ -8,6 +8,7 @@
 #include <thread>
 #include <type_traits>
 
+#include "backends/cuda/overlap.hpp"
 #include "runtime/allocator.hpp"
 #include "wick/runtime/stream.hpp"
 
@@ -52,6 +53,8 @@ class CudaStream final : public Stream {
   CudaBackend& backend() const noexcept { return backend_; }
   /// Where this thread's work goes.
   cudaStream_t handle() const noexcept { return is_capturing() ? capture_ : handle_; }
+  /// The kernels at the end of this thread's work that let the next begin early.
+  OverlappingKernels& overlapping() noexcept { return is_capturing() ? captured_ : enqueued_; }
   /// Whether this thread records.
   bool is_capturing() const noexcept {
     return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
@@ -65,6 +68,8 @@ class CudaStream final : public Stream {
   cudaStream_t capture_ = nullptr;  // made by the first capture
   std::atomic<std::thread::id> capturing_thread_;
   std::shared_ptr<GraphMemory> memory_;  // of the capture
+  OverlappingKernels enqueued_;
+  OverlappingKernels captured_;
 };
 
 /// An event without a time.
@@ -90,7 +95,8 @@ CudaStream& cuda_stream(Stream& stream);
 /// The backend whose stream this is.
 CudaBackend& backend_of_stream(Stream& stream);
 
-/// The CUDA stream behind `stream`; its device is current for this thread afterwards.
+/// The CUDA stream behind `stream`, for what waits until all before it is over; its device is current for this thread
+/// afterwards.
 cudaStream_t activate(Stream& stream);
 
 /// Device memory for the work that is enqueued while it lives: freed memory is reused in stream order.

@@ -1,6 +1,8 @@
 #include "backends/cuda/few_rows.hpp"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/launch.cuh"
@@ -10,22 +12,44 @@ namespace wick::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarp;
 constexpr int kMostRows = 8;
 constexpr std::int64_t kMostColumns = std::int64_t{1} << 30;
-// Each thread copies its packs of w to shared memory for itself, a few steps ahead of its sums and on into its next
-// row: 192 bytes a thread are on their way, 144 KiB a multiprocessor, where 64 hide the memory's latency.
-constexpr int kTogether = 4;  // packs of a step
-constexpr int kSteps = 4;     // in shared memory
-constexpr int kSharedBytes = kThreads * kTogether * kSteps * 16;
-constexpr int kBlocksPerMultiprocessor = 3;
+constexpr int kChunk = 8;     // rows of a team between two meetings of the block
+constexpr int kTogether = 4;  // rows whose sums are added up over a warp at the same time
+static_assert(kChunk % kTogether == 0);
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarp;
+
+// Packs of a row of x that a thread keeps in registers, as f32, for all rows of w.
+constexpr std::array kPackCounts{1, 2, 4, 6, 8, 10, 24, 48};
+
+// How many of each of M rows of x there may be, vec elements to a pack.
+constexpr int most_packs(int M, int vec) { return 192 / (M * vec); }
+
+// How a kernel is cut for them. Each thread copies its packs of w to shared memory for itself, a few steps ahead of its sums
+// and on into its next rows: some 200 KiB of a multiprocessor are on their way, where 64 hide the memory's latency. What
+// comes in while the kernel before still runs need not be waited for.
+template <int kM, int kPacksOfRow, int kVec>
+struct Cut {
+  static constexpr int kPacks = kPacksOfRow;
+  static constexpr int kRegisters = kM * kPacks * kVec;
+  static constexpr int kBlocks = kRegisters <= (kM == 1 ? 32 : 16)   ? 3
+                                 : kRegisters <= (kM == 1 ? 72 : 56) ? 2
+                                                                     : 1;  // of a multiprocessor
+  static constexpr int kStepPacks = kPacks < 4 ? kPacks : 4;
+  static constexpr int kSteps = 54 / kBlocks / kStepPacks;  // in shared memory
+  static constexpr int kStepBytes = kThreads * kStepPacks * 16;
+  static constexpr int kSharedBytes = kSteps * kStepBytes;
+  // On their way while the kernel before still runs: as much as memory needs to be busy. With more its loads would queue.
+  static constexpr int kFirstSteps = std::max(1, 32768 / (kBlocks * kStepBytes));
+};
 
 // The products of a launch, one below the other: `rows` is Σ N. M, K and dtypes are the first one's.
 struct Group {
   FewRows products[kMostFewRows];
   std::int64_t rows;
-  bool next_begins;  // the kernel behind this one may begin at once
+  int team;  // warps that share a row of w, a power of two
 };
 
 // A row of a group: row n of one of its products.
@@ -44,15 +68,25 @@ __device__ __forceinline__ float small_element(const void* data, DType dtype, st
                               : to_float(static_cast<const X*>(data)[i]);
 }
 
+template <class X>
+__device__ __forceinline__ void store_small(void* data, DType dtype, std::int64_t i, float value) {
+  if (dtype == DType::kF32) {
+    static_cast<float*>(data)[i] = value;
+  } else {
+    static_cast<X*>(data)[i] = from_float<X>(value);
+  }
+}
+
 // The packs of w that a thread needs, step by step and row after row, as they come in.
-template <class W>
+template <class W, class Cut>
 class WeightSteps {
  public:
   static constexpr int kVec = kPackSize<W>;
+  static constexpr int kPacks = Cut::kStepPacks;
 
   // Rows first, first + row_step, …; in each of them every `width`-th pack from `begin` on.
-  __device__ WeightSteps(const Group& group, uint4* slots, std::int64_t first,
-                         std::int64_t row_step, int begin, int width)
+  __device__ WeightSteps(const Group& group, uint4* slots, std::int64_t first, int row_step,
+                         int begin, int width)
       : group_(group),
         slots_(slots + threadIdx.x),
         row_(first),
@@ -60,14 +94,17 @@ class WeightSteps {
         begin_(begin * kVec),
         width_(width * kVec) {
     seek();
-    for (int i = 0; i < kSteps - 1; ++i) fetch();
+    for (int i = 0; i < Cut::kSteps - 1; ++i) {
+      if (i >= Cut::kFirstSteps) wait_for_copies<Cut::kFirstSteps - 1>();
+      fetch();
+    }
   }
 
   // The oldest step, until the next call.
   __device__ __forceinline__ const uint4* take() {
-    wait_for_copies<kSteps - 2>();
-    const uint4* const slot = slots_ + taken_ * kTogether * kThreads;
-    taken_ = (taken_ + 1) % kSteps;
+    wait_for_copies<Cut::kSteps - 2>();
+    const uint4* const slot = slots_ + taken_ * kPacks * kThreads;
+    taken_ = taken_ + 1 == Cut::kSteps ? 0 : taken_ + 1;
     fetch();
     return slot;
   }
@@ -77,138 +114,315 @@ class WeightSteps {
     k_ = begin_;
     if (row_ >= group_.rows) return;
     const GroupRow at(group_, row_);
-    w_ = static_cast<const W*>(group_.products[at.product].w) + at.n * group_.products[0].K;
+    const FewRows& product = group_.products[at.product];
+    rows_left_ = product.N - at.n;
+    w_ = static_cast<const W*>(product.w) + at.n * group_.products[0].K;
   }
 
   // Into the place of the step before the one that is being summed.
   __device__ __forceinline__ void fetch() {
-    const std::int64_t K = group_.products[0].K;
+    const int K = static_cast<int>(group_.products[0].K);
     if (row_ < group_.rows) {
-      const unsigned slot = shared_address(slots_ + fetched_ * kTogether * kThreads);
+      const unsigned slot = shared_address(slots_ + fetched_ * kPacks * kThreads);
 #pragma unroll
-      for (int u = 0; u < kTogether; ++u) {
-        const std::int64_t k = k_ + u * width_;
+      for (int u = 0; u < kPacks; ++u) {
+        const int k = k_ + u * width_;
         if (k < K) copy_async(slot + u * kThreads * 16, w_ + k, true);
       }
-      k_ += kTogether * width_;
+      k_ += kPacks * width_;
       // Every thread of a row takes as many steps of it.
       if (k_ - begin_ >= K) {
         row_ += row_step_;
-        seek();
+        rows_left_ -= row_step_;
+        w_ += std::int64_t{row_step_} * K;
+        k_ = begin_;
+        if (rows_left_ <= 0) seek();
       }
     }
-    fetched_ = (fetched_ + 1) % kSteps;
+    fetched_ = fetched_ + 1 == Cut::kSteps ? 0 : fetched_ + 1;
     commit_copies();
   }
 
   const Group& group_;
   uint4* slots_;
   const W* w_ = nullptr;
-  std::int64_t row_, row_step_;
-  std::int64_t k_ = 0;
+  std::int64_t row_;
+  std::int64_t rows_left_ = 0;  // of the product, from this one on
+  int row_step_;
+  int k_ = 0;
   int begin_, width_;
   int taken_ = 0;
   int fetched_ = 0;
 };
 
-// sums[m] += the terms of one pack of w with those of x's rows.
-template <int kVec, int kM, class X, class W>
-__device__ __forceinline__ void add_terms(const Pack<W, kVec>& w, const X* x, std::int64_t K,
-                                          float (&sums)[kM]) {
-#pragma unroll
-  for (int m = 0; m < kM; ++m) {
-    float values[kVec];
-    load_pack<kVec>(x + m * K, values);
-#pragma unroll
-    for (int i = 0; i < kVec; ++i) sums[m] = fmaf(values[i], to_float(w.values[i]), sums[m]);
-  }
-}
+// A thread's part of x: in each row every `width`-th pack from `begin` on.
+template <int kM, int kPacks, int kVec>
+struct OwnX {
+  float values[kM][kPacks][kVec];
+  int count;  // of a row
 
-// This thread's part of a row's sums.
-template <class X, class W, int kM>
-__device__ __forceinline__ void add_row(const X* x, std::int64_t K, int begin, int width,
-                                        WeightSteps<W>& steps, float (&sums)[kM]) {
-  constexpr int kVec = kPackSize<W>;
-  const std::int64_t step = std::int64_t{width} * kVec;
-  for (std::int64_t from = 0; from < K; from += kTogether * step) {
-    const uint4* const slot = steps.take();
-    const std::int64_t k = from + std::int64_t{begin} * kVec;
-#pragma unroll
-    for (int u = 0; u < kTogether; ++u) {
-      if (k + u * step >= K) continue;
-      add_terms<kVec, kM>(__builtin_bit_cast(Pack<W, kVec>, slot[u * kThreads]), x + k + u * step,
-                          K, sums);
-    }
-  }
-}
-
-// A row of w for a warp, or for a whole block where there are few rows; each has several, a grid apart.
-template <class X, class W, class Out, int kM, bool kWhole>
-__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
-    few_rows_kernel(const __grid_constant__ Group group) {
-  extern __shared__ uint4 slots[];
-  if (group.next_begins) hopper::let_next_begin();
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int begin = kWhole ? static_cast<int>(threadIdx.x) : lane;
-  constexpr int kWidth = kWhole ? kThreads : kWarp;
-  // Neighbours in a multiprocessor's warps are a grid apart, so that what remains at the end spreads over all of them.
-  const std::int64_t first = std::int64_t{kWhole ? 0 : warp} * gridDim.x + blockIdx.x;
-  const std::int64_t row_step = std::int64_t{kWhole ? 1 : kWarps} * gridDim.x;
-  const std::int64_t K = group.products[0].K;
-  WeightSteps<W> steps(group, slots, first, row_step, begin, kWidth);
-  for (std::int64_t row = first; row < group.rows; row += row_step) {
-    const GroupRow at(group, row);
-    const FewRows& a = group.products[at.product];
-    const bool adapts = !kWhole || warp == 0;
-    const bool has_rank = adapts && lane < a.R;
-    // On their way while w comes in.
-    const float b = has_rank ? small_element<X>(a.b, a.b_dtype, at.n * a.R + lane) : 0.0F;
-    const float bias = a.bias == nullptr ? 0.0F : to_float(static_cast<const Out*>(a.bias)[at.n]);
-    float sums[kM] = {};
-    add_row<X, W, kM>(static_cast<const X*>(a.x), K, begin, kWidth, steps, sums);
-    hopper::wait_for_previous();  // which makes xa
-    for (int r = lane; adapts && r < a.R; r += kWarp) {
-      const float share =
-          a.scale * (r == lane ? b : small_element<X>(a.b, a.b_dtype, at.n * a.R + r));
-#pragma unroll
-      for (int m = 0; m < kM; ++m) sums[m] = fmaf(a.xa[m * a.R + r], share, sums[m]);
-    }
+  template <class X>
+  __device__ OwnX(const X* x, std::int64_t K, int begin, int width)
+      : count(static_cast<int>((K / kVec - begin + width - 1) / width)) {
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
-      const float total = kWhole ? block_reduce<Sum>(sums[m], 0.0F) : warp_reduce<Sum>(sums[m]);
-      if (kWhole ? threadIdx.x != 0 : lane != 0) continue;
-      static_cast<Out*>(a.out)[m * a.N + at.n] = from_float<Out>(total + bias);
+#pragma unroll
+      for (int i = 0; i < kPacks; ++i) {
+        if (i < count) load_pack(x + m * K + (begin + i * width) * kVec, values[m][i]);
+      }
     }
+  }
+};
+
+// sums[m] += this thread's terms of a row of w with those of x's rows.
+template <class Cut, class W, int kVec, int kM, int kPacks>
+__device__ __forceinline__ void add_row(const OwnX<kM, kPacks, kVec>& x, int steps_of_row,
+                                        WeightSteps<W, Cut>& steps, float (&sums)[kM]) {
+  constexpr int kChains = kM == 1 ? 4 : 1;  // which need not wait for one another
+  float chains[kM][kChains] = {};
+#pragma unroll
+  for (int first = 0; first < kPacks; first += Cut::kStepPacks) {
+    if (first / Cut::kStepPacks >= steps_of_row) break;
+    const uint4* const slot = steps.take();
+#pragma unroll
+    for (int u = 0; u < Cut::kStepPacks; ++u) {
+      const int i = first + u;
+      if (i >= kPacks || i >= x.count) continue;
+      const auto w = __builtin_bit_cast(Pack<W, kVec>, slot[u * kThreads]);
+#pragma unroll
+      for (int v = 0; v < kVec; ++v) {
+        const float value = to_float(w.values[v]);
+#pragma unroll
+        for (int m = 0; m < kM; ++m) {
+          float& sum = chains[m][v % kChains];
+          sum = fmaf(x.values[m][i][v], value, sum);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < kM; ++m) {
+#pragma unroll
+    for (int c = 0; c < kChains; ++c) sums[m] += chains[m][c];
+  }
+}
+
+// The sums over a warp of four values each: that of value i is in lanes 8 i to 8 i + 7.
+__device__ __forceinline__ float reduce_four(const float (&values)[kTogether], int lane) {
+  static_assert(kTogether == 4 && kWarp == 32);
+  const bool upper = lane >= 16;
+  float two[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const float given = upper ? values[i] : values[i + 2];
+    two[i] = (upper ? values[i + 2] : values[i]) + __shfl_xor_sync(kAllLanes, given, 16);
+  }
+  const bool odd = lane % 16 >= 8;
+  const float given = odd ? two[0] : two[1];
+  float sum = (odd ? two[1] : two[0]) + __shfl_xor_sync(kAllLanes, given, 8);
+#pragma unroll
+  for (int step = 4; step > 0; step /= 2) sum += __shfl_xor_sync(kAllLanes, sum, step);
+  return sum;
+}
+
+// What a warp adds to the sums of a row: the adapter's share, of which a lane has the first of its ranks at hand, and the
+// bias.
+template <class X, int kM>
+struct RowEnd {
+  GroupRow at;
+  float b = 0;
+  float xa[kM] = {};
+  float bias = 0;
+
+  __device__ __forceinline__ RowEnd(const Group& group, std::int64_t row) : at(group, row) {}
+
+  // Neither waits for what it loads.
+  __device__ __forceinline__ void load_constants(const Group& group, int lane) {
+    const FewRows& a = group.products[at.product];
+    if (lane < a.R) b = small_element<X>(a.b, a.b_dtype, at.n * a.R + lane);
+    if (a.bias != nullptr) bias = small_element<X>(a.bias, a.out_dtype, at.n);
+  }
+  __device__ __forceinline__ void load_xa(const Group& group, int lane) {
+    const FewRows& a = group.products[at.product];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      if (lane < a.R) xa[m] = a.xa[m * a.R + lane];
+    }
+  }
+
+  // `sums` are those of the team's warps, whose row c it is.
+  __device__ __forceinline__ void finish(const Group& group, const float (*sums)[kChunk][kM], int c,
+                                         int lane) {
+    const FewRows& a = group.products[at.product];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      float value = a.scale * b * xa[m];
+      for (int r = lane + kWarp; r < a.R; r += kWarp) {
+        value += a.scale * small_element<X>(a.b, a.b_dtype, at.n * a.R + r) * a.xa[m * a.R + r];
+      }
+      if (lane < group.team) value += sums[lane][c][m];
+      const float total = warp_reduce<Sum>(value);
+      if (lane == 0) store_small<X>(a.out, a.out_dtype, m * a.N + at.n, total + bias);
+    }
+  }
+};
+
+// A row of w for a team of warps at a time; each team has several, a grid apart.
+template <class X, class W, int kM, int kPacks>
+__global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBlocks)
+    few_rows_kernel(const __grid_constant__ Group group) {
+  constexpr int kVec = kPackSize<W>;
+  using Cut = Cut<kM, kPacks, kVec>;
+  extern __shared__ uint4 slots[];
+  __shared__ float sums_of_warps[2][kWarps][kChunk][kM];
+  hopper::let_next_begin();
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int team = warp / group.team;
+  const int begin = warp % group.team * kWarp + lane;
+  const int width = group.team * kWarp;
+  const std::int64_t K = group.products[0].K;
+  const int packs = static_cast<int>(K / kVec);
+  const int steps_of_row = (packs + Cut::kStepPacks * width - 1) / (Cut::kStepPacks * width);
+  // Neighbours in a multiprocessor's teams are a grid apart, so that what remains at the end spreads over all of them.
+  const int apart = static_cast<int>(gridDim.x);
+  const int row_step = kWarps / group.team * apart;
+  const std::int64_t first_row = blockIdx.x + std::int64_t{team} * apart;
+  WeightSteps<W, Cut> steps(group, slots, first_row, row_step, begin, width);
+  const int own = kChunk / group.team;  // rows of a chunk that a warp finishes
+  const int first_own = warp * own;
+  const auto row_of = [&](std::int64_t done, int i) {
+    return blockIdx.x + done + i / kChunk * apart + i % kChunk * std::int64_t{row_step};
+  };
+  const auto end_of = [&](std::int64_t done) {
+    const std::int64_t row = row_of(done, first_own);
+    RowEnd<X, kM> end(group, row < group.rows ? row : 0);
+    end.load_constants(group, lane);
+    return end;
+  };
+  RowEnd<X, kM> end = end_of(0);
+  hopper::wait_for_previous();  // which makes x, or xa
+  const OwnX<kM, kPacks, kVec> x(static_cast<const X*>(group.products[0].x), K, begin, width);
+  int turn = 0;
+  for (std::int64_t done = 0; blockIdx.x + done < group.rows;
+       done += std::int64_t{kChunk} * row_step, turn ^= 1) {
+    const auto finish = [&](RowEnd<X, kM>& row_end, int i) {
+      row_end.finish(group, &sums_of_warps[turn][i / kChunk * group.team], i % kChunk, lane);
+    };
+    end.load_xa(group, lane);
+    for (int c = 0; c < kChunk; c += kTogether) {
+      float sums[kM][kTogether] = {};
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        if (first_row + done + (c + i) * std::int64_t{row_step} >= group.rows) break;
+        float sums_of_row[kM] = {};
+        add_row<Cut>(x, steps_of_row, steps, sums_of_row);
+#pragma unroll
+        for (int m = 0; m < kM; ++m) sums[m][i] = sums_of_row[m];
+      }
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        const float total = reduce_four(sums[m], lane);
+        if (lane % 8 == 0) sums_of_warps[turn][warp][c + lane / 8][m] = total;
+      }
+    }
+    __syncthreads();
+    if (row_of(done, first_own) < group.rows) finish(end, first_own);
+    for (int i = first_own + 1; i < first_own + own; ++i) {
+      if (row_of(done, i) >= group.rows) continue;
+      RowEnd<X, kM> other(group, row_of(done, i));
+      other.load_constants(group, lane);
+      other.load_xa(group, lane);
+      finish(other, i);
+    }
+    end = end_of(done + std::int64_t{kChunk} * row_step);
   }
 }
 
 // ---- Launches -----------------------------------------------------------------------------------
 
-enum class Begins { kAfterPrevious, kWithPrevious };
-
-template <class X, class W, class Out, int kM, bool kWhole>
-void launch_kernel(Stream& stream, const Group& group, Begins begins) {
-  const auto kernel = &few_rows_kernel<X, W, Out, kM, kWhole>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
-        "cudaFuncSetAttribute");
-  // As many as there are places, even where some warps then have nothing: rows spread over all multiprocessors.
-  const unsigned blocks = grid_of(stream, group.rows, 1, kBlocksPerMultiprocessor);
-  if (begins == Begins::kWithPrevious && has_hopper_code(stream, kernel)) {
-    launch_early_on(stream, kernel, blocks, kThreads, kSharedBytes, group);
-  } else {
-    launch_on(stream, kernel, blocks, kThreads, kSharedBytes, group);
-  }
+MemoryRange dense(const void* data, std::int64_t elements, DType dtype) {
+  return {data, data == nullptr ? 0 : static_cast<std::size_t>(elements) * size_of(dtype)};
 }
 
-template <class X, class W, class Out, int kM>
-void launch_few_rows(Stream& stream, const Group& group, Begins begins) {
-  const std::int64_t multiprocessors = backend_of_stream(stream).properties().multiProcessorCount;
-  if (group.rows < multiprocessors * kWarps) {
-    launch_kernel<X, W, Out, kM, true>(stream, group, begins);
-  } else {
-    launch_kernel<X, W, Out, kM, false>(stream, group, begins);
+template <class X, class W, int kM, int kPacks>
+void launch_kernel(Stream& stream, const Group& group) {
+  using Cut = Cut<kM, kPacks, kPackSize<W>>;
+  const auto kernel = &few_rows_kernel<X, W, kM, kPacks>;
+  backend_of_stream(stream).make_current();
+  check(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Cut::kSharedBytes),
+      "cudaFuncSetAttribute");
+  const unsigned blocks = grid_of(stream, group.rows, 1, Cut::kBlocks);
+  MemoryRange written[kMostFewRows];
+  MemoryRange early[3 * kMostFewRows];
+  for (std::size_t i = 0; i < kMostFewRows; ++i) {
+    const FewRows& a = group.products[i];
+    written[i] = dense(a.out, a.M * a.N, a.out_dtype);
+    early[3 * i] = dense(a.w, a.N * a.K, a.w_dtype);
+    early[3 * i + 1] = dense(a.b, a.N * a.R, a.b_dtype);
+    early[3 * i + 2] = dense(a.bias, a.N, a.out_dtype);
   }
+  launch_overlapping(stream, kernel, blocks, kThreads, Cut::kSharedBytes,
+                     {.written = written, .early = early}, group);
+}
+
+// Of 16 bytes, in a row of w.
+std::int64_t packs_of(const FewRows& a) {
+  return a.K * static_cast<std::int64_t>(size_of(a.w_dtype)) / 16;
+}
+
+// Packs of a row for each thread of a team.
+std::int64_t packs_of(const FewRows& a, int team) {
+  return ceil_div(packs_of(a), std::int64_t{team} * kWarp);
+}
+
+// Warps that share a row. Small teams add up less often; where they would have few rows, larger ones share them more evenly
+// and sooner.
+int team_for(Stream& stream, const Group& group, int most) {
+  const int enough = std::min(8, most);
+  const std::int64_t blocks = 2 * backend_of_stream(stream).properties().multiProcessorCount;
+  int team = 1;
+  while (team < kWarps && (packs_of(group.products[0], team) > enough ||
+                           group.rows < blocks * (kWarps / team) * kChunk)) {
+    team *= 2;
+  }
+  return team;
+}
+
+// Calls f(count) for the first of the counts of packs that is enough and fits for kM rows; false: none does.
+template <int kM, int kVec, class F>
+bool with_packs(std::int64_t packs, const F& f) {
+  bool found = false;
+  const auto try_one = [&]<int kPacks>(std::integral_constant<int, kPacks> count) {
+    if constexpr (kPacks <= most_packs(kM, kVec)) {
+      if (found || packs > kPacks) return;
+      found = true;
+      f(count);
+    }
+  };
+  [&]<std::size_t... i>(std::index_sequence<i...>) {
+    (try_one(std::integral_constant<int, kPackCounts[i]>{}), ...);
+  }(std::make_index_sequence<kPackCounts.size()>{});
+  return found;
+}
+
+template <class X, class W, int kM>
+void launch_few_rows(Stream& stream, Group& group) {
+  constexpr int kVec = kPackSize<W>;
+  group.team = team_for(stream, group, most_packs(kM, kVec));
+  const bool found = with_packs<kM, kVec>(packs_of(group.products[0], group.team),
+                                          [&]<int kPacks>(std::integral_constant<int, kPacks>) {
+                                            launch_kernel<X, W, kM, kPacks>(stream, group);
+                                          });
+  detail::check(found, "few rows whose packs no kernel holds");
+}
+
+// Whether there is a kernel for so many rows at a time.
+bool holds(const FewRows& a, std::int64_t rows) {
+  const int most = most_packs(static_cast<int>(rows), 16 / static_cast<int>(size_of(a.w_dtype)));
+  return std::ranges::any_of(
+      kPackCounts, [&](int count) { return count <= most && packs_of(a, kWarps) <= count; });
 }
 
 std::int64_t rows_of(std::span<const FewRows> products) {
@@ -218,48 +432,43 @@ std::int64_t rows_of(std::span<const FewRows> products) {
 }
 
 // Rows m to m + M of x and of the results.
-template <class X, class Out>
+template <class X>
 Group part_of(std::span<const FewRows> products, std::int64_t m, std::int64_t M) {
-  Group group{.products = {}, .rows = rows_of(products), .next_begins = false};
+  Group group{.products = {}, .rows = rows_of(products), .team = 1};
   for (std::size_t i = 0; i < products.size(); ++i) {
     FewRows& part = group.products[i] = products[i];
     part.M = M;
     part.x = static_cast<const X*>(part.x) + m * part.K;
     part.xa = part.xa == nullptr ? nullptr : part.xa + m * part.R;
-    part.out = static_cast<Out*>(part.out) + m * part.N;
+    part.out = static_cast<char*>(part.out) +
+               m * part.N * static_cast<std::int64_t>(size_of(part.out_dtype));
   }
   return group;
 }
 
-template <class X, class W, class Out>
-void switch_rows(Stream& stream, std::span<const FewRows> products, Begins begins,
-                 bool next_begins) {
-  // Four rows at a time keep the kernels few: what remains goes one by one, where w is in the second-level cache.
+template <class X, class W>
+void switch_rows(Stream& stream, std::span<const FewRows> products) {
   const std::int64_t M = products[0].M;
   for (std::int64_t m = 0; m < M;) {
-    const std::int64_t rows = M - m >= 4 ? 4 : 1;
-    Group group = part_of<X, Out>(products, m, rows);
+    std::int64_t rows = 4;
+    while (rows > M - m || !holds(products[0], rows)) rows /= 2;
+    Group group = part_of<X>(products, m, rows);
     m += rows;
-    group.next_begins = next_begins && m == M;
     if (rows == 4) {
-      launch_few_rows<X, W, Out, 4>(stream, group, begins);
+      launch_few_rows<X, W, 4>(stream, group);
+    } else if (rows == 2) {
+      launch_few_rows<X, W, 2>(stream, group);
     } else {
-      launch_few_rows<X, W, Out, 1>(stream, group, begins);
+      launch_few_rows<X, W, 1>(stream, group);
     }
-    begins = Begins::kAfterPrevious;
   }
 }
 
-void run_group(Stream& stream, std::span<const FewRows> products, Begins begins, bool next_begins) {
-  const bool wide_w = products[0].w_dtype == DType::kF32;
-  const bool wide_out = products[0].out_dtype == DType::kF32;
+void run_group(Stream& stream, std::span<const FewRows> products) {
+  const bool wide = products[0].w_dtype == DType::kF32;
   switch_floating(products[0].x_dtype, [&]<class X>(std::type_identity<X>) {
-    if (wide_w && wide_out) {
-      return switch_rows<X, float, float>(stream, products, begins, next_begins);
-    }
-    if (wide_out) return switch_rows<X, X, float>(stream, products, begins, next_begins);
-    if (wide_w) return switch_rows<X, float, X>(stream, products, begins, next_begins);
-    switch_rows<X, X, X>(stream, products, begins, next_begins);
+    if (wide) return switch_rows<X, float>(stream, products);
+    switch_rows<X, X>(stream, products);
   });
 }
 
@@ -278,8 +487,9 @@ FewRows thin_of(const FewRows& product) {
 bool makes_xa(const FewRows& product) { return product.a != nullptr && product.R > 0; }
 
 bool are_alike(const FewRows& a, const FewRows& b) {
-  return a.M == b.M && a.K == b.K && a.x_dtype == b.x_dtype && a.w_dtype == b.w_dtype &&
-         a.out_dtype == b.out_dtype && (!makes_xa(a) || !makes_xa(b) || a.a_dtype == b.a_dtype);
+  return a.M == b.M && a.K == b.K && a.x == b.x && a.x_dtype == b.x_dtype &&
+         a.w_dtype == b.w_dtype && a.out_dtype == b.out_dtype &&
+         (!makes_xa(a) || !makes_xa(b) || a.a_dtype == b.a_dtype);
 }
 
 }  // namespace
@@ -290,8 +500,8 @@ bool takes_few_rows(const FewRows& a) {
   };
   const bool whole_packs = a.K % 8 == 0 && is_aligned(a.w, 16) && is_aligned(a.x, 16);
   return a.M > 0 && a.M <= kMostRows && a.N > 0 && a.N <= kMostColumns && a.K > 0 && whole_packs &&
-         is_one_of_two(a.w_dtype) && is_one_of_two(a.out_dtype) && is_one_of_two(a.b_dtype) &&
-         (!makes_xa(a) || takes_few_rows(thin_of(a)));
+         holds(a, 1) && is_one_of_two(a.w_dtype) && is_one_of_two(a.out_dtype) &&
+         is_one_of_two(a.b_dtype) && (!makes_xa(a) || takes_few_rows(thin_of(a)));
 }
 
 bool takes_few_rows(std::span<const FewRows> products) {
@@ -314,12 +524,8 @@ KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products
   for (const FewRows& product : products) {
     if (makes_xa(product)) thin[count++] = thin_of(product);
   }
-  if (count > 0) {
-    run_group(stream, std::span(thin).first(count), Begins::kAfterPrevious, true);
-    run_group(stream, products, Begins::kWithPrevious, false);
-  } else {
-    run_group(stream, products, Begins::kAfterPrevious, false);
-  }
+  if (count > 0) run_group(stream, std::span(thin).first(count));
+  run_group(stream, products);
   return KernelStatus::ok();
 }
 

@@ -30,16 +30,16 @@ struct FewRows {
 
 inline constexpr std::size_t kMostFewRows = 3;  ///< products in one launch
 
-/// At most 8 rows, and rows of w (and of a) that are made of 16 bytes.
+/// At most 8 rows, and rows of w (and of a) that are made of 16 bytes, at most 49,152.
 bool takes_few_rows(const FewRows& product);
 
-/// Up to three of those, one M, one K and one dtype of each operand for all: what one launch computes.
+/// Up to three of those, one x and one dtype of each operand for all: what one launch computes.
 bool takes_few_rows(std::span<const FewRows> products);
 
 /// Enqueues what takes_few_rows() takes.
 KernelStatus multiply_few_rows(Stream& stream, const FewRows& product);
 
-/// As above: the products side by side in one launch, and their x aᵀ in one before it, on Hopper at the same time.
+/// As above: the products side by side in one launch, and their x aᵀ in one before it.
 KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products);
 
 }  // namespace wick::cuda

@@ -4,7 +4,7 @@
 
 namespace wick::cuda::hopper {
 
-/// The next kernel may begin if it was launched by launch_early_on().
+/// The next kernel may begin if it was launched by launch_early_on() or launch_overlapping().
 __device__ __forceinline__ void let_next_begin() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -16,6 +16,12 @@ __device__ __forceinline__ void wait_for_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+
+/// The beginning of a kernel that reads and writes nothing before: only its launch overlaps the kernel before it.
+__device__ __forceinline__ void overlap() {
+  let_next_begin();
+  wait_for_previous();
 }
 
 }  // namespace wick::cuda::hopper

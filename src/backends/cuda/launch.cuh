@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -152,11 +153,10 @@ int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster
   return 0;
 }
 
-/// As launch_on() for a kernel with Hopper code that may begin while the kernel before it in the stream still runs, as
-/// soon as that one says so; it waits for that one's results itself (hopper_order.cuh).
+/// Enqueues kernel<<<grid, block, shared>>>(args...) on `queue`; early: it begins as soon as the kernel before it lets it.
 template <class... Parameters, class... Args>
-void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-                     std::size_t shared_bytes, Args&&... args) {
+void launch_early_if(bool early, cudaStream_t queue, void (*kernel)(Parameters...), dim3 grid,
+                     dim3 block, std::size_t shared_bytes, Args&&... args) {
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -164,10 +164,40 @@ void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, d
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = activate(stream);
+  config.stream = queue;
   config.attrs = &attribute;
-  config.numAttrs = 1;
+  config.numAttrs = early ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), "cudaLaunchKernelEx");
+}
+
+/// As launch_on() for a kernel with Hopper code that may begin while the kernel before it in the stream still runs, as
+/// soon as that one says so; it waits for that one's results itself (hopper_order.cuh).
+template <class... Parameters, class... Args>
+void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                     std::size_t shared_bytes, Args&&... args) {
+  launch_early_if(true, activate(stream), kernel, grid, block, shared_bytes,
+                  std::forward<Args>(args)...);
+}
+
+/// A kernel that begins, where the one in front of it in the stream is such a kernel too, before that one is over. It calls
+/// hopper::let_next_begin(), each of its threads hopper::wait_for_previous() before it writes anything or reads anything but
+/// `early` (hopper::overlap() is both).
+struct Overlapping {
+  std::span<const MemoryRange> written;  ///< all that it writes
+  std::span<const MemoryRange> early;    ///< what it reads before it waits
+};
+
+/// As launch_on() for such a kernel.
+template <class... Parameters, class... Args>
+void launch_overlapping(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                        std::size_t shared_bytes, const Overlapping& which, Args&&... args) {
+  CudaStream& own = cuda_stream(stream);
+  const CudaBackend& backend = own.backend();
+  const bool admitted = backend.overlaps_kernels() && own.overlapping().admit(which.early);
+  backend.make_current();
+  launch_early_if(admitted, own.handle(), kernel, grid, block, shared_bytes,
+                  std::forward<Args>(args)...);
+  own.overlapping().add(admitted, which.written);
 }
 
 }  // namespace wick::cuda

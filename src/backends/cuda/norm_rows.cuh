@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/rows.cuh"
 #include "runtime/args/norm_args.hpp"
 
@@ -57,6 +59,7 @@ template <bool kCentered, int kValues, int kVec, class T>
 __global__ void __launch_bounds__(kRowThreads<T>) norm_rows(NormForward<T> a) {
   __shared__ ReduceRoom<1> for_mean;
   __shared__ ReduceRoom<1> for_squares;
+  hopper::overlap();
   const Place<kValues, kVec> place(row_of_grid(), a.R, static_cast<int>(a.D));
   float v[kValues];
   load_row(a.x + place.row * a.stride, place, 0.0F, v);
@@ -139,6 +142,17 @@ __global__ void __launch_bounds__(kLongRowThreads) norm_long_rows(NormForward<T>
   if (kCentered && a.mean != nullptr) a.mean[row] = mean;
 }
 
+template <class T>
+std::array<MemoryRange, 4> written_by(const NormForward<T>& a) {
+  const auto rows = static_cast<std::size_t>(a.R);
+  const std::size_t bytes = rows * static_cast<std::size_t>(a.D) * sizeof(T);
+  const std::size_t floats = rows * sizeof(float);
+  return {{{a.out, bytes},
+           {a.sum, a.sum == nullptr ? 0 : bytes},
+           {a.mean, a.mean == nullptr ? 0 : floats},
+           {a.inv, a.inv == nullptr ? 0 : floats}}};
+}
+
 /// Refuses an addend of rows that are too long.
 template <bool kCentered, class T>
 KernelStatus launch_norm(Stream& stream, const NormForward<T>& a) {
@@ -153,7 +167,8 @@ KernelStatus launch_norm(Stream& stream, const NormForward<T>& a) {
     if constexpr (kValues == 0) {
       launch_on(stream, norm_long_rows<kCentered, kVec, T>, plan.grid, plan.block, 0, a);
     } else {
-      launch_on(stream, norm_rows<kCentered, kValues, kVec, T>, plan.grid, plan.block, 0, a);
+      launch_overlapping(stream, norm_rows<kCentered, kValues, kVec, T>, plan.grid, plan.block, 0,
+                         {.written = written_by(a)}, a);
     }
   });
   return KernelStatus::ok();

@@ -1,5 +1,6 @@
 #include "backends/cuda/activation_math.cuh"
 #include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/tiles.cuh"
 #include "runtime/args/elementwise_args.hpp"
 
@@ -87,6 +88,7 @@ __device__ void apply_to_rest(const Elements<T, F>& a) {
 
 template <class F, int kVec, class T>
 __global__ void __launch_bounds__(kTileThreads) apply_tiles(Elements<T, F> a) {
+  hopper::overlap();
   const TileOf<F, kVec, T> tile(a.D / kVec * kVec);
   Raw<kVec, T> packs[F::kIn][kPacksOf<F>];
 #pragma unroll
@@ -130,12 +132,18 @@ void launch_elements(Stream& stream, Elements<T, F> a) {
     wide = wide && rows_aligned(a.in[k], sizeof(T), a.stride[k], a.R);
   }
   for (T* const out : a.out) wide = wide && is_aligned(out, 16);
+  MemoryRange written[F::kOut];
+  for (int k = 0; k < F::kOut; ++k) {
+    const std::int64_t elements = a.out[k] == nullptr ? 0 : a.R * a.D;
+    written[k] = {a.out[k], static_cast<std::size_t>(elements) * sizeof(T)};
+  }
   if (wide) {
-    launch_on(stream, apply_tiles<F, kWide, T>,
-              tile_grid<TileOf<F, kWide, T>>(a.R, a.D / kWide * kWide), dim3(kTileThreads), 0, a);
+    launch_overlapping(stream, apply_tiles<F, kWide, T>,
+                       tile_grid<TileOf<F, kWide, T>>(a.R, a.D / kWide * kWide), dim3(kTileThreads),
+                       0, {.written = written}, a);
   } else {
-    launch_on(stream, apply_tiles<F, 1, T>, tile_grid<TileOf<F, 1, T>>(a.R, a.D),
-              dim3(kTileThreads), 0, a);
+    launch_overlapping(stream, apply_tiles<F, 1, T>, tile_grid<TileOf<F, 1, T>>(a.R, a.D),
+                       dim3(kTileThreads), 0, {.written = written}, a);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "backends/cuda/cuda_kernels.hpp"
 #include "backends/cuda/cudnn_attention.hpp"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/kernels/attention_scalar_forward.cuh"
 #include "backends/cuda/kernels/attention_tensor_forward_kernel.cuh"
 #include "runtime/variants.hpp"
@@ -22,29 +23,56 @@ KeySplits splits_of(Stream& stream, const AttentionProblem& p, std::int64_t task
           .keys = static_cast<int>(tiles_each * kAttentionTile)};
 }
 
-// A warp makes the result of one row of one head from those of the splits.
-template <class T>
-__global__ void merge_splits(const AttentionProblem p, const AttentionOutput<T> result,
-                             int splits) {
+constexpr int kMergeRows = 4;  // of a block
+
+// A warp makes the result of one row of one head from those of the splits: lane i has the weights of splits i, i + 32, …,
+// and kColumns neighbouring columns.
+template <int kColumns, class T>
+__global__ void __launch_bounds__(kMergeRows* kWarp)
+    merge_splits(const AttentionProblem p, const AttentionOutput<T> result, int splits) {
+  hopper::overlap();
   const std::int64_t tokens = static_cast<std::int64_t>(p.B) * p.T * p.H;
-  const std::int64_t row =
-      (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kMergeRows + threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
   if (row >= tokens) return;
-  float most = -INFINITY;
-  for (int i = 0; i < splits; ++i) most = fmaxf(most, result.partial_lse[i * tokens + row]);
-  const float shift = most == -INFINITY ? 0.0F : most;
+  const auto lse_of = [&](int i) {
+    return i < splits ? result.partial_lse[i * tokens + row] : -INFINITY;
+  };
   float total = 0;
-  for (int i = 0; i < splits; ++i) total += expf(result.partial_lse[i * tokens + row] - shift);
-  const float inverse = total == 0 ? 0.0F : 1.0F / total;
-  for (int d = lane; d < p.Dh; d += kWarp) {
-    float sum = 0;
-    for (int i = 0; i < splits; ++i) {
-      const float weight = expf(result.partial_lse[i * tokens + row] - shift);
-      const float value = result.partial_out[(i * tokens + row) * p.Dh + d];
-      if (weight != 0) sum = fmaf(weight, value, sum);
+  float shift = 0;
+  for (int from = 0; from < p.Dh; from += kColumns * kWarp) {
+    const int column = from + kColumns * lane;
+    float most = -INFINITY;
+    float sums[kColumns] = {};
+    total = 0;
+    for (int first = 0; first < splits; first += kWarp) {
+      const float lse = lse_of(first + lane);
+      const float next = fmaxf(most, warp_reduce<Max>(lse));
+      shift = next == -INFINITY ? 0.0F : next;
+      const float factor = expf(most - shift);
+      const float own = expf(lse - shift);
+      most = next;
+      total = total * factor + warp_reduce<Sum>(own);
+#pragma unroll
+      for (float& sum : sums) sum *= factor;
+      const int count = min(kWarp, splits - first);
+#pragma unroll 8
+      for (int i = 0; i < count; ++i) {
+        const float weight = __shfl_sync(kAllLanes, own, i);
+        if (column >= p.Dh) continue;
+        float values[kColumns];
+        load_pack(result.partial_out + ((first + i) * tokens + row) * p.Dh + column, values);
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c) {
+          if (weight != 0) sums[c] = fmaf(weight, values[c], sums[c]);
+        }
+      }
     }
-    result.out[row * p.Dh + d] = from_float<T>(sum * inverse);
+    if (column >= p.Dh) continue;
+    const float inverse = total == 0 ? 0.0F : 1.0F / total;
+#pragma unroll
+    for (float& sum : sums) sum *= inverse;
+    store_pack<kColumns>(result.out + row * p.Dh + column, sums);
   }
   if (lane != 0 || result.lse == nullptr) return;
   const std::int64_t token = row / p.H;
@@ -72,9 +100,17 @@ void forward_in_tiles(Stream& stream, const AttentionArgs& a, const AttentionPro
   result.partial_out = partial.as<float>();
   result.partial_lse = result.partial_out + partial_rows * p.Dh;
   launch(result, splits, tasks);
-  constexpr int kRowsEach = 4;
-  launch_on(stream, merge_splits<T>, static_cast<unsigned>(ceil_div(rows, kRowsEach)),
-            kRowsEach * kWarp, 0, p, result, splits.count);
+  const auto merge = [&](auto kernel) {
+    const MemoryRange written[] = {range_of(a.out), range_of(a.lse)};
+    launch_overlapping(stream, kernel, static_cast<unsigned>(ceil_div(rows, kMergeRows)),
+                       kMergeRows * kWarp, 0, {.written = written}, p, result, splits.count);
+  };
+  constexpr int kPack = 4;
+  if (p.Dh % kPack == 0 && is_aligned(a.out.data, 16)) {
+    merge(merge_splits<kPack, T>);
+  } else {
+    merge(merge_splits<1, T>);
+  }
 }
 
 template <class T, int kColumnTiles>
@@ -84,9 +120,9 @@ void scalar_forward(Stream& stream, const AttentionArgs& a, const AttentionProbl
       [&](const AttentionOutput<T>& result, const KeySplits& splits, std::int64_t tasks) {
         const dim3 grid(static_cast<unsigned>(tasks * splits.count),
                         static_cast<unsigned>(ceil_div(p.Dh, 256)));
-        launch_on(stream, scalar_forward_kernel<T, kColumnTiles>, grid, kScalarThreads, 0, p,
-                  HeadRows<const T>(a.q), HeadRows<const T>(a.k), HeadRows<const T>(a.v), result,
-                  splits);
+        launch_overlapping(stream, scalar_forward_kernel<T, kColumnTiles>, grid, kScalarThreads, 0,
+                           {.written = written_by(a, p, result, splits)}, p, HeadRows<const T>(a.q),
+                           HeadRows<const T>(a.k), HeadRows<const T>(a.v), result, splits);
       });
 }
 

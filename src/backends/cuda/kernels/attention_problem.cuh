@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "backends/cuda/launch.cuh"
@@ -260,5 +261,17 @@ struct AttentionOutput {
   float* partial_out = nullptr;
   float* partial_lse = nullptr;
 };
+
+/// The memory behind it.
+template <class T>
+std::array<MemoryRange, 2> written_by(const AttentionArgs& a, const AttentionProblem& p,
+                                      const AttentionOutput<T>& result, const KeySplits& splits) {
+  if (splits.count == 1) return {range_of(a.out), range_of(a.lse)};
+  const auto rows =
+      static_cast<std::size_t>(a.q.numel() / p.Dh) * static_cast<std::size_t>(splits.count);
+  const auto Dh = static_cast<std::size_t>(p.Dh);
+  return {{{result.partial_out, rows * Dh * sizeof(float)},
+           {result.partial_lse, rows * sizeof(float)}}};
+}
 
 }  // namespace wick::cuda

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/kernels/attention_scalar.cuh"
 
 namespace wick::cuda {
@@ -112,6 +113,7 @@ __global__ void __launch_bounds__(kScalarThreads)
   __shared__ RowItems rows;
   __shared__ KeyItems keys;
   __shared__ ScalarTiles tiles;
+  hopper::overlap();
   const ForwardTask task(p, splits, kAttentionTile);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < kAttentionTile) fill_row_item(p, task.b, task.first_row, thread, rows);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/kernels/attention_tensor_forward.cuh"
 
 namespace wick::cuda {
@@ -128,6 +129,7 @@ __global__ void __launch_bounds__(kTensorThreads)
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ KeyItems items[2];
   __shared__ unsigned odd[2];
+  hopper::overlap();
   constexpr int kDim = Shape::kDim;
   const SharedTile<kDim> keys{shared_address(memory)};
   const SharedTile<kDim> values{keys.base + Shape::kKeys * kDim * 2};
@@ -173,13 +175,23 @@ __global__ void __launch_bounds__(kTensorThreads)
   float sums[Shape::kM][kDim / 8][4] = {};
   int first = tiles.find(range.begin);
   tiles.advance();
-  if (first < range.end) copy_tile(keys, k, first, items[tiles.current]);
+  if (first < range.end) {
+    copy_tile(keys, k, first, items[tiles.current]);
+    copy_tile(values, v, first, items[tiles.current]);
+  }
+  // Those of later tiles take the place of values that are in use until the keys are there.
+  bool values_come = true;
   while (first < range.end) {
     const bool whole = tiles.whole && common.begin <= first && first + Shape::kKeys <= common.end;
     if (threadIdx.x < 2) odd[threadIdx.x] = 0;
-    wait_for_copies<0>();
+    if (values_come) {
+      wait_for_copies<1>();
+    } else {
+      wait_for_copies<0>();
+    }
     __syncthreads();  // the keys are there; the last tile's values are used no more
-    copy_tile(values, v, first, items[tiles.current]);
+    if (!values_come) copy_tile(values, v, first, items[tiles.current]);
+    values_come = false;
     float scores[Shape::kM][Shape::kN][4] = {};
     add_row_products<T>(queries, warp_row, keys, warp_key, scores);
     mask_scores(rows, tiles, first, warp_key, whole, p.scale * kLog2E, scores);
@@ -217,13 +229,14 @@ void launch_tensor_forward(Stream& stream, const AttentionArgs& a, const Attenti
                            const AttentionOutput<T>& result, const KeySplits& splits,
                            std::int64_t tasks) {
   const auto kernel = tensor_forward_kernel<T, Shape>;
-  activate(stream);  // the attribute belongs to the current device
+  backend_of_stream(stream).make_current();  // the attribute belongs to the current device
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(Shape::kSharedBytes)),
         "cudaFuncSetAttribute");
-  launch_on(stream, kernel, static_cast<unsigned>(tasks * splits.count), kTensorThreads,
-            Shape::kSharedBytes, p, HeadRows<const T>(a.q), HeadRows<const T>(a.k),
-            HeadRows<const T>(a.v), result, splits);
+  launch_overlapping(stream, kernel, static_cast<unsigned>(tasks * splits.count), kTensorThreads,
+                     Shape::kSharedBytes, {.written = written_by(a, p, result, splits)}, p,
+                     HeadRows<const T>(a.q), HeadRows<const T>(a.k), HeadRows<const T>(a.v), result,
+                     splits);
 }
 
 }  // namespace wick::cuda

@@ -1,4 +1,5 @@
 #include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/launch.cuh"
 #include "runtime/args/attention_args.hpp"
 
@@ -25,6 +26,7 @@ constexpr int kThreads = 128;
 // blockIdx.y: the sequence; blockIdx.z: k or v. A thread has every gridDim.x · kThreads-th unit.
 template <class Unit>
 __global__ void __launch_bounds__(kThreads) kv_append_kernel(Append<Unit> a) {
+  hopper::overlap();
   const std::int64_t begin = a.position == nullptr ? a.begin : std::int64_t{*a.position};
   const std::int64_t b = blockIdx.y;
   const Unit* const from = (blockIdx.z == 0 ? a.k : a.v) + b * a.added;
@@ -51,7 +53,9 @@ void append_units(Stream& stream, const KvAppendArgs& args) {
                             .added = args.k.dim(1) * token,
                             .room = args.k_memory.dim(1) * token};
   const dim3 grid(grid_of(stream, append.added, kThreads), static_cast<unsigned>(args.k.dim(0)), 2);
-  launch_on(stream, kv_append_kernel<Unit>, grid, kThreads, 0, append);
+  const MemoryRange written[] = {range_of(args.k_memory), range_of(args.v_memory)};
+  launch_overlapping(stream, kv_append_kernel<Unit>, grid, kThreads, 0, {.written = written},
+                     append);
 }
 
 }  // namespace

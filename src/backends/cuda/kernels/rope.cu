@@ -1,4 +1,5 @@
 #include "backends/cuda/cuda_kernels.hpp"
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/rows.cuh"
 #include "runtime/args/rope_args.hpp"
 
@@ -89,6 +90,7 @@ __device__ __forceinline__ void rotate(const T* x, int P, const float* cosines, 
 template <int kVec, class T>
 __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
   extern __shared__ float4 shared[];
+  hopper::let_next_begin();
   // SAFETY: the tables hold floats; float4 only aligns them for accesses of 16 bytes.
   float* const cosines = reinterpret_cast<float*>(shared);
   float* const sines = cosines + a.tokens_per_block * a.P;
@@ -115,6 +117,7 @@ __global__ void __launch_bounds__(kThreads) rope_tokens(Rope<T> a) {
     sines[i] = a.factor * a.sign * r.sine;
   }
   __syncthreads();
+  hopper::wait_for_previous();   // which makes x
   const int pairs = a.P / kVec;  // packs of them
   const int per_head = pairs + (a.Dh - 2 * a.P) / kVec;
   const int heads = a.each[0].H + a.each[1].H;
@@ -155,14 +158,16 @@ int tokens_per_block(Stream& stream, std::int64_t tokens, std::int64_t packs_per
 }
 
 template <class T>
-void launch_rope(Stream& stream, Rope<T> a, bool wide) {
+void launch_rope(Stream& stream, Rope<T> a, bool wide, std::span<const MemoryRange> written,
+                 std::span<const MemoryRange> early) {
   const auto run = [&]<int kVec>(Int<kVec>) {
     const int heads = a.each[0].H + a.each[1].H;
     a.tokens_per_block = tokens_per_block(stream, a.tokens, heads * ((a.Dh - a.P) / kVec), a.P);
     const std::size_t table = static_cast<std::size_t>(a.tokens_per_block) *
                               static_cast<std::size_t>(a.P) * sizeof(Rotation);
     const dim3 grid(static_cast<unsigned>(ceil_div(a.tokens, a.tokens_per_block)));
-    launch_on(stream, rope_tokens<kVec, T>, grid, dim3(kThreads), table, a);
+    launch_overlapping(stream, rope_tokens<kVec, T>, grid, dim3(kThreads), table,
+                       {.written = written, .early = early}, a);
   };
   if (wide) {
     run(Int<kPackSize<T>>{});
@@ -223,7 +228,9 @@ KernelStatus rope(Stream& stream, const RopeArgs& args) {
     constexpr int kWide = kPackSize<T>;
     const bool wide = a.P % kWide == 0 && a.Dh % kWide == 0 && has_packs<kWide>(args.x, args.out) &&
                       has_packs<kWide>(args.y, args.y_out);
-    launch_rope(stream, a, wide);
+    const MemoryRange written[] = {range_of(args.out), range_of(args.y_out)};
+    const MemoryRange early[] = {range_of(args.positions), range_of(args.inv_freq)};
+    launch_rope(stream, a, wide, written, early);
   });
   return KernelStatus::ok();
 }
