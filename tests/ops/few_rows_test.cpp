@@ -14,6 +14,7 @@
 #include "wick/ops/matmul.hpp"
 #include "wick/ops/move.hpp"
 #include "wick/ops/norm.hpp"
+#include "wick/runtime/settings.hpp"
 
 namespace wick {
 
@@ -47,6 +48,15 @@ void expect_close(const Tensor& got, const Tensor& expected, DType dtype) {
 
 class FewRows : public ::testing::TestWithParam<Device> {};
 
+// The ways that `device` has for products, and its own choice.
+std::vector<std::string> ways_to_try(Device device) {
+  std::vector<std::string> ways = {""};
+  for (const std::string& way : kernel_variants(device, "matmul")) {
+    if (way == "few_rows") ways.push_back(way);
+  }
+  return ways;
+}
+
 // Enough columns that one warp may have a row for itself, or share it with one or three others.
 TEST_P(FewRows, MultiplyLargeMatrices) {
   const Device device = GetParam();
@@ -64,7 +74,13 @@ TEST_P(FewRows, MultiplyLargeMatrices) {
         SCOPED_TRACE(std::string(to_string(dtype)) + " " + std::to_string(M) + "x" +
                      std::to_string(N) + "x" + std::to_string(K));
         const Tensor x = on(device, slice(all_rows, 0, 0, M), dtype);
-        expect_close(matmul(x, weight, {.transpose_b = true}), slice(expected, 0, 0, M), dtype);
+        for (const std::string& way : ways_to_try(device)) {
+          SCOPED_TRACE(way);
+          force_variant("matmul", way);
+          const Tensor got = matmul(x, weight, {.transpose_b = true});
+          force_variant("matmul", "");
+          expect_close(got, slice(expected, 0, 0, M), dtype);
+        }
       }
     }
   }

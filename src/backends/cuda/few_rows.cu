@@ -34,9 +34,10 @@ template <int kM, int kPacksOfRow, int kVec>
 struct Cut {
   static constexpr int kPacks = kPacksOfRow;
   static constexpr int kRegisters = kM * kPacks * kVec;
-  static constexpr int kBlocks = kRegisters <= (kM == 1 ? 32 : 16)   ? 3
-                                 : kRegisters <= (kM == 1 ? 72 : 56) ? 2
-                                                                     : 1;  // of a multiprocessor
+  // Of a multiprocessor: as many as its registers have room for, with what a pack takes beside its elements.
+  static constexpr bool kThree = kM == 1 ? kRegisters + kPacks <= 36 : kRegisters <= 16;
+  static constexpr bool kTwo = kRegisters <= (kM == 1 ? 72 : 56);
+  static constexpr int kBlocks = kThree ? 3 : kTwo ? 2 : 1;
   static constexpr int kStepPacks = kPacks < 4 ? kPacks : 4;
   static constexpr int kSteps = 54 / kBlocks / kStepPacks;  // in shared memory
   static constexpr int kStepBytes = kThreads * kStepPacks * 16;
@@ -155,20 +156,20 @@ class WeightSteps {
   int fetched_ = 0;
 };
 
-// A thread's part of x: in each row every `width`-th pack from `begin` on.
+// A thread's part of x: in each row every `width`-th pack from `begin` on. Rows beyond the last are copies of it.
 template <int kM, int kPacks, int kVec>
 struct OwnX {
   float values[kM][kPacks][kVec];
   int count;  // of a row
 
   template <class X>
-  __device__ OwnX(const X* x, std::int64_t K, int begin, int width)
+  __device__ OwnX(const X* x, int M, std::int64_t K, int begin, int width)
       : count(static_cast<int>((K / kVec - begin + width - 1) / width)) {
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int i = 0; i < kPacks; ++i) {
-        if (i < count) load_pack(x + m * K + (begin + i * width) * kVec, values[m][i]);
+        if (i < count) load_pack(x + min(m, M - 1) * K + (begin + i * width) * kVec, values[m][i]);
       }
     }
   }
@@ -246,7 +247,7 @@ struct RowEnd {
     const FewRows& a = group.products[at.product];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
-      if (lane < a.R) xa[m] = a.xa[m * a.R + lane];
+      if (lane < a.R && m < a.M) xa[m] = a.xa[m * a.R + lane];
     }
   }
 
@@ -256,6 +257,7 @@ struct RowEnd {
     const FewRows& a = group.products[at.product];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
+      if (m >= a.M) break;
       float value = a.scale * b * xa[m];
       for (int r = lane + kWarp; r < a.R; r += kWarp) {
         value += a.scale * small_element<X>(a.b, a.b_dtype, at.n * a.R + r) * a.xa[m * a.R + r];
@@ -266,6 +268,31 @@ struct RowEnd {
     }
   }
 };
+
+// A warp's sums of the next kChunk rows of its team, from `row` on, as far as there are.
+template <class Cut, class W, int kVec, int kM, int kPacks>
+__device__ __forceinline__ void add_chunk(const OwnX<kM, kPacks, kVec>& x, int steps_of_row,
+                                          WeightSteps<W, Cut>& steps, std::int64_t row,
+                                          int row_step, std::int64_t rows,
+                                          float (&sums_of_warp)[kChunk][kM]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  for (int c = 0; c < kChunk; c += kTogether) {
+    float sums[kM][kTogether] = {};
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      if (row + (c + i) * std::int64_t{row_step} >= rows) break;
+      float sums_of_row[kM] = {};
+      add_row<Cut>(x, steps_of_row, steps, sums_of_row);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) sums[m][i] = sums_of_row[m];
+    }
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      const float total = reduce_four(sums[m], lane);
+      if (lane % 8 == 0) sums_of_warp[c + lane / 8][m] = total;
+    }
+  }
+}
 
 // A row of w for a team of warps at a time; each team has several, a grid apart.
 template <class X, class W, int kM, int kPacks>
@@ -282,6 +309,7 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
   const int begin = warp % group.team * kWarp + lane;
   const int width = group.team * kWarp;
   const std::int64_t K = group.products[0].K;
+  const int M = static_cast<int>(group.products[0].M);
   const int packs = static_cast<int>(K / kVec);
   const int steps_of_row = (packs + Cut::kStepPacks * width - 1) / (Cut::kStepPacks * width);
   // Neighbours in a multiprocessor's teams are a grid apart, so that what remains at the end spreads over all of them.
@@ -302,7 +330,7 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
   };
   RowEnd<X, kM> end = end_of(0);
   hopper::wait_for_previous();  // which makes x, or xa
-  const OwnX<kM, kPacks, kVec> x(static_cast<const X*>(group.products[0].x), K, begin, width);
+  const OwnX<kM, kPacks, kVec> x(static_cast<const X*>(group.products[0].x), M, K, begin, width);
   int turn = 0;
   for (std::int64_t done = 0; blockIdx.x + done < group.rows;
        done += std::int64_t{kChunk} * row_step, turn ^= 1) {
@@ -310,22 +338,8 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
       row_end.finish(group, &sums_of_warps[turn][i / kChunk * group.team], i % kChunk, lane);
     };
     end.load_xa(group, lane);
-    for (int c = 0; c < kChunk; c += kTogether) {
-      float sums[kM][kTogether] = {};
-#pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        if (first_row + done + (c + i) * std::int64_t{row_step} >= group.rows) break;
-        float sums_of_row[kM] = {};
-        add_row<Cut>(x, steps_of_row, steps, sums_of_row);
-#pragma unroll
-        for (int m = 0; m < kM; ++m) sums[m][i] = sums_of_row[m];
-      }
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-        const float total = reduce_four(sums[m], lane);
-        if (lane % 8 == 0) sums_of_warps[turn][warp][c + lane / 8][m] = total;
-      }
-    }
+    add_chunk<Cut>(x, steps_of_row, steps, first_row + done, row_step, group.rows,
+                   sums_of_warps[turn][warp]);
     __syncthreads();
     if (row_of(done, first_own) < group.rows) finish(end, first_own);
     for (int i = first_own + 1; i < first_own + own; ++i) {
@@ -449,12 +463,12 @@ Group part_of(std::span<const FewRows> products, std::int64_t m, std::int64_t M)
 template <class X, class W>
 void switch_rows(Stream& stream, std::span<const FewRows> products) {
   const std::int64_t M = products[0].M;
-  for (std::int64_t m = 0; m < M;) {
-    std::int64_t rows = 4;
-    while (rows > M - m || !holds(products[0], rows)) rows /= 2;
+  std::int64_t most = 4;  // at a time
+  while (!holds(products[0], most)) most /= 2;
+  for (std::int64_t m = 0; m < M; m += most) {
+    const std::int64_t rows = std::min(most, M - m);
     Group group = part_of<X>(products, m, rows);
-    m += rows;
-    if (rows == 4) {
+    if (rows > 2) {
       launch_few_rows<X, W, 4>(stream, group);
     } else if (rows == 2) {
       launch_few_rows<X, W, 2>(stream, group);
