@@ -197,6 +197,13 @@ class Ranks {
     }
   }
 
+  // Flags and files are the same for all ranks, which refuse them alike; any of them may be the first to end.
+  bool is_said_by_first(int code) const {
+    const bool is_common = code == kUsage || code == kFileAccess || code == kFileContent;
+    const int status = ranks_[0].status;
+    return is_common && WIFEXITED(status) && WEXITSTATUS(status) == code;
+  }
+
   int report() const {
     const Rank& rank = *culprit_;
     const bool is_signal = WIFSIGNALED(rank.status);
@@ -207,7 +214,8 @@ class Ranks {
                                 : fmt::format("ended with exit code {}", code);
     std::string text = fmt::format("wick: rank {} (pid {}, {}) {}; all ranks were ended\n",
                                    rank.number, rank.pid, to_string(rank.device), end);
-    const std::string said = rank.messages ? text_of(rank.messages.get()) : "";
+    const bool has_more_to_say = rank.messages && !is_said_by_first(code);
+    const std::string said = has_more_to_say ? text_of(rank.messages.get()) : "";
     if (!said.empty()) text += "its last message: " + said + "\n";
     if (const auto checkpoint = Trainer::latest_checkpoint(flags_.output_dir)) {
       text += fmt::format("the last whole checkpoint is {}; to go on:\n  {}\n",
