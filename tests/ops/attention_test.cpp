@@ -1,5 +1,6 @@
 // Attention over a long sequence: what the case list cannot show because it keeps its cases small.
-// Memory grows with T, not with T · T, and rows far into the sequence are still right.
+// Memory grows with T, not with T · T, and rows far into the sequence are still right. And gradients that do not depend
+// on how they were shared out.
 
 #include "wick/ops/attention.hpp"
 
@@ -12,6 +13,7 @@
 
 #include "wick/autograd/autograd.hpp"
 #include "wick/runtime/memory.hpp"
+#include "wick/runtime/settings.hpp"
 #include "wick/runtime/stream.hpp"
 
 namespace wick {
@@ -171,6 +173,40 @@ TEST_F(LongAttention, LastRowsOfTheGradientsOfKAndVAreRight) {
       expect_close(row_of(pass().dv, s, h), dv);
     }
   }
+}
+
+struct Gradients {
+  std::vector<float> dq, dk, dv;
+};
+
+// Of two key heads with three query heads each, a causal window, and tiles that are not full. (Tiles of two or three rows
+// have kernels of their own, which add up in another order.)
+Gradients gradients_of(int threads) {
+  constexpr std::int64_t kQueries = 160, kKeys = 210, kDepth = 40;
+  set_num_threads(threads);
+  std::mt19937_64 rng(160);
+  const auto draw = [&](const Shape& shape) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<std::size_t>(shape.numel()));
+    std::generate(values.begin(), values.end(), [&] { return normal(rng); });
+    return Tensor::from_values(values, shape);
+  };
+  const Tensor q = draw({1, kQueries, 6, kDepth}).set_requires_grad(true);
+  const Tensor k = draw({1, kKeys, 2, kDepth}).set_requires_grad(true);
+  const Tensor v = draw({1, kKeys, 2, kDepth}).set_requires_grad(true);
+  const Tensor out = attention(q, k, v, {.window = 100});
+  backward(out, draw(out.shape()));
+  return {q.grad().to_vector<float>(), k.grad().to_vector<float>(), v.grad().to_vector<float>()};
+}
+
+// Two threads share the key heads; of seven most would have none.
+TEST(AttentionGradients, TheSameFromWholeHeadsAsFromTiles) {
+  const int before = num_threads();
+  const Gradients of_heads = gradients_of(2), of_tiles = gradients_of(7);
+  set_num_threads(before);
+  EXPECT_EQ(of_heads.dq, of_tiles.dq);
+  EXPECT_EQ(of_heads.dk, of_tiles.dk);
+  EXPECT_EQ(of_heads.dv, of_tiles.dv);
 }
 
 }  // namespace

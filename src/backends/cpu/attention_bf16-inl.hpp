@@ -29,12 +29,12 @@ class Bf16Tiles {
   Bf16Tiles(Stream& stream, std::int64_t Dh)
       : Dh_(Dh),
         depth_((Dh + kBf16Step - 1) / kBf16Step * kBf16Step),
-        bf16_(stream, 5 * kAttentionTile * depth_ + 2 * kAttentionTile * kAttentionTile),
-        turned_(stream, sum_floats()),
-        inner_{bf16_.data(), bf16_.data() + kAttentionTile * depth_},
-        outer_{inner_[1] + kAttentionTile * depth_, inner_[1] + 2 * kAttentionTile * depth_},
-        rows_(inner_[1] + 3 * kAttentionTile * depth_),
-        high_(rows_ + kAttentionTile * depth_),
+        bf16_(stream, 6 * kAttentionTile * depth_ + 2 * kAttentionTile * kAttentionTile),
+        turned_(stream, std::max(sum_floats(), kAttentionTile * kAttentionTile)),
+        inner_{part(0), part(1)},
+        outer_rows_{part(2), part(3)},
+        outer_{part(4), part(5)},
+        high_(part(6)),
         low_(high_ + kAttentionTile * kAttentionTile) {
     if (Dh <= kBf16Depth) unit_ = bf16_unit(gemm_variant());
   }
@@ -48,10 +48,8 @@ class Bf16Tiles {
   bool load_outer(Side side, std::int64_t count, const RowAt& row_at) {
     outer_count_ = count;
     columns_ = round_up_to_lanes(count);
-    if (!load_rows(count, row_at, rows_)) return false;
-    const Operand outer{
-        .data = rows_, .dtype = DType::kBF16, .row_stride = 1, .column_stride = depth_};
-    pack_bf16_columns(outer, depth_, count, outer_[side]);
+    if (!load_rows(count, row_at, outer_rows_[side])) return false;
+    pack_bf16_columns(turned(outer_rows_[side]), depth_, count, outer_[side]);
     return true;
   }
   template <class RowAt>
@@ -73,26 +71,21 @@ class Bf16Tiles {
               .c_stride = columns_});
   }
 
-  // A sum is [Dh, columns] until it is turned.
+  // A sum of as many items as fill so many columns is [Dh, columns] until it is turned.
   std::int64_t sum_floats() const { return kAttentionTile * round_up_to_lanes(Dh_); }
   void clear(float* sum) const { std::fill_n(sum, Dh_ * columns_, 0.0F); }
 
   void add_weighted(Side side, const float* weights, float* sum) const {
-    split_weights(weights);
-    add_bf16({.unit = unit_,
-              .M = Dh_,
-              .N = columns_,
-              .K = inner_count_,
-              .alpha = 1,
-              .accumulate = true,
-              .a = {.data = inner_[side],
-                    .dtype = DType::kBF16,
-                    .row_stride = 1,
-                    .column_stride = depth_},
-              .strips = high_,
-              .strips_low = low_,
-              .c = sum,
-              .c_stride = columns_});
+    add_rows(weights, columns_, inner_[side], inner_count_, sum);
+  }
+  void add_weighted_outer(Side side, const float* weights, float* sum) const {
+    const std::int64_t columns = round_up_to_lanes(inner_count_);
+    transpose_rows(weights, columns_, inner_count_, outer_count_, turned_.data(), columns);
+    for (std::int64_t k = 0; k < outer_count_ && inner_count_ < columns; ++k) {
+      std::fill(turned_.data() + k * columns + inner_count_, turned_.data() + (k + 1) * columns,
+                0.0F);
+    }
+    add_rows(turned_.data(), columns, outer_rows_[side], outer_count_, sum);
   }
 
   void scale(const float* factors, float* sum) const {
@@ -104,15 +97,39 @@ class Bf16Tiles {
     }
   }
 
-  void turn_into_rows(float* sum) const {
-    transpose_rows(sum, columns_, Dh_, outer_count_, turned_.data(), stride());
-    std::copy_n(turned_.data(), outer_count_ * stride(), sum);
+  void turn_into_rows(float* sum, std::int64_t count) const {
+    transpose_rows(sum, round_up_to_lanes(count), Dh_, count, turned_.data(), stride());
+    std::copy_n(turned_.data(), count * stride(), sum);
   }
   std::int64_t stride() const { return round_up_to_lanes(Dh_); }
 
  private:
   static constexpr std::int64_t kBf16Step = 32;  // of what is taken along a sum
   static constexpr std::int64_t kLeastOuter = 16;
+
+  BFloat16* part(std::int64_t i) { return bf16_.data() + i * kAttentionTile * depth_; }
+
+  // Rows as the columns of a factor.
+  Operand turned(const BFloat16* rows) const {
+    return {.data = rows, .dtype = DType::kBF16, .row_stride = 1, .column_stride = depth_};
+  }
+
+  // sum [Dh, columns] += rowsᵀ weights with weights [count, columns].
+  void add_rows(const float* weights, std::int64_t columns, const BFloat16* rows,
+                std::int64_t count, float* sum) const {
+    split_weights(weights, count, columns);
+    add_bf16({.unit = unit_,
+              .M = Dh_,
+              .N = columns,
+              .K = count,
+              .alpha = 1,
+              .accumulate = true,
+              .a = turned(rows),
+              .strips = high_,
+              .strips_low = low_,
+              .c = sum,
+              .c_stride = columns});
+  }
 
   // Rows depth_ apart, filled up with zeros; false: some element is infinite or NaN.
   template <class RowAt>
@@ -157,18 +174,18 @@ class Bf16Tiles {
     hn::StoreU(hn::Or(hn::ShiftRight<16>(even_rest), hn::And(odd_rest, upper)), d, low);
   }
 
-  // weights [inner, columns] into strips as pack_bf16_columns() would leave them, with zeros behind the last row.
-  void split_weights(const float* weights) const {
+  // weights [count, columns] into strips as pack_bf16_columns() would leave them, with zeros behind the last row.
+  void split_weights(const float* weights, std::int64_t count, std::int64_t columns) const {
     // SAFETY: pairs of BFloat16 are stored as one element of 32 bits; vectors alias both.
     auto* const high = reinterpret_cast<std::uint32_t*>(high_);
     // SAFETY: as above.
     auto* const low = reinterpret_cast<std::uint32_t*>(low_);
-    const std::int64_t depth = (inner_count_ + kBf16Step - 1) / kBf16Step * kBf16Step;
+    const std::int64_t depth = (count + kBf16Step - 1) / kBf16Step * kBf16Step;
     for (std::int64_t k = 0; k < depth; k += 2) {
-      const float* const row = weights + k * columns_;
-      for (std::int64_t c = 0; c < columns_; c += lanes()) {
-        const auto even = k < inner_count_ ? load(row + c) : hn::Zero(F32());
-        const auto odd = k + 1 < inner_count_ ? load(row + columns_ + c) : hn::Zero(F32());
+      const float* const row = weights + k * columns;
+      for (std::int64_t c = 0; c < columns; c += lanes()) {
+        const auto even = k < count ? load(row + c) : hn::Zero(F32());
+        const auto odd = k + 1 < count ? load(row + columns + c) : hn::Zero(F32());
         const std::int64_t at = bf16_pair(depth, k, c);
         split_pair(even, odd, high + at, low + at);
       }
@@ -180,10 +197,10 @@ class Bf16Tiles {
   std::int64_t outer_count_ = 0, inner_count_ = 0, columns_ = 0;
   ScratchArray<BFloat16> bf16_;
   ScratchArray<float> turned_;
-  BFloat16* inner_[2];  // [inner, depth]
-  BFloat16* outer_[2];  // strips of [depth, columns]
-  BFloat16* rows_;      // [outer, depth], before they are packed
-  BFloat16* high_;      // strips of weights
+  BFloat16* inner_[2];       // [inner, depth]
+  BFloat16* outer_rows_[2];  // [outer, depth]
+  BFloat16* outer_[2];       // the same as strips of [depth, columns]
+  BFloat16* high_;           // strips of weights
   BFloat16* low_;
 };
 

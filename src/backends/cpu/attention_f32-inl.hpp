@@ -28,11 +28,10 @@ class F32Tiles {
   F32Tiles(Stream& stream, std::int64_t Dh)
       : Dh_(Dh),
         stride_(round_up_to_lanes(Dh)),
-        memory_(stream, 5 * kAttentionTile * stride_),
-        inner_{{memory_.data(), stride_}, {memory_.data() + kAttentionTile * stride_, stride_}},
-        outer_{memory_.data() + 2 * kAttentionTile * stride_,
-               memory_.data() + 3 * kAttentionTile * stride_},
-        rows_{memory_.data() + 4 * kAttentionTile * stride_, stride_} {}
+        memory_(stream, 6 * kAttentionTile * stride_),
+        inner_{{part(0)}, {part(1)}},
+        outer_rows_{{part(2)}, {part(3)}},
+        outer_{part(4), part(5)} {}
 
   // Columns of scores.
   std::int64_t columns() const { return columns_; }
@@ -42,9 +41,8 @@ class F32Tiles {
   bool load_outer(Side side, std::int64_t count, const RowAt& row_at) {
     outer_count_ = count;
     columns_ = round_up_to_lanes(count);
-    Rows to = few() ? Rows{outer_[side], stride_} : rows_;
-    load_rows(count, row_at, to);
-    if (!few()) transpose(to, count, outer_[side]);
+    load_rows(count, row_at, outer_rows_[side]);
+    if (!few()) transpose(outer_rows_[side], count, outer_[side]);
     return true;
   }
   template <class RowAt>
@@ -57,8 +55,7 @@ class F32Tiles {
   // out [inner, columns] = inner rows · outer rows.
   void multiply(Side side, float* out) const {
     if (few()) return multiply_few(side, out);
-    const Rows& rows = inner_[side];
-    tile_product({rows.data, rows.stride, 1}, {outer_[side], columns_}, {out, columns_, false},
+    tile_product({inner_[side].data, stride_, 1}, {outer_[side], columns_}, {out, columns_, false},
                  {inner_count_, Dh_, columns_});
   }
 
@@ -69,15 +66,11 @@ class F32Tiles {
   // sum [outer, stride] += weightsᵀ rows with weights [inner, columns]. A weight of 0 hides what it is multiplied with,
   // also where that is infinite or NaN.
   void add_weighted(Side side, const float* weights, float* sum) const {
-    const Rows& rows = inner_[side];
-    const LeftFactor left{weights, 1, columns_};
-    const Product to{sum, stride_, true};
-    const ProductSize size{outer_count_, inner_count_, stride_};
-    if (rows.finite) {
-      tile_product(left, {rows.data, stride_}, to, size);
-    } else {
-      tile_product_without_zeros(left, {rows.data, stride_}, to, size);
-    }
+    add_rows({weights, 1, columns_}, inner_[side], {outer_count_, inner_count_, stride_}, sum);
+  }
+  // The other way around: sum [inner, stride] += weights · rows of the outer tile.
+  void add_weighted_outer(Side side, const float* weights, float* sum) const {
+    add_rows({weights, columns_, 1}, outer_rows_[side], {inner_count_, outer_count_, stride_}, sum);
   }
 
   // The sum of outer item r is multiplied with factors[r].
@@ -87,17 +80,29 @@ class F32Tiles {
     }
   }
 
-  // Leaves the rows of a sum stride() apart.
-  void turn_into_rows(float* /*sum*/) const {}
+  // Leaves the rows of a sum of `count` items stride() apart.
+  void turn_into_rows(float* /*sum*/, std::int64_t /*count*/) const {}
   std::int64_t stride() const { return stride_; }
 
  private:
   // Up to kAttentionTile rows in f32, padded with zeros to whole vectors.
   struct Rows {
     float* data;
-    std::int64_t stride;
     bool finite = true;  // false: some element is infinite or NaN
   };
+
+  float* part(std::int64_t i) { return memory_.data() + i * kAttentionTile * stride_; }
+
+  // sum += weights · rows
+  void add_rows(const LeftFactor& weights, const Rows& rows, const ProductSize& size,
+                float* sum) const {
+    const Product to{sum, stride_, true};
+    if (rows.finite) {
+      tile_product(weights, {rows.data, stride_}, to, size);
+    } else {
+      tile_product_without_zeros(weights, {rows.data, stride_}, to, size);
+    }
+  }
 
   // Products of whole vectors waste most lanes on a token that is decoded alone.
   bool few() const { return 4 * outer_count_ <= lanes(); }
@@ -111,7 +116,7 @@ class F32Tiles {
       for (std::int64_t r = 0; r < outer_count_; ++r) {
         auto dot = hn::Zero(F32());
         for (std::int64_t d = 0; d < stride_; d += lanes()) {
-          dot = hn::MulAdd(load(row + d), load(outer_[side] + r * stride_ + d), dot);
+          dot = hn::MulAdd(load(row + d), load(outer_rows_[side].data + r * stride_ + d), dot);
         }
         dots[r] = sum_lanes(dot);
       }
@@ -148,9 +153,9 @@ class F32Tiles {
   std::int64_t Dh_, stride_;
   std::int64_t outer_count_ = 0, inner_count_ = 0, columns_ = 0;
   ScratchArray<float> memory_;
-  Rows inner_[2];    // [inner, Dh]
-  float* outer_[2];  // [Dh, columns]; few ones as rows
-  Rows rows_;        // of the outer tile, before they are transposed
+  Rows inner_[2];       // [inner, Dh]
+  Rows outer_rows_[2];  // [outer, Dh]
+  float* outer_[2];     // the same as [Dh, columns], but for few ones
 };
 
 }  // namespace wick::cpu::HWY_NAMESPACE

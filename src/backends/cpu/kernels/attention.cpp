@@ -136,7 +136,7 @@ bool attend_in(Tiles& tiles, const AttentionArgs& a, const AttentionProblem& p, 
     tiles.multiply(kScored, s.scores);
     add_key_tile(p, rows, keys, visibility == TileVisibility::kSome, a.scale, tiles, s, partial);
   }
-  tiles.turn_into_rows(partial.out);
+  tiles.turn_into_rows(partial.out, tile.count);
   return true;
 }
 

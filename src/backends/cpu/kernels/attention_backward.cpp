@@ -24,9 +24,9 @@ HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
 
 // With P = exp(scale · q kᵀ − lse) and delta = rowsum(dout · out): dv = Pᵀ dout, dS = P (dout vᵀ −
-// delta), dq = scale · dS k, dk = scale · dSᵀ q. One pass owns tiles of rows and makes dq, another
-// owns tiles of keys and makes dk and dv: 7 products where a single pass needs 5, but each sum has
-// one owner and a fixed order.
+// delta), dq = scale · dS k, dk = scale · dSᵀ q. A task that owns a key head makes all of them, in 5 products. Where there
+// are too few key heads to share out, one pass owns tiles of rows and makes dq, another one owns tiles of keys and
+// makes dk and dv, in 7 products. Either way each sum has one owner and the same order.
 
 // What a thread needs. A pass has an outer tile (its own) and inner tiles (those it walks over); of each, what is scored
 // makes the scores (queries, keys) and what is paired the gradients of the probabilities (douts, values).
@@ -51,7 +51,11 @@ struct BackwardScratch {
   float* gradients;      // [inner, columns], at first those of the probabilities
   float* lse;            // [kAttentionTile] of the rows, +∞ where a row sees no key
   float* delta;          // [kAttentionTile] of the rows
+  float* query_sums =
+      nullptr;  // dq of all rows, a tile after the other; null where it is left to another pass
 };
+
+std::int64_t tiles_of(std::int64_t items) { return (items + kAttentionTile - 1) / kAttentionTile; }
 
 // Operands and results of one call, and delta [B,T,H].
 template <class T>
@@ -116,6 +120,18 @@ void load_row_statistics(const BackwardCall<T>& call, const RowTile& tile,
   }
 }
 
+template <class T, class Tiles>
+void store_query_gradients(const Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile,
+                           float* sum) {
+  const AttentionProblem& p = call.p;
+  tiles.turn_into_rows(sum, tile.count);
+  T* const dq = data_as<T>(call.a.dq);
+  for (std::int64_t i = 0; i < tile.count; ++i) {
+    store_scaled_row(sum + i * tiles.stride(), call.a.scale, p.Dh,
+                     dq + token_head_index(p, tile.b, tile.hkv, tile.first + i) * p.Dh);
+  }
+}
+
 // dq of a tile of rows. False: `tiles` do not take what the operands hold.
 template <class T, class Tiles>
 bool query_gradients_in(Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile,
@@ -148,12 +164,7 @@ bool query_gradients_in(Tiles& tiles, const BackwardCall<T>& call, const RowTile
                          visibility == TileVisibility::kSome ? &mask : nullptr, true, s);
     tiles.add_weighted(kScored, s.gradients, s.scored_sum);
   }
-  tiles.turn_into_rows(s.scored_sum);
-  T* const dq = data_as<T>(a.dq);
-  for (std::int64_t i = 0; i < tile.count; ++i) {
-    store_scaled_row(s.scored_sum + i * tiles.stride(), a.scale, p.Dh,
-                     dq + token_head_index(p, tile.b, tile.hkv, tile.first + i) * p.Dh);
-  }
+  store_query_gradients<T>(tiles, call, tile, s.scored_sum);
   return true;
 }
 
@@ -165,7 +176,7 @@ void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardS
   query_gradients_in(s.f32, call, tile, s);
 }
 
-// Adds what one tile of rows gives to dk and dv of a tile of keys. False: `tiles` do not take it.
+// Adds what one tile of rows gives to dk and dv of a tile of keys, and what that gives to dq. False: `tiles` do not take it.
 template <class T, class Tiles>
 bool add_row_tile(Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile,
                   const TileItems& keys, const BackwardScratch& s) {
@@ -182,11 +193,15 @@ bool add_row_tile(Tiles& tiles, const BackwardCall<T>& call, const RowTile& tile
   if (visibility == TileVisibility::kSome) {
     mask = make_tile_mask(p, keys, rows, [&](std::int64_t j) { return queries_of_key(p, j); });
   }
-  const bool want_dk = static_cast<bool>(a.dk);
+  const bool want_dq = s.query_sums != nullptr;
   recompute_tile<false>(tiles, tile.count, a.scale,
-                        visibility == TileVisibility::kSome ? &mask : nullptr, want_dk, s);
+                        visibility == TileVisibility::kSome ? &mask : nullptr, a.dk || want_dq, s);
   if (a.dv) tiles.add_weighted(kPaired, s.probabilities, s.paired_sum);
-  if (want_dk) tiles.add_weighted(kScored, s.gradients, s.scored_sum);
+  if (a.dk) tiles.add_weighted(kScored, s.gradients, s.scored_sum);
+  if (want_dq) {
+    float* const sum = s.query_sums + tile.first / kAttentionTile * tiles.sum_floats();
+    tiles.add_weighted_outer(kScored, s.gradients, sum);
+  }
   return true;
 }
 
@@ -220,11 +235,11 @@ bool key_gradients_in(Tiles& tiles, const BackwardCall<T>& call, std::int64_t b,
     if (!add_row_tile(tiles, call, tile, keys, s)) return false;
   }
   if (a.dk) {
-    tiles.turn_into_rows(s.scored_sum);
+    tiles.turn_into_rows(s.scored_sum, keys.count);
     store_key_gradients<T>(p, b, hkv, keys, s.scored_sum, tiles.stride(), a.scale, a.dk);
   }
   if (a.dv) {
-    tiles.turn_into_rows(s.paired_sum);
+    tiles.turn_into_rows(s.paired_sum, keys.count);
     store_key_gradients<T>(p, b, hkv, keys, s.paired_sum, tiles.stride(), 1.0F, a.dv);
   }
   return true;
@@ -243,6 +258,37 @@ void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv
   key_gradients_in(s.f32, call, b, hkv, keys, s);
 }
 
+// dq, dk and dv of a key head and of the heads that share it; s.query_sums has dq. False: `tiles` do not take what the
+// operands hold.
+template <class T, class Tiles>
+bool head_gradients_in(Tiles& tiles, const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
+                       const BackwardScratch& s) {
+  const AttentionProblem& p = call.p;
+  std::fill_n(s.query_sums, tiles_of(p.rows) * tiles.sum_floats(), 0.0F);
+  for (std::int64_t j = 0; j < p.S; j += kAttentionTile) {
+    const TileItems keys = tile_keys(p, b, j, std::min(kAttentionTile, p.S - j));
+    if (!key_gradients_in(tiles, call, b, hkv, keys, s)) return false;
+  }
+  for (std::int64_t r = 0; r < p.rows; r += kAttentionTile) {
+    const RowTile tile{b, hkv, r, std::min(kAttentionTile, p.rows - r)};
+    store_query_gradients<T>(tiles, call, tile,
+                             s.query_sums + r / kAttentionTile * tiles.sum_floats());
+  }
+  return true;
+}
+
+template <class T>
+void head_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
+                    BackwardScratch& s) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (s.bf16.take(std::min(kAttentionTile, call.p.S)) &&
+        head_gradients_in(s.bf16, call, b, hkv, s)) {
+      return;
+    }
+  }
+  head_gradients_in(s.f32, call, b, hkv, s);
+}
+
 // delta[i] = Σ dout · out of row i of the B · T · H rows.
 template <class T>
 void sum_of_products(const TensorView& dout, const TensorView& out, std::int64_t begin,
@@ -259,8 +305,59 @@ void sum_of_products(const TensorView& dout, const TensorView& out, std::int64_t
   }
 }
 
-// dout, q, out, dq [B,T,H,Dh], k, v, dk, dv [B,S,Hkv,Dh], lse [B,H,T]. A task of the first pass
-// owns dq of kAttentionTile rows, one of the second dk and dv of kAttentionTile keys of a key head.
+// A task owns dq of kAttentionTile rows.
+template <class T>
+void all_query_gradients(Stream& stream, const BackwardCall<T>& call) {
+  const AttentionProblem& p = call.p;
+  const std::int64_t row_tiles = tiles_of(p.rows);
+  parallel_for(stream, p.B * p.Hkv * row_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+    BackwardScratch scratch(stream, p.Dh);
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t head = task / row_tiles;
+      // Late rows have the most keys under a causal mask: first, so that threads end together.
+      const std::int64_t first = (row_tiles - 1 - task % row_tiles) * kAttentionTile;
+      const std::int64_t count = std::min(kAttentionTile, p.rows - first);
+      query_gradients(call, {head / p.Hkv, head % p.Hkv, first, count}, scratch);
+    }
+  });
+}
+
+// A task owns dk and dv of kAttentionTile keys of a key head.
+template <class T>
+void all_key_gradients(Stream& stream, const BackwardCall<T>& call) {
+  const AttentionProblem& p = call.p;
+  const std::int64_t key_tiles = tiles_of(p.S);
+  parallel_for(stream, p.B * p.Hkv * key_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+    BackwardScratch scratch(stream, p.Dh);
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t head = task / key_tiles;
+      key_gradients(call, head / p.Hkv, head % p.Hkv, task % key_tiles * kAttentionTile, scratch);
+    }
+  });
+}
+
+// A task owns a key head.
+template <class T>
+void all_head_gradients(Stream& stream, const BackwardCall<T>& call) {
+  const AttentionProblem& p = call.p;
+  parallel_for(stream, p.B * p.Hkv, 1, [&](std::int64_t begin, std::int64_t end) {
+    BackwardScratch scratch(stream, p.Dh);
+    const ScratchArray<float> query_sums(stream, tiles_of(p.rows) * scratch.f32.sum_floats());
+    scratch.query_sums = query_sums.data();
+    for (std::int64_t head = begin; head < end; ++head) {
+      head_gradients(call, head / p.Hkv, head % p.Hkv, scratch);
+    }
+  });
+}
+
+// Whether the threads do 5 products of whole heads sooner than they share 7 of tiles.
+bool shares_heads(const AttentionProblem& p, std::int64_t threads) {
+  const std::int64_t heads = p.B * p.Hkv;
+  const std::int64_t rounds = (heads + threads - 1) / threads;
+  return 5 * rounds * threads <= 7 * heads;
+}
+
+// dout, q, out, dq [B,T,H,Dh], k, v, dk, dv [B,S,Hkv,Dh], lse [B,H,T].
 template <class T>
 void attention_backward_of(Stream& stream, const AttentionBackwardArgs& a) {
   const AttentionProblem p(a.q, a.k, a.mask);
@@ -269,28 +366,12 @@ void attention_backward_of(Stream& stream, const AttentionBackwardArgs& a) {
     sum_of_products<T>(a.dout, a.out, begin, end, delta.data());
   });
   const BackwardCall<T> call{a, p, delta.data()};
-  const std::int64_t row_tiles = (p.rows + kAttentionTile - 1) / kAttentionTile;
-  const std::int64_t key_tiles = (p.S + kAttentionTile - 1) / kAttentionTile;
-  if (a.dq) {
-    parallel_for(stream, p.B * p.Hkv * row_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-      BackwardScratch scratch(stream, p.Dh);
-      for (std::int64_t task = begin; task < end; ++task) {
-        const std::int64_t head = task / row_tiles;
-        // Late rows have the most keys under a causal mask: first, so that threads end together.
-        const std::int64_t first = (row_tiles - 1 - task % row_tiles) * kAttentionTile;
-        const std::int64_t count = std::min(kAttentionTile, p.rows - first);
-        query_gradients(call, {head / p.Hkv, head % p.Hkv, first, count}, scratch);
-      }
-    });
+  const bool wants_keys = a.dk || a.dv;
+  if (a.dq && wants_keys && shares_heads(p, thread_pool(stream)->num_threads())) {
+    return all_head_gradients(stream, call);
   }
-  if (!a.dk && !a.dv) return;
-  parallel_for(stream, p.B * p.Hkv * key_tiles, 1, [&](std::int64_t begin, std::int64_t end) {
-    BackwardScratch scratch(stream, p.Dh);
-    for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t head = task / key_tiles;
-      key_gradients(call, head / p.Hkv, head % p.Hkv, task % key_tiles * kAttentionTile, scratch);
-    }
-  });
+  if (a.dq) all_query_gradients(stream, call);
+  if (wants_keys) all_key_gradients(stream, call);
 }
 
 void attention_backward_all(Stream& stream, const AttentionBackwardArgs& a) {

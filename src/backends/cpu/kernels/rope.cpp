@@ -66,32 +66,37 @@ void rope_head(const T* x, const float* cosines, const float* sines, std::int64_
   for (std::int64_t i = 2 * P; i < Dh; ++i) out[i] = x[i];
 }
 
-// Tokens [begin, end) of B · T: their angles are computed once and shared by the H heads.
+// Rotates the heads of one token of x [B,T,H,Dh], which are x.stride(2) apart, into a dense out.
+template <class T>
+void rope_token(const TensorView& x, const TensorView& out, std::int64_t b, std::int64_t t,
+                std::int64_t P, const float* cosines, const float* sines) {
+  const std::int64_t H = x.dim(2), Dh = x.dim(3);
+  const T* const from = data_as<const T>(x) + b * x.stride(0) + t * x.stride(1);
+  T* const to = data_as<T>(out) + (b * x.dim(1) + t) * H * Dh;
+  for (std::int64_t h = 0; h < H; ++h) {
+    rope_head(from + h * x.stride(2), cosines, sines, P, Dh, to + h * Dh);
+  }
+}
+
+// Tokens [begin, end) of B · T: their angles are computed once and shared by all heads of x and y.
 template <class T>
 void rope_tokens(Stream& stream, const RopeArgs& a, const double* positions,
                  const double* frequencies, std::int64_t padded, std::int64_t begin,
                  std::int64_t end) {
-  const std::int64_t H = a.x.dim(2);
-  const std::int64_t Dh = a.x.dim(3);
+  const std::int64_t P = a.inv_freq.dim(0);
   const ScratchArray<float> table(stream, 2 * padded);
   float* const cosines = table.data();
   float* const sines = cosines + padded;
-  const T* const x = data_as<const T>(a.x);
-  T* const out = data_as<T>(a.out);
   for (std::int64_t token = begin; token < end; ++token) {
+    const std::int64_t b = token / a.x.dim(1), t = token % a.x.dim(1);
     rope_angles(positions[token], frequencies, static_cast<double>(a.attention_factor),
                 a.inverse ? -1.0 : 1.0, padded, cosines, sines);
-    const T* const from =
-        x + token / a.x.dim(1) * a.x.stride(0) + token % a.x.dim(1) * a.x.stride(1);
-    for (std::int64_t h = 0; h < H; ++h) {
-      rope_head(from + h * a.x.stride(2), cosines, sines, a.inv_freq.dim(0), Dh,
-                out + (token * H + h) * Dh);
-    }
+    rope_token<T>(a.x, a.out, b, t, P, cosines, sines);
+    if (a.y) rope_token<T>(a.y, a.y_out, b, t, P, cosines, sines);
   }
 }
 
-// x [B,T,H,Dh] with rows of heads a.x.stride(2) apart, positions [B·T], inv_freq [P], out dense. A
-// task owns whole tokens; x is read and out written once.
+// positions [B·T], inv_freq [P]. A task owns whole tokens; x and y are read and their results written once.
 void rope_all(Stream& stream, const RopeArgs& a, const double* positions) {
   const std::int64_t P = a.inv_freq.dim(0);
   const std::int64_t padded = (P + lanes() - 1) / lanes() * lanes();
@@ -100,8 +105,9 @@ void rope_all(Stream& stream, const RopeArgs& a, const double* positions) {
   for (std::int64_t i = 0; i < padded; ++i) {
     frequencies[i] = i < P ? static_cast<double>(inv_freq[i]) : 0.0;
   }
+  const std::int64_t heads = a.x.dim(2) + (a.y ? a.y.dim(2) : 0);
   switch_floating(a.x.dtype, [&]<class T>(std::type_identity<T>) {
-    parallel_for(stream, a.x.dim(0) * a.x.dim(1), row_grain(a.x.dim(2) * a.x.dim(3)),
+    parallel_for(stream, a.x.dim(0) * a.x.dim(1), row_grain(heads * a.x.dim(3)),
                  [&](std::int64_t begin, std::int64_t end) {
                    rope_tokens<T>(stream, a, positions, frequencies.data(), padded, begin, end);
                  });
@@ -137,7 +143,6 @@ KernelStatus rope(Stream& stream, const RopeArgs& a) {
   const ScratchArray<double> positions(stream, a.x.dim(0) * a.x.dim(1));
   read_positions(a.positions, positions.data());
   HWY_DYNAMIC_DISPATCH(rope_all)(stream, a, positions.data());
-  if (a.y) HWY_DYNAMIC_DISPATCH(rope_all)(stream, a.of_y(), positions.data());
   return KernelStatus::ok();
 }
 
