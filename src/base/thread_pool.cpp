@@ -52,6 +52,15 @@ constexpr std::chrono::microseconds kSpinTime{100};
 // More chunks than threads even out unequal work; many more would only cost.
 constexpr std::int64_t kChunksPerThread = 4;
 
+// What is left of a loop is cut into so many chunks for each thread: the last ones are small, so that threads end together.
+constexpr std::int64_t kLastChunksPerThread = 2;
+
+// The state of a pool: the number of the loop, whether it can be joined, and how many workers are inside.
+constexpr std::uint64_t kInside = 0xFFFF;
+constexpr std::uint64_t kOpen = std::uint64_t{1} << 16;
+constexpr std::uint64_t kNextLoop = kOpen << 1;
+constexpr std::uint64_t loop_of(std::uint64_t state) { return state / kNextLoop; }
+
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads) : spins_(num_threads <= available_processors()) {
@@ -62,53 +71,86 @@ ThreadPool::ThreadPool(int num_threads) : spins_(num_threads <= available_proces
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
+  stopping_ = true;
+  wake(opened_, idle_);
   for (std::thread& worker : workers_) worker.join();
+}
+
+// A function of where it begins, so that the cut does not depend on who runs what.
+std::int64_t ThreadPool::Job::end_of_chunk(std::int64_t begin) const {
+  const std::int64_t left = n - begin;
+  const std::int64_t size =
+      std::max({grain, std::min(chunk, left / shares_of_rest), std::int64_t{1}});
+  return begin + std::min(size, left);
 }
 
 void ThreadPool::run_chunks(Job& job) {
   const InsideLoop inside;
-  for (;;) {
-    const std::int64_t begin = job.next.fetch_add(job.chunk, std::memory_order_relaxed);
-    if (begin >= job.n) return;
+  std::int64_t begin = job.next.load(std::memory_order_relaxed);
+  while (begin < job.n) {
+    const std::int64_t end = job.end_of_chunk(begin);
+    if (!job.next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
     try {
-      job.body(begin, std::min(begin + job.chunk, job.n));
+      job.body(begin, end);
     } catch (...) {  // carried to the caller of parallel_for
       const std::lock_guard lock(job.failure_mutex);
       if (!job.failure) job.failure = std::current_exception();
     }
+    begin = job.next.load(std::memory_order_relaxed);
   }
 }
 
+// Spins first. Who waits here counts in `sleepers` before it looks a last time, and who changes what it waits for does so
+// before looking at `sleepers`: one of them sees the other.
 template <class Condition>
-void ThreadPool::spin_until(const Condition& condition) const {
-  if (!spins_) return;
-  const auto end = std::chrono::steady_clock::now() + kSpinTime;
-  while (!condition()) {
-    for (int i = 0; i < 16 && !condition(); ++i) pause_processor();
-    if (std::chrono::steady_clock::now() > end) return;
+void ThreadPool::wait_until(std::condition_variable& changed, std::atomic<int>& sleepers,
+                            const Condition& condition) {
+  if (spins_) {
+    const auto end = std::chrono::steady_clock::now() + kSpinTime;
+    do {
+      for (int i = 0; i < 16; ++i) {
+        if (condition()) return;
+        pause_processor();
+      }
+    } while (std::chrono::steady_clock::now() < end);
   }
+  std::unique_lock lock(mutex_);
+  ++sleepers;
+  changed.wait(lock, condition);
+  --sleepers;
+}
+
+void ThreadPool::wake(std::condition_variable& changed, const std::atomic<int>& sleepers) {
+  if (sleepers == 0) return;
+  {
+    const std::lock_guard lock(mutex_);
+  }  // it sleeps now, or has seen the change
+  changed.notify_all();
+}
+
+bool ThreadPool::is_open_after(std::uint64_t seen) const {
+  const std::uint64_t state = state_;
+  return (state & kOpen) != 0 && loop_of(state) != seen;
+}
+
+// Enters the loop unless it was closed meanwhile. False: there is nothing to do.
+bool ThreadPool::join(std::uint64_t& seen) {
+  std::uint64_t state = state_;
+  while ((state & kOpen) != 0 && loop_of(state) != seen) {
+    if (!state_.compare_exchange_weak(state, state + 1)) continue;
+    seen = loop_of(state);
+    return true;
+  }
+  return false;
 }
 
 void ThreadPool::work() {
-  std::uint64_t seen = 0;
-  for (;;) {
-    spin_until([&] { return stopping_ || generation_ != seen; });
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+  for (std::uint64_t seen = 0;;) {
+    wait_until(opened_, idle_, [&] { return stopping_ || is_open_after(seen); });
     if (stopping_) return;
-    seen = generation_;
-    if (job_ == nullptr) continue;  // it ended without this thread
-    Job& job = *job_;
-    ++busy_;
-    lock.unlock();
-    run_chunks(job);
-    lock.lock();
-    if (--busy_ == 0) done_.notify_all();
+    if (!join(seen)) continue;
+    run_chunks(*job_);
+    if ((--state_ & kInside) == 0) wake(left_, callers_);
   }
 }
 
@@ -122,29 +164,19 @@ void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain,
     body(0, n);
     return;
   }
-  const std::int64_t even = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread);
   Job job{.body = body,
           .n = n,
-          .chunk = std::max<std::int64_t>({grain, even, 1}),
+          .grain = grain,
+          .chunk = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread),
+          .shares_of_rest = threads * kLastChunksPerThread,
           .failure = {},
           .failure_mutex = {}};
-  {
-    const std::lock_guard lock(mutex_);
-    job_ = &job;
-    ++generation_;
-  }
-  wake_.notify_all();
+  job_ = &job;
+  state_ = (loop_of(state_) + 1) * kNextLoop | kOpen;  // nobody is inside
+  wake(opened_, idle_);
   run_chunks(job);
-  {
-    const std::lock_guard lock(mutex_);
-    job_ = nullptr;  // late wakers find nothing; those inside are waited for
-  }
-  const auto all_done = [&] { return busy_ == 0; };
-  spin_until(all_done);
-  {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, all_done);
-  }
+  state_ &= ~kOpen;
+  wait_until(left_, callers_, [&] { return (state_ & kInside) == 0; });
   if (job.failure) std::rethrow_exception(job.failure);
 }
 

@@ -54,28 +54,37 @@ class ThreadPool {
   struct Job {
     FunctionRef<void(std::int64_t, std::int64_t)> body;
     std::int64_t n;
-    std::int64_t chunk;
+    std::int64_t grain;
+    std::int64_t chunk;           // at most, unless the grain is more
+    std::int64_t shares_of_rest;  // likewise a chunk is at most this part of what is left
     std::atomic<std::int64_t> next{0};
     std::exception_ptr failure;
     std::mutex failure_mutex;
+
+    std::int64_t end_of_chunk(std::int64_t begin) const;
   };
 
   static void run_chunks(Job& job);
   void work();
+  bool is_open_after(std::uint64_t seen) const;
+  bool join(std::uint64_t& seen);
   template <class Condition>
-  void spin_until(const Condition& condition) const;
+  void wait_until(std::condition_variable& changed, std::atomic<int>& sleepers,
+                  const Condition& condition);
+  void wake(std::condition_variable& changed, const std::atomic<int>& sleepers);
 
   std::vector<std::thread> workers_;
   std::mutex job_owner_;  // held by the thread whose loop the workers share
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable done_;
+  // A loop passes from one thread to the other through these two, without a lock: threads that spin would meet at it.
   Job* job_ = nullptr;
-  // Changed under mutex_; read without it by those that spin.
-  std::atomic<std::uint64_t> generation_{0};
-  std::atomic<int> busy_{0};
+  std::atomic<std::uint64_t> state_{0};
   std::atomic<bool> stopping_{false};
-  bool spins_;  // there is a processor for each thread
+  std::mutex mutex_;  // of those that sleep
+  std::condition_variable opened_;
+  std::condition_variable left_;
+  std::atomic<int> idle_{0};     // workers that sleep
+  std::atomic<int> callers_{0};  // a caller that sleeps until all have left
+  bool spins_;                   // there is a processor for each thread
 };
 
 }  // namespace wick::detail

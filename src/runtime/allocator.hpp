@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "base/short_mutex.hpp"
 #include "wick/layout/device.hpp"
 #include "wick/runtime/memory.hpp"
 #include "wick/runtime/stream.hpp"
@@ -99,7 +99,8 @@ class CachingAllocator {
   bool guard_intact(const Block& block) const;
   [[noreturn]] void throw_out_of_memory(std::size_t bytes) const;
 
-  mutable std::mutex mutex_;
+  mutable detail::ShortMutex
+      mutex_;  // a kernel's threads all take and give back their scratch at once
   Device device_;
   RawAllocator& system_;
   std::unordered_map<std::uint64_t, FreeBlocks> free_by_stream_;

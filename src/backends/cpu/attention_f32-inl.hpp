@@ -25,9 +25,11 @@ namespace wick::cpu::HWY_NAMESPACE {
 // items.
 class F32Tiles {
  public:
-  F32Tiles(Stream& stream, std::int64_t Dh)
+  // With `knows_few` a few outer items get products of their own, which add up in another order.
+  F32Tiles(Stream& stream, std::int64_t Dh, bool knows_few)
       : Dh_(Dh),
         stride_(round_up_to_lanes(Dh)),
+        knows_few_(knows_few),
         memory_(stream, 6 * kAttentionTile * stride_),
         inner_{{part(0)}, {part(1)}},
         outer_rows_{{part(2)}, {part(3)}},
@@ -105,20 +107,27 @@ class F32Tiles {
   }
 
   // Products of whole vectors waste most lanes on a token that is decoded alone.
-  bool few() const { return 4 * outer_count_ <= lanes(); }
+  bool few() const { return knows_few_ && 4 * outer_count_ <= lanes(); }
 
-  // out[j, r] = inner row j · outer row r for less rows than a vector has lanes.
+  // out[j, r] = inner row j · outer row r for less rows than a vector has lanes; four inner rows share the sums across lanes.
   void multiply_few(Side side, float* out) const {
-    for (std::int64_t j = 0; j < inner_count_; ++j) {
-      float* const dots = out + j * lanes();
-      store(hn::Zero(F32()), dots);
-      const float* const row = inner_[side].data + j * stride_;
+    const Rows& inner = inner_[side];
+    for (std::int64_t j = 0; j < inner_count_; j += 4) {
+      const std::int64_t last = std::min<std::int64_t>(4, inner_count_ - j) - 1;
+      for (std::int64_t i = 0; i <= last; ++i) store(hn::Zero(F32()), out + (j + i) * lanes());
       for (std::int64_t r = 0; r < outer_count_; ++r) {
-        auto dot = hn::Zero(F32());
+        const float* const row = outer_rows_[side].data + r * stride_;
+        F32Vec dots[4] = {hn::Zero(F32()), hn::Zero(F32()), hn::Zero(F32()), hn::Zero(F32())};
         for (std::int64_t d = 0; d < stride_; d += lanes()) {
-          dot = hn::MulAdd(load(row + d), load(outer_rows_[side].data + r * stride_ + d), dot);
+          const auto factor = load(row + d);
+          for (std::int64_t i = 0; i < 4; ++i) {
+            const float* const other = inner.data + (j + std::min(i, last)) * stride_;
+            dots[i] = hn::MulAdd(factor, load(other + d), dots[i]);
+          }
         }
-        dots[r] = sum_lanes(dot);
+        float sums[4];
+        sum_lanes_of_four(dots[0], dots[1], dots[2], dots[3], sums);
+        for (std::int64_t i = 0; i <= last; ++i) out[(j + i) * lanes() + r] = sums[i];
       }
     }
   }
@@ -151,6 +160,7 @@ class F32Tiles {
   }
 
   std::int64_t Dh_, stride_;
+  bool knows_few_;
   std::int64_t outer_count_ = 0, inner_count_ = 0, columns_ = 0;
   ScratchArray<float> memory_;
   Rows inner_[2];       // [inner, Dh]

@@ -1,12 +1,15 @@
 #include "backends/cpu/lora_few_rows.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include "backends/cpu/cpu_stream.hpp"
 #include "backends/cpu/gemm.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/scratch.hpp"
+#include "base/platform.hpp"
 #include "layout/view_cast.hpp"
 
 namespace wick::cpu {
@@ -26,20 +29,12 @@ struct Layer {
   const LoraLinearArgs& args;
   std::int64_t M, K, N, R;
   const float* x;         // [M,K]
-  const float* xa;        // [M,R], null without an adapter
+  float* xa;              // [M,R]
   std::int64_t block_at;  // its first block among those of all layers
 
-  Layer(const LoraLinearArgs& given, const float* rows, std::int64_t first_block)
-      : args(given),
-        M(given.x.dim(0)),
-        K(given.x.dim(1)),
-        N(given.w.dim(0)),
-        R(given.a.dim(0)),
-        x(rows),
-        xa(nullptr),
-        block_at(first_block) {}
-
   std::int64_t blocks() const { return (N + kColumns - 1) / kColumns; }
+  bool adapts() const { return args.scale != 0 && R > 0; }
+  bool makes_xa() const { return R > 0 && (adapts() || args.xa); }
 };
 
 // c [M,N] = x wᵀ with the rows of w from `first` on.
@@ -97,12 +92,33 @@ void add_bias(const Layer& layer, std::int64_t first, std::int64_t N, float* c) 
   for (std::int64_t i = 0; i < layer.M * N; ++i) c[i] += bias[i % N];
 }
 
-void run_block(const Layer& layer, std::int64_t block, float* panel) {
-  const std::int64_t first = block * kColumns;
+void make_xa(const Layer& layer) {
+  multiply(layer.x, layer.M, layer.K, layer.args.a, 0, layer.R, layer.xa);
+}
+
+// Waits for other threads, which have begun with what is missing.
+void wait_for_xa(const std::atomic<std::int64_t>& missing) {
+  constexpr int kSpins = 1000;
+  for (int i = 0; missing > 0; ++i) {
+    if (i < kSpins) {
+      detail::pause_processor();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+// A block of those of all layers.
+void run_block(const Layer& layer, std::int64_t block, const std::atomic<std::int64_t>& missing,
+               float* panel) {
+  const std::int64_t first = (block - layer.block_at) * kColumns;
   const std::int64_t N = std::min(kColumns, layer.N - first);
   float sums[kMostRows * kColumns];
   multiply(layer.x, layer.M, layer.K, layer.args.w, first, N, sums);
-  if (layer.xa != nullptr) add_adapter(layer, first, N, panel, sums);
+  if (layer.adapts()) {
+    wait_for_xa(missing);
+    add_adapter(layer, first, N, panel, sums);
+  }
   if (layer.args.bias) add_bias(layer, first, N, sums);
   const TensorView& out = layer.args.out;
   const auto size = static_cast<std::int64_t>(size_of(out.dtype));
@@ -111,6 +127,49 @@ void run_block(const Layer& layer, std::int64_t block, float* panel) {
               .dtype = out.dtype,
               .row_stride = layer.N});
 }
+
+// All layers, x in f32 and room for xa of those that keep none.
+class FewRows {
+ public:
+  FewRows(Stream& stream, std::span<const LoraLinearArgs> given)
+      : x_(stream, given.front().x.numel()), xa_(stream, given.front().x.dim(0) * ranks_of(given)) {
+    const TensorView& x = given.front().x;
+    const std::int64_t M = x.dim(0), K = x.dim(1);
+    panel_to_float({.data = x.data, .dtype = x.dtype, .row_stride = K}, M, K, x_.data());
+    layers_.reserve(given.size());
+    float* own_xa = xa_.data();
+    for (const LoraLinearArgs& args : given) {
+      const std::int64_t R = args.a.dim(0);
+      float* const xa = args.xa ? data_as<float>(args.xa) : own_xa;
+      layers_.push_back({args, M, K, args.w.dim(0), R, x_.data(), xa, blocks_});
+      const Layer& layer = layers_.back();
+      if (layer.makes_xa()) adapted_.push_back(&layer);
+      if (args.b.dtype != DType::kF32) panel_floats_ = std::max(panel_floats_, kColumns * R);
+      blocks_ += layer.blocks();
+      own_xa += M * R;
+    }
+  }
+
+  std::span<const Layer* const> adapted() const { return adapted_; }
+  std::int64_t blocks() const { return blocks_; }
+  std::int64_t panel_floats() const { return panel_floats_; }  // that add_adapter() needs
+  const Layer& layer_of(std::int64_t block) const {
+    return *std::ranges::find_if(
+        layers_, [&](const Layer& layer) { return block < layer.block_at + layer.blocks(); });
+  }
+
+ private:
+  static std::int64_t ranks_of(std::span<const LoraLinearArgs> given) {
+    std::int64_t sum = 0;
+    for (const LoraLinearArgs& args : given) sum += args.a.dim(0);
+    return sum;
+  }
+
+  ScratchArray<float> x_, xa_;
+  std::vector<Layer> layers_;
+  std::vector<const Layer*> adapted_;
+  std::int64_t blocks_ = 0, panel_floats_ = 0;
+};
 
 }  // namespace
 
@@ -123,38 +182,23 @@ bool takes_few_rows(std::span<const LoraLinearArgs> layers) {
 }
 
 void lora_few_rows(Stream& stream, std::span<const LoraLinearArgs> given) {
-  const TensorView& shared = given.front().x;
-  const std::int64_t M = shared.dim(0), K = shared.dim(1);
-  const ScratchArray<float> x(stream, M * K);
-  panel_to_float({.data = shared.data, .dtype = shared.dtype, .row_stride = K}, M, K, x.data());
-  std::int64_t ranks = 0, largest = 0;
-  for (const LoraLinearArgs& args : given) {
-    ranks += args.a.dim(0);
-    largest = std::max(largest, args.a.dim(0));
-  }
-  const ScratchArray<float> own_xa(stream, M * ranks);
-  std::vector<Layer> layers;
-  std::int64_t blocks = 0, rank_at = 0;
-  for (const LoraLinearArgs& args : given) {
-    Layer layer(args, x.data(), blocks);
-    float* const xa = args.xa ? data_as<float>(args.xa) : own_xa.data() + M * rank_at;
-    const bool adapts = args.scale != 0 && layer.R > 0;
-    if (layer.R > 0 && (adapts || args.xa)) multiply(x.data(), M, K, args.a, 0, layer.R, xa);
-    if (adapts) layer.xa = xa;
-    layers.push_back(layer);
-    blocks += layer.blocks();
-    rank_at += layer.R;
-  }
+  const FewRows rows(stream, given);
+  const std::int64_t adapters = std::ssize(rows.adapted());
   // About 4 µs of reading from memory.
   constexpr std::int64_t kBytesForThread = 60'000;
   const auto size = static_cast<std::int64_t>(size_of(given.front().w.dtype));
-  const std::int64_t grain = 1 + kBytesForThread / (kColumns * K * size);
-  parallel_for(stream, blocks, grain, [&](std::int64_t begin, std::int64_t end) {
-    const ScratchArray<float> panel(stream, kColumns * largest);
+  const std::int64_t grain = 1 + kBytesForThread / (kColumns * given.front().x.dim(1) * size);
+  std::atomic<std::int64_t> missing{adapters};
+  // The first of them make xa, which the others need last.
+  parallel_for(stream, adapters + rows.blocks(), grain, [&](std::int64_t begin, std::int64_t end) {
+    const ScratchArray<float> panel(stream, rows.panel_floats());
     for (std::int64_t i = begin; i < end; ++i) {
-      const auto layer =
-          std::ranges::find_if(layers, [&](const Layer& l) { return i < l.block_at + l.blocks(); });
-      run_block(*layer, i - layer->block_at, panel.data());
+      if (i < adapters) {
+        make_xa(*rows.adapted()[static_cast<std::size_t>(i)]);
+        --missing;
+      } else {
+        run_block(rows.layer_of(i - adapters), i - adapters, missing, panel.data());
+      }
     }
   });
 }

@@ -44,7 +44,7 @@ struct PartialAttention {
 // What a thread needs besides.
 struct ForwardScratch {
   ForwardScratch(Stream& stream, std::int64_t Dh)
-      : f32(stream, Dh),
+      : f32(stream, Dh, true),
         bf16(stream, Dh),
         memory(stream, kAttentionTile * (kAttentionTile + 1)),
         scores(memory.data()),

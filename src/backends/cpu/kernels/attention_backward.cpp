@@ -26,13 +26,14 @@ namespace wick::cpu::HWY_NAMESPACE {
 // With P = exp(scale · q kᵀ − lse) and delta = rowsum(dout · out): dv = Pᵀ dout, dS = P (dout vᵀ −
 // delta), dq = scale · dS k, dk = scale · dSᵀ q. A task that owns a key head makes all of them, in 5 products. Where there
 // are too few key heads to share out, one pass owns tiles of rows and makes dq, another one owns tiles of keys and
-// makes dk and dv, in 7 products. Either way each sum has one owner and the same order.
+// makes dk and dv, in 7 products. Either way each sum has one owner and the same order, and each tile the same kernels: results are
+// the same bits on any number of threads.
 
 // What a thread needs. A pass has an outer tile (its own) and inner tiles (those it walks over); of each, what is scored
 // makes the scores (queries, keys) and what is paired the gradients of the probabilities (douts, values).
 struct BackwardScratch {
   BackwardScratch(Stream& stream, std::int64_t Dh)
-      : f32(stream, Dh),
+      : f32(stream, Dh, false),
         bf16(stream, Dh),
         memory(stream, 2 * f32.sum_floats() + kAttentionTile * (2 * kAttentionTile + 2)),
         scored_sum(memory.data()),
@@ -105,6 +106,11 @@ void recompute_tile(const Tiles& tiles, std::int64_t inner, float scale, const T
   }
 }
 
+// Whether a tile of a unit for bf16 is worth it: for all tiles, since each of them is an outer one and an inner one.
+inline bool takes_bf16(const BackwardCall<BFloat16>& call, const BackwardScratch& s) {
+  return s.bf16.take(std::min({kAttentionTile, call.p.S, call.p.rows}));
+}
+
 // lse and delta of a tile of rows; rows behind its last one get probabilities of 0.
 template <class T>
 void load_row_statistics(const BackwardCall<T>& call, const RowTile& tile,
@@ -171,7 +177,7 @@ bool query_gradients_in(Tiles& tiles, const BackwardCall<T>& call, const RowTile
 template <class T>
 void query_gradients(const BackwardCall<T>& call, const RowTile& tile, BackwardScratch& s) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.bf16.take(tile.count) && query_gradients_in(s.bf16, call, tile, s)) return;
+    if (takes_bf16(call, s) && query_gradients_in(s.bf16, call, tile, s)) return;
   }
   query_gradients_in(s.f32, call, tile, s);
 }
@@ -251,9 +257,7 @@ void key_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv
                    std::int64_t first, BackwardScratch& s) {
   const TileItems keys = tile_keys(call.p, b, first, std::min(kAttentionTile, call.p.S - first));
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.bf16.take(keys.count) && key_gradients_in(s.bf16, call, b, hkv, keys, s)) {
-      return;
-    }
+    if (takes_bf16(call, s) && key_gradients_in(s.bf16, call, b, hkv, keys, s)) return;
   }
   key_gradients_in(s.f32, call, b, hkv, keys, s);
 }
@@ -281,10 +285,7 @@ template <class T>
 void head_gradients(const BackwardCall<T>& call, std::int64_t b, std::int64_t hkv,
                     BackwardScratch& s) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.bf16.take(std::min(kAttentionTile, call.p.S)) &&
-        head_gradients_in(s.bf16, call, b, hkv, s)) {
-      return;
-    }
+    if (takes_bf16(call, s) && head_gradients_in(s.bf16, call, b, hkv, s)) return;
   }
   head_gradients_in(s.f32, call, b, hkv, s);
 }
