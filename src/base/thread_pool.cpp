@@ -52,9 +52,6 @@ constexpr std::chrono::microseconds kSpinTime{100};
 // More chunks than threads even out unequal work; many more would only cost.
 constexpr std::int64_t kChunksPerThread = 4;
 
-// What is left of a loop is cut into so many chunks for each thread: the last ones are small, so that threads end together.
-constexpr std::int64_t kLastChunksPerThread = 2;
-
 // The state of a pool: the number of the loop, whether it can be joined, and how many workers are inside.
 constexpr std::uint64_t kInside = 0xFFFF;
 constexpr std::uint64_t kOpen = std::uint64_t{1} << 16;
@@ -76,27 +73,17 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-// A function of where it begins, so that the cut does not depend on who runs what.
-std::int64_t ThreadPool::Job::end_of_chunk(std::int64_t begin) const {
-  const std::int64_t left = n - begin;
-  const std::int64_t size =
-      std::max({grain, std::min(chunk, left / shares_of_rest), std::int64_t{1}});
-  return begin + std::min(size, left);
-}
-
 void ThreadPool::run_chunks(Job& job) {
   const InsideLoop inside;
-  std::int64_t begin = job.next.load(std::memory_order_relaxed);
-  while (begin < job.n) {
-    const std::int64_t end = job.end_of_chunk(begin);
-    if (!job.next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+  for (;;) {
+    const std::int64_t begin = job.next.fetch_add(job.chunk, std::memory_order_relaxed);
+    if (begin >= job.n) return;
     try {
-      job.body(begin, end);
+      job.body(begin, std::min(begin + job.chunk, job.n));
     } catch (...) {  // carried to the caller of parallel_for
       const std::lock_guard lock(job.failure_mutex);
       if (!job.failure) job.failure = std::current_exception();
     }
-    begin = job.next.load(std::memory_order_relaxed);
   }
 }
 
@@ -164,11 +151,10 @@ void ThreadPool::parallel_for(std::int64_t n, std::int64_t grain,
     body(0, n);
     return;
   }
+  const std::int64_t even = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread);
   Job job{.body = body,
           .n = n,
-          .grain = grain,
-          .chunk = (n + threads * kChunksPerThread - 1) / (threads * kChunksPerThread),
-          .shares_of_rest = threads * kLastChunksPerThread,
+          .chunk = std::max<std::int64_t>({grain, even, 1}),
           .failure = {},
           .failure_mutex = {}};
   job_ = &job;

@@ -54,14 +54,10 @@ class ThreadPool {
   struct Job {
     FunctionRef<void(std::int64_t, std::int64_t)> body;
     std::int64_t n;
-    std::int64_t grain;
-    std::int64_t chunk;           // at most, unless the grain is more
-    std::int64_t shares_of_rest;  // likewise a chunk is at most this part of what is left
+    std::int64_t chunk;
     std::atomic<std::int64_t> next{0};
     std::exception_ptr failure;
     std::mutex failure_mutex;
-
-    std::int64_t end_of_chunk(std::int64_t begin) const;
   };
 
   static void run_chunks(Job& job);

@@ -99,8 +99,8 @@ class CachingAllocator {
   bool guard_intact(const Block& block) const;
   [[noreturn]] void throw_out_of_memory(std::size_t bytes) const;
 
-  mutable detail::ShortMutex
-      mutex_;  // a kernel's threads all take and give back their scratch at once
+  // All threads of a kernel take and give back their scratch at once.
+  mutable detail::ShortMutex mutex_;
   Device device_;
   RawAllocator& system_;
   std::unordered_map<std::uint64_t, FreeBlocks> free_by_stream_;
