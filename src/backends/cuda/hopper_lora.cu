@@ -68,7 +68,6 @@ HopperCall call_of(const HopperLora& p) {
                      .p_stride = static_cast<int>(part.p.row_stride),
                      .made = part.made};
   }
-  call.stages += Tiling::kEndStages;
   call.firsts = kFirsts * call.m_groups * (one_by_one ? p.count : 1);
   call.tiles = call.firsts + call.m_groups * call.n_tiles;
   return call;
@@ -145,7 +144,7 @@ Cut choose(const HopperLora& p, int multiprocessors) {
   const std::span parts(p.parts.data(), static_cast<std::size_t>(p.count));
   const std::span along_k = p.sums_parts ? parts : parts.first(1);
   const std::span along_n = p.sums_parts ? parts.first(1) : parts;
-  const bool knows_swiglu = p.h != nullptr || p.ends_in_gradients();
+  const bool knows_swiglu = p.h != nullptr;
   std::int64_t steps = 0;
   for (const HopperPart& part : along_k) steps += ceil_div(part.K, 64);
   const auto k_tiles = static_cast<double>(steps);
@@ -193,19 +192,14 @@ void launch_chosen(Stream& stream, const HopperLora& p) {
   }
 }
 
-// Of the two cuts whose ends know swiglu.
-template <class T, bool kAcrossK, int kRank, HopperEnd kEnd>
-void launch_swiglu(Stream& stream, const HopperLora& p) {
-  if (cut_of(stream, p) == Cut::kInTurns) {
-    return launch_hopper_lora<InTurns<T, kAcrossK, kRank, kEnd>>(stream, p);
-  }
-  launch_hopper_lora<Widest<T, kAcrossK, kRank, kEnd>>(stream, p);
-}
-
+// swiglu(gate, up) is known to the ends of two cuts.
 template <class T, int kRank>
 void launch_making(Stream& stream, const HopperLora& p) {
   if (p.h == nullptr) return launch_chosen<T, false, kRank>(stream, p);
-  launch_swiglu<T, false, kRank, HopperEnd::kSwiglu>(stream, p);
+  if (cut_of(stream, p) == Cut::kInTurns) {
+    return launch_hopper_lora<InTurns<T, false, kRank, HopperEnd::kSwiglu>>(stream, p);
+  }
+  launch_hopper_lora<Widest<T, false, kRank, HopperEnd::kSwiglu>>(stream, p);
 }
 
 template <class T>
@@ -213,7 +207,7 @@ void launch_for(Stream& stream, const HopperLora& p) {
   if (!p.makes_p) {
     const bool across = p.parts.front().w.row_stride != 1;
     if (p.ends_in_gradients()) {
-      return launch_swiglu<T, true, 0, HopperEnd::kSwigluBackward>(stream, p);
+      return launch_hopper_lora<InTurns<T, true, 0, HopperEnd::kSwigluBackward>>(stream, p);
     }
     return across ? launch_chosen<T, true, 0>(stream, p) : launch_chosen<T, false, 0>(stream, p);
   }

@@ -124,17 +124,6 @@ __device__ __forceinline__ void fetch_adapter(const Tiling& shared, int stage,
   }
 }
 
-/// 64 columns of gate and up for the end of a tile.
-template <class Tiling>
-__device__ __forceinline__ void fetch_end(const Tiling& shared, int stage,
-                                          const HopperPartMaps& maps, const HopperPlace& place,
-                                          int box) {
-  const hopper::Barrier full = shared.full(stage);
-  full.arrive_and_expect(2 * Tiling::kXBytes);
-  hopper::copy_box(shared.x(stage), maps.gate, place.column + 64 * box, place.row, full);
-  hopper::copy_box(shared.w(stage), maps.up, place.column + 64 * box, place.row, full);
-}
-
 template <class Tiling>
 __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& shared,
                                         const HopperPartMaps& maps) {
@@ -155,9 +144,24 @@ __device__ __forceinline__ void produce(const HopperCall& call, const Tiling& sh
         }
       }
     }
-    for (int box = 0; box < Tiling::kEndStages; ++box, ring.next()) {
-      shared.empty(ring.stage).wait(ring.parity ^ 1);
-      fetch_end(shared, ring.stage, maps, place, box);
+  }
+}
+
+/// Gate and up for the ends of tiles, each as soon as the tile before has left its place.
+template <class Tiling>
+__device__ __forceinline__ void produce_ends(const HopperCall& call, const Tiling& shared,
+                                             const HopperPartMaps& maps) {
+  unsigned parity = 1;
+  int group = 0;
+  for (int tile = blockIdx.x / Tiling::kCluster; tile < call.tiles;
+       tile += gridDim.x / Tiling::kCluster, parity ^= 1, group ^= 1) {
+    const HopperPlace place = HopperPlace::of<Tiling>(call, tile);
+    for (int box = 0; box < Tiling::kEndBoxes; ++box) {
+      const hopper::Barrier full = shared.end_full(group, box);
+      shared.end_empty(box).wait(parity);
+      full.arrive_and_expect(2 * Tiling::kXBytes);
+      hopper::copy_box(shared.gate(box), maps.gate, place.column + 64 * box, place.row, full);
+      hopper::copy_box(shared.up(box), maps.up, place.column + 64 * box, place.row, full);
     }
   }
 }
@@ -184,6 +188,7 @@ struct HopperConsumer {
   int group;
   int thread;
   unsigned turn_parity = group == 0 ? 1U : 0U;
+  unsigned end_parity = 0;
   hopper::Ring<Tiling::kStages> ring{};
   float sum[Tiling::kRowBlocks][kSums][4];
 
@@ -245,17 +250,9 @@ struct HopperConsumer {
     }
   }
 
-  /// Lets the other group begin, from the last stage along K on. Copies end in any order: while one of the tile's end is on
-  /// its way, a wait for the next round of its stage would take the round before for it.
+  /// Lets the other group begin, from the last stage along K on.
   __device__ __forceinline__ void pass_turn() const {
-    if (!Tiling::kTurns || thread != 0) return;
-    hopper::Ring<Tiling::kStages> end = ring;
-#pragma unroll
-    for (int box = 0; box < Tiling::kEndStages; ++box) {
-      end.next();
-      shared.full(end.stage).wait(end.parity);
-    }
-    shared.turn(1 - group).arrive();
+    if (Tiling::kTurns && thread == 0) shared.turn(1 - group).arrive();
   }
 
   /// The end of a tile: its last products ran in the ring's stage.
@@ -382,7 +379,8 @@ struct HopperConsumer {
     using T = typename Tiling::T;
     const int row = first_row(place);
     if constexpr (Tiling::kEnd == HopperEnd::kSwigluBackward) {
-      store_gradients(place, std::make_integer_sequence<int, Tiling::kEndStages>());
+      store_gradients(place, std::make_integer_sequence<int, Tiling::kEndBoxes>());
+      end_parity ^= 1;
     } else {
 #pragma unroll
       for (int b = 0; b < Tiling::kRowBlocks; ++b) {
@@ -401,20 +399,19 @@ struct HopperConsumer {
     (store_gradients_of_box<kBoxes>(place), ...);
   }
 
-  /// Those of 64 columns, whose gate and up lie in the ring's stage.
+  /// Those of 64 columns.
   template <int kBox>
   __device__ __forceinline__ void store_gradients_of_box(const HopperPlace& place) {
     const int row = first_row(place);
-    shared.full(ring.stage).wait(ring.parity);
+    shared.end_full(group, kBox).wait(end_parity);
 #pragma unroll
     for (int b = 0; b < Tiling::kRowBlocks; ++b) {
       store_swiglu_gradients<typename Tiling::T, 8 * kBox>(
-          call, sum[b], row + 64 * b, place.column + 64 * kBox, shared.x(ring.stage),
-          shared.w(ring.stage), row - place.row + 64 * b);
+          call, sum[b], row + 64 * b, place.column + 64 * kBox, shared.gate(kBox), shared.up(kBox),
+          row - place.row + 64 * b);
     }
     hopper::meet_warpgroup(1 + group);  // all have read what the next copy overwrites
-    release(ring.stage);
-    ring.next();
+    if (thread == 0) shared.end_empty(kBox).arrive();
   }
 
   __device__ __forceinline__ void run() {
@@ -451,6 +448,10 @@ __global__ void __launch_bounds__(Tiling::kThreads, 1)
       shared.empty(stage).init(Tiling::kCluster * (Tiling::kTurns ? 1 : Tiling::kConsumers));
     }
     for (int group = 0; group < Tiling::kConsumers; ++group) shared.turn(group).init(1);
+    for (int box = 0; box < Tiling::kEndBoxes; ++box) {
+      for (int group = 0; group < Tiling::kConsumers; ++group) shared.end_full(group, box).init(1);
+      shared.end_empty(box).init(1);
+    }
     hopper::publish_barriers();
   }
   if constexpr (Tiling::kCluster == 1) {
@@ -461,6 +462,7 @@ __global__ void __launch_bounds__(Tiling::kThreads, 1)
   if (threadIdx.x < 128) {
     hopper::give_registers<40>();
     if (threadIdx.x == 0) produce(call, shared, maps);
+    if (Tiling::kEndBoxes > 0 && threadIdx.x == kWarp) produce_ends(call, shared, maps);
   } else {
     hopper::take_registers<232>();
     HopperConsumer<Tiling> consumer{call, shared, static_cast<int>(threadIdx.x) / 128 - 1,

@@ -75,8 +75,8 @@ struct HopperTiling {
   static constexpr HopperEnd kEnd = kTheEnd;
   static constexpr bool kPair = kEnd == HopperEnd::kSwiglu;
   static constexpr int kColumns = kPair ? kN / 2 : kN;  ///< of each result
-  /// Stages behind those along K, each with 64 columns of gate and of up.
-  static constexpr int kEndStages = kEnd == HopperEnd::kSwigluBackward ? kN / 64 : 0;
+  /// Places for 64 columns of gate and of up each, which come in while the tile is multiplied.
+  static constexpr int kEndBoxes = kEnd == HopperEnd::kSwigluBackward ? kN / 64 : 0;
   static constexpr int kM = 128;
   static constexpr int kK = 64;
   static constexpr int kRowBytes = kK * 2;
@@ -90,14 +90,15 @@ struct HopperTiling {
   static constexpr int kABytes = kRank * kRowBytes;
   static constexpr int kStageBytes = kBaseBytes + kABytes;
   static constexpr int kAlignment = 1024;
-  static constexpr int kMostBytes = 227 * 1024 - kAlignment - 256;  ///< of stages
+  static constexpr int kEndBytes = kEndBoxes * 2 * kXBytes;
+  static constexpr int kMostBytes = 227 * 1024 - kAlignment - 256 - kEndBytes;  ///< of stages
   static constexpr int kStages = std::min(kMostStages, kMostBytes / kStageBytes);
-  static constexpr int kBarriers = 2 * kStages + 2;
+  static constexpr int kBarriers = 2 * kStages + kConsumers + (kConsumers + 1) * kEndBoxes;
   static constexpr int kSharedBytes =
-      kAlignment + kStages * kStageBytes + kBarriers * 8 + kStages * 4;
+      kAlignment + kStages * kStageBytes + kEndBytes + kBarriers * 8 + kStages * 4;
   static constexpr unsigned kMakers = 4 * (kTurns ? 1 : kConsumers);  ///< warps of a row tile
-  static_assert(kEndStages * 64 == (kEndStages > 0 ? kN : 0) &&
-                (kEndStages == 0 || kWBytes >= kXBytes) && (!kPair || kCluster == 2));
+  static_assert(kEndBoxes == 0 || (kTurns && kN % 64 == 0 && kStageBytes % kAlignment == 0));
+  static_assert(!kPair || kCluster == 2);
   static constexpr int kWBoxRows = (kAcrossK ? kK : kN) / kCluster;
   static constexpr int kSBoxRows = kN / kCluster;
 
@@ -105,14 +106,25 @@ struct HopperTiling {
   __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
   __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
   __device__ __forceinline__ unsigned a(int stage) const { return x(stage) + kBaseBytes; }
+  __device__ __forceinline__ unsigned gate(int box) const {
+    return x(kStages) + box * 2 * kXBytes;
+  }
+  __device__ __forceinline__ unsigned up(int box) const { return gate(box) + kXBytes; }
   __device__ __forceinline__ hopper::Barrier full(int stage) const {
-    return {x(kStages) + stage * 8};
+    return {gate(kEndBoxes) + stage * 8};
   }
   __device__ __forceinline__ hopper::Barrier empty(int stage) const {
     return full(kStages + stage);
   }
   __device__ __forceinline__ hopper::Barrier turn(int group) const {
     return full(2 * kStages + group);
+  }
+  /// One of each warpgroup, which so is never more than one tile ahead of what it waits for: parities tell no more apart.
+  __device__ __forceinline__ hopper::Barrier end_full(int group, int box) const {
+    return turn(kConsumers + group * kEndBoxes + box);
+  }
+  __device__ __forceinline__ hopper::Barrier end_empty(int box) const {
+    return end_full(kConsumers, box);
   }
   /// Where the producer says of the tile that begins in that stage whether its p is to be made.
   __device__ __forceinline__ unsigned choice(int stage) const {

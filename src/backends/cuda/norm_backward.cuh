@@ -1,8 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
+#include "backends/cuda/hopper_order.cuh"
 #include "backends/cuda/rows.cuh"
+#include "backends/cuda/tensor_cores.cuh"
 
 // rms_norm and layer_norm (kCentered) backward. With n = (x − mean) · inv and g = dy · weight:
 // dx = inv (g − mean(g) − n · mean(g · n)), dweight = Σ dy · n and dbias = Σ dy over rows; without kCentered
@@ -38,25 +41,83 @@ inline constexpr int kSumRowThreads = 512;
 template <bool kCentered, class T>
 inline constexpr int kMostSumValues = kCentered && sizeof(T) == sizeof(float) ? 8 : 16;
 
-/// What a row needs, on its way from memory while the row before is computed.
+/// A thread's packs of dy and x, row after row. Those of two rows to come are on their way to shared memory; each thread reads
+/// what it copied itself, so that none waits for another. The last rows come first: they were written, or read, last, and
+/// some of them are in the L2 cache.
 template <bool kCentered, int kPacks, int kVec, class T>
-struct NormRow {
-  Raw<kVec, T> dy[kPacks];
-  Raw<kVec, T> x[kPacks];
-  float inv = 0;
-  float mean = 0;
+class NormRowRing {
+ public:
+  static constexpr int kRows = 3;     ///< in shared memory
+  static constexpr int kOperands = 2;  ///< dy and x
+  using RowPlace = Place<kPacks * kVec, kVec>;
 
-  __device__ __forceinline__ void load(const NormBackward<T>& a,
-                                       const Place<kPacks * kVec, kVec>& place) {
+  /// Of rows first, first + step, … from the end; `slots` has kRows · kOperands · kPacks of each thread.
+  __device__ __forceinline__ NormRowRing(const NormBackward<T>& a, uint4* slots, std::int64_t first,
+                                         std::int64_t step)
+      : a_(a),
+        slots_(slots + threadIdx.y * blockDim.x + threadIdx.x),
+        threads_(static_cast<int>(blockDim.x * blockDim.y)),
+        next_(first),
+        step_(step) {
+    for (int i = 0; i < kRows - 1; ++i) fetch(i, next_ + i * step);
+    load_numbers();
+  }
+
+  /// The next row is there, and the row after those to come sets out for the place of the one before.
+  __device__ __forceinline__ RowPlace take() {
+    wait_for_copies<kRows - 2>();
+    const std::int64_t row = next_;
+    inv_ = next_inv_;
+    mean_ = next_mean_;
+    slot_ = slot_ + 1 == kRows ? 0 : slot_ + 1;
+    const int before = slot_ == 0 ? kRows - 1 : slot_ - 1;
+    fetch(before, row + (kRows - 1) * step_);
+    next_ += step_;
+    load_numbers();
+    return place_of(row);
+  }
+
+  __device__ __forceinline__ Raw<kVec, T> dy(int pack) const { return at(0, pack); }
+  __device__ __forceinline__ Raw<kVec, T> x(int pack) const { return at(1, pack); }
+  __device__ __forceinline__ float inv() const { return inv_; }
+  __device__ __forceinline__ float mean() const { return mean_; }
+
+ private:
+  __device__ __forceinline__ RowPlace place_of(std::int64_t row) const {
+    return RowPlace(row < a_.R ? a_.R - 1 - row : a_.R, a_.R, static_cast<int>(a_.D));
+  }
+  __device__ __forceinline__ uint4* slot(int row, int operand, int pack) const {
+    return slots_ + ((row * kOperands + operand) * kPacks + pack) * threads_;
+  }
+  __device__ __forceinline__ Raw<kVec, T> at(int operand, int pack) const {
+    return __builtin_bit_cast(Raw<kVec, T>, *slot(slot_, operand, pack));
+  }
+  __device__ __forceinline__ void fetch(int to, std::int64_t row) const {
+    const RowPlace place = place_of(row);
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       if (!place.has(i)) continue;
-      dy[i] = load_raw<kVec>(a.dy + place.row * a.D + place.column(i));
-      x[i] = load_raw<kVec>(a.x + place.row * a.stride + place.column(i));
+      copy_async(shared_address(slot(to, 0, i)), a_.dy + place.row * a_.D + place.column(i), true);
+      copy_async(shared_address(slot(to, 1, i)), a_.x + place.row * a_.stride + place.column(i),
+                 true);
     }
-    inv = place.columns > 0 ? a.inv[place.row] : 0.0F;
-    if constexpr (kCentered) mean = place.columns > 0 ? a.mean[place.row] : 0.0F;
+    commit_copies();
   }
+  // Of the next row, while this one is computed.
+  __device__ __forceinline__ void load_numbers() {
+    const RowPlace place = place_of(next_);
+    next_inv_ = place.columns > 0 ? a_.inv[place.row] : 0.0F;
+    if constexpr (kCentered) next_mean_ = place.columns > 0 ? a_.mean[place.row] : 0.0F;
+  }
+
+  const NormBackward<T>& a_;
+  uint4* slots_;
+  int threads_;
+  int slot_ = kRows - 1;
+  std::int64_t next_;
+  std::int64_t step_;
+  float inv_ = 0, next_inv_ = 0;
+  float mean_ = 0, next_mean_ = 0;
 };
 
 /// Writes a thread's sums over its rows as row blockIdx.x of `sums`; the groups of a block are added up first.
@@ -85,8 +146,9 @@ __device__ __forceinline__ void write_block_sums(const float (&values)[kValues],
 template <bool kCentered, bool kSums, int kValues, int kVec, class T>
 __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackward<T> a) {
   constexpr int kPacks = kValues / kVec;
-  extern __shared__ float4 shared[];
+  extern __shared__ uint4 slots[];
   __shared__ ReduceRoom<2> rooms[2];
+  hopper::overlap();
   const int D = static_cast<int>(a.D);
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.y;
   const Place<kValues, kVec> columns(0, 1, D);
@@ -98,15 +160,13 @@ __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackwar
   float weight_sum[kSums ? kValues : 1] = {};
   float bias_sum[kSums && kCentered ? kValues : 1] = {};
 
-  NormRow<kCentered, kPacks, kVec, T> next;
-  next.load(a, Place<kValues, kVec>(row_of_grid(), a.R, D));
+  using Ring = NormRowRing<kCentered, kPacks, kVec, T>;
+  Ring ring(a, slots, row_of_grid(), step);
   int turn = 0;
   // All groups of a block take the same number of turns, the last perhaps without a row.
   for (std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * blockDim.y; first < a.R;
        first += step, turn ^= 1) {
-    const NormRow<kCentered, kPacks, kVec, T> row = next;
-    const Place<kValues, kVec> place(first + threadIdx.y, a.R, D);
-    next.load(a, Place<kValues, kVec>(first + step + threadIdx.y, a.R, D));
+    const typename Ring::RowPlace place = ring.take();
     Raw<kVec, T> dsum[kCentered ? 1 : kPacks];
     const bool adds = !kCentered && a.dsum != nullptr;
     if constexpr (!kCentered) {
@@ -121,11 +181,13 @@ __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackwar
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       if (!place.has(i)) continue;
+      const Raw<kVec, T> dy_pack = ring.dy(i);
+      const Raw<kVec, T> x_pack = ring.x(i);
 #pragma unroll
       for (int j = 0; j < kVec; ++j) {
         const int k = i * kVec + j;
-        const float dy = row.dy[i].get(j);
-        const float normed = (row.x[i].get(j) - row.mean) * row.inv;
+        const float dy = dy_pack.get(j);
+        const float normed = (x_pack.get(j) - ring.mean()) * ring.inv();
         const float g = dy * weight[k];
         totals[0] = fmaf(g, normed, totals[0]);
         totals[1] += g;
@@ -149,20 +211,22 @@ __global__ void __launch_bounds__(kSumRowThreads) norm_backward_rows(NormBackwar
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       if (!place.has(i)) continue;
+      const Raw<kVec, T> dy_pack = ring.dy(i);
+      const Raw<kVec, T> x_pack = ring.x(i);
       float dx[kVec];
 #pragma unroll
       for (int j = 0; j < kVec; ++j) {
-        const float normed = (row.x[i].get(j) - row.mean) * row.inv;
-        const float g = row.dy[i].get(j) * weight[i * kVec + j];
-        dx[j] = row.inv * fmaf(-normed, mean_gn, g - mean_g);
+        const float normed = (x_pack.get(j) - ring.mean()) * ring.inv();
+        const float g = dy_pack.get(j) * weight[i * kVec + j];
+        dx[j] = ring.inv() * fmaf(-normed, mean_gn, g - mean_g);
         if constexpr (!kCentered) dx[j] += adds ? dsum[i].get(j) : 0.0F;
       }
       store_values<kVec>(a.dx + place.row * a.D + place.column(i), dx);
     }
   }
   if constexpr (kSums) {
-    // SAFETY: the room holds floats; float4 only aligns it for packs of 16 bytes.
-    float* const room = reinterpret_cast<float*>(shared);
+    // SAFETY: the rows' slots are free now; what they hold next are floats.
+    float* const room = reinterpret_cast<float*>(slots);
     if (a.weight_sums != nullptr) {
       write_block_sums<kValues, kVec>(weight_sum, D, room, a.weight_sums);
     }
@@ -244,6 +308,7 @@ template <class T>
 __global__ void __launch_bounds__(kWarp* kWarp)
     add_block_sums(const float* sums, std::int64_t count, std::int64_t D, T* out) {
   __shared__ float parts[kWarp][kWarp + 1];
+  hopper::overlap();
   const std::int64_t d = static_cast<std::int64_t>(blockIdx.x) * kWarp + threadIdx.x;
   float sum = 0;
   if (d < D) {
@@ -269,13 +334,18 @@ class BlockSums {
         scratch_(stream, out ? static_cast<std::size_t>(count * out.numel()) * sizeof(float) : 0) {}
 
   float* data() const { return out_ ? scratch_.as<float>() : nullptr; }
+  MemoryRange range() const {
+    return {data(), out_ ? static_cast<std::size_t>(count_ * out_.numel()) * sizeof(float) : 0};
+  }
 
   void add_up() const {
     const std::int64_t D = out_ ? out_.numel() : 0;
     if (D == 0) return;
     switch_floating(out_.dtype, [&]<class T>(std::type_identity<T>) {
-      launch_on(stream_, add_block_sums<T>, dim3(static_cast<unsigned>(ceil_div(D, kWarp))),
-                dim3(kWarp, kWarp), 0, data(), count_, D, data_of<T>(out_));
+      const std::array<MemoryRange, 1> written{range_of(out_)};
+      launch_overlapping(stream_, add_block_sums<T>, dim3(static_cast<unsigned>(ceil_div(D, kWarp))),
+                         dim3(kWarp, kWarp), 0, {.written = written}, data(), count_, D,
+                         data_of<T>(out_));
     });
   }
 
@@ -286,6 +356,16 @@ class BlockSums {
   Scratch scratch_;
 };
 
+/// Shared memory of a block: the rows to come, and after them a row of sums for each group where there are several.
+template <bool kCentered, int kValues, class T>
+std::size_t ring_bytes(dim3 block, std::int64_t D) {
+  constexpr int kPacks = kValues / kPackSize<T>;
+  using Ring = NormRowRing<kCentered, kPacks, kPackSize<T>, T>;
+  const std::size_t slots = std::size_t{Ring::kRows} * Ring::kOperands * kPacks;
+  const std::size_t sums = block.y > 1 ? block.y * static_cast<std::size_t>(D) * sizeof(float) : 0;
+  return std::max(slots * block.x * block.y * sizeof(uint4), sums);
+}
+
 /// Blocks that all run at once, none without a row.
 template <class T>
 dim3 standing_grid(Stream& stream, void (*kernel)(NormBackward<T>), const RowPlan& plan,
@@ -293,6 +373,9 @@ dim3 standing_grid(Stream& stream, void (*kernel)(NormBackward<T>), const RowPla
   CudaBackend& backend = backend_of_stream(stream);
   backend.make_current();
   int per_multiprocessor = 0;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes)),
+        "cudaFuncSetAttribute");
   check(
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(
           &per_multiprocessor, kernel, static_cast<int>(plan.block.x * plan.block.y), shared_bytes),
@@ -306,15 +389,17 @@ void norm_backward_in_registers(Stream& stream, NormBackward<T> a, const RowPlan
                                 const TensorView& dweight, const TensorView& dbias) {
   const auto run = [&]<int kValues>(Int<kValues>) {
     auto* const kernel = norm_backward_rows<kCentered, kSums, kValues, kPackSize<T>, T>;
-    const bool groups = kSums && plan.block.y > 1;
-    const std::size_t shared =
-        groups ? plan.block.y * static_cast<std::size_t>(a.D) * sizeof(float) : 0;
+    const std::size_t shared = ring_bytes<kCentered, kValues, T>(plan.block, a.D);
     const dim3 grid = standing_grid(stream, kernel, plan, shared);
     const BlockSums weight_sums(stream, dweight, grid.x);
     const BlockSums bias_sums(stream, dbias, grid.x);
     a.weight_sums = weight_sums.data();
     a.bias_sums = bias_sums.data();
-    launch_on(stream, kernel, grid, plan.block, shared, a);
+    const std::size_t bytes = static_cast<std::size_t>(a.R * a.D) * sizeof(T);
+    const std::array<MemoryRange, 3> written{{{a.dx, a.dx == nullptr ? 0 : bytes},
+                                              weight_sums.range(),
+                                              bias_sums.range()}};
+    launch_overlapping(stream, kernel, grid, plan.block, shared, {.written = written}, a);
     weight_sums.add_up();
     bias_sums.add_up();
   };
@@ -365,7 +450,9 @@ void launch_norm_backward(Stream& stream, const NormBackward<T>& a, const Tensor
                     a.weight.aligned();
   const RowPlan plan =
       plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>, kSumRowThreads);
-  if (!wide || plan.values == 0) {
+  const std::size_t shared = ring_bytes<kCentered, kMostSumValues<kCentered, T>, T>(plan.block, a.D);
+  if (!wide || plan.values == 0 ||
+      shared > backend_of_stream(stream).properties().sharedMemPerBlockOptin) {
     norm_backward_by_rows_and_columns<kCentered>(stream, a, wide, dweight, dbias);
   } else if (dweight || dbias) {
     norm_backward_in_registers<kCentered, true>(stream, a, plan, dweight, dbias);
