@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -284,6 +285,10 @@ KernelStatus few_rows(Stream& stream, std::span<const LoraLinearArgs> layers) {
   }
   if (!takes_few_rows(products)) {
     return KernelStatus::unsupported("not a few rows of 16-byte packs");
+  }
+  if (forced_variant("lora_linear").empty() &&
+      std::ranges::any_of(products, is_better_by_tensor_cores)) {
+    return KernelStatus::unsupported("more than two rows of a large matrix");
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {
     FewRows& product = products[i];
