@@ -63,14 +63,15 @@ TEST_P(FewRows, MultiplyLargeMatrices) {
   struct Size {
     std::int64_t N, K;
   };
-  for (const auto& [N, K] : {Size{17'111, 256}, {9'001, 640}, {5'003, 2'560}, {300, 4'104}}) {
+  for (const auto& [N, K] :
+       {Size{17'111, 256}, {9'001, 640}, {5'003, 2'560}, {300, 4'104}, {1'203, 11'008}}) {
     const Tensor w = normal(1, {N, K}, 0.1);
-    const Tensor all_rows = normal(2, {7, K}, 1);
+    const Tensor all_rows = normal(2, {8, K}, 1);
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       const Tensor weight = on(device, w, dtype);
       const Tensor expected =
           matmul(exact(on(device, all_rows, dtype)), exact(weight), {.transpose_b = true});
-      for (const std::int64_t M : {1, 2, 3, 4, 7}) {
+      for (const std::int64_t M : {1, 2, 3, 4, 7, 8}) {
         SCOPED_TRACE(std::string(to_string(dtype)) + " " + std::to_string(M) + "x" +
                      std::to_string(N) + "x" + std::to_string(K));
         const Tensor x = on(device, slice(all_rows, 0, 0, M), dtype);
@@ -81,6 +82,46 @@ TEST_P(FewRows, MultiplyLargeMatrices) {
           force_variant("matmul", "");
           expect_close(got, slice(expected, 0, 0, M), dtype);
         }
+      }
+    }
+  }
+}
+
+// Layers of one x whose sizes end within a tile of rows, with adapters of odd ranks.
+TEST_P(FewRows, MultiplyLayersWithAdapters) {
+  const Device device = GetParam();
+  constexpr std::int64_t kColumns = 1'048;
+  const Tensor all_rows = normal(6, {8, kColumns}, 1);
+  struct Layer {
+    std::int64_t N, R;
+  };
+  const std::vector<Layer> sizes{{1'003, 5}, {17, 16}, {300, 33}};
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    std::vector<LoraOperands> layers;
+    std::vector<LoraOperands> reference;
+    for (const auto& [N, R] : sizes) {
+      const auto seed = static_cast<std::uint64_t>(N);
+      const LoraOperands layer{
+          .weight = on(device, normal(seed, {N, kColumns}, 0.1), dtype),
+          .bias = on(device, normal(seed + 1, {N}, 1), dtype),
+          .lora_a = on(device, normal(seed + 2, {R, kColumns}, 0.1), DType::kF32),
+          .lora_b = on(device, normal(seed + 3, {N, R}, 0.1), DType::kF32),
+          .scale = 0.5};
+      layers.push_back(layer);
+      reference.push_back({.weight = exact(layer.weight),
+                           .bias = exact(layer.bias),
+                           .lora_a = exact(layer.lora_a),
+                           .lora_b = exact(layer.lora_b),
+                           .scale = 0.5});
+    }
+    for (const std::int64_t M : {1, 2, 3, 5, 8}) {
+      const Tensor x = on(device, slice(all_rows, 0, 0, M), dtype);
+      const std::vector<Tensor> got = lora_linears(x, layers);
+      const std::vector<Tensor> expected = lora_linears(exact(x), reference);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        SCOPED_TRACE(std::string(to_string(dtype)) + " " + std::to_string(M) + " rows, layer " +
+                     std::to_string(i));
+        expect_close(got[i], expected[i], dtype);
       }
     }
   }

@@ -4,34 +4,15 @@
 #include <array>
 #include <utility>
 
-#include "backends/cuda/hopper_order.cuh"
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/tensor_cores.cuh"
+#include "backends/cuda/few_rows_tensor.cuh"
 
 namespace wick::cuda {
 
-namespace {
-
-constexpr int kMostRows = 8;
-constexpr std::int64_t kMostColumns = std::int64_t{1} << 30;
-constexpr int kChunk = 8;     // rows of a team between two meetings of the block
-constexpr int kTogether = 4;  // rows whose sums are added up over a warp at the same time
-static_assert(kChunk % kTogether == 0);
-
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarp;
-
-// Packs of a row of x that a thread keeps in registers, as f32, for all rows of w.
-constexpr std::array kPackCounts{1, 2, 4, 6, 8, 10, 24, 48};
-
-// How many of each of M rows of x there may be, vec elements to a pack.
-constexpr int most_packs(int M, int vec) { return 192 / (M * vec); }
-
-// How a kernel is cut for them. Each thread copies its packs of w to shared memory for itself, a few steps ahead of its sums
-// and on into its next rows: some 200 KiB of a multiprocessor are on their way, where 64 hide the memory's latency. What
-// comes in while the kernel before still runs need not be waited for.
-template <int kM, int kPacksOfRow, int kVec>
-struct Cut {
+/// How a kernel is cut for rows of x in registers, kPacksOfRow packs of kVec elements of each. Each thread copies its packs of w
+/// to shared memory for itself, a few steps ahead of its sums and on into its next rows: some 200 KiB of a multiprocessor are
+/// on their way, where 64 hide the memory's latency. What comes in while the kernel before still runs need not be waited for.
+template <int kM, int kPacksOfRow, int kVec, bool kLarge>
+struct FewRowsCut {
   static constexpr int kPacks = kPacksOfRow;
   static constexpr int kRegisters = kM * kPacks * kVec;
   // Of a multiprocessor: as many as its registers have room for, with what a pack takes beside its elements.
@@ -39,44 +20,30 @@ struct Cut {
   static constexpr bool kTwo = kRegisters <= (kM == 1 ? 72 : 56);
   static constexpr int kBlocks = kThree ? 3 : kTwo ? 2 : 1;
   static constexpr int kStepPacks = kPacks < 4 ? kPacks : 4;
-  static constexpr int kSteps = 54 / kBlocks / kStepPacks;  // in shared memory
-  static constexpr int kStepBytes = kThreads * kStepPacks * 16;
+  static constexpr int kRingPacks = kLarge ? 54 : 18;  // of a thread, in shared memory
+  static constexpr int kSteps = std::max(3, kRingPacks / kBlocks / kStepPacks);
+  static constexpr int kStepBytes = kFewRowsThreads * kStepPacks * 16;
   static constexpr int kSharedBytes = kSteps * kStepBytes;
   // On their way while the kernel before still runs: as much as memory needs to be busy. With more its loads would queue.
   static constexpr int kFirstSteps = std::max(1, 32768 / (kBlocks * kStepBytes));
 };
 
-// The products of a launch, one below the other: `rows` is Σ N. M, K and dtypes are the first one's.
-struct Group {
-  FewRows products[kMostFewRows];
-  std::int64_t rows;
-  int team;  // warps that share a row of w, a power of two
-};
+namespace {
 
-// A row of a group: row n of one of its products.
-struct GroupRow {
-  int product = 0;
-  std::int64_t n = 0;
+constexpr int kMostRows = 8;
+constexpr std::int64_t kMostColumns = std::int64_t{1} << 30;
+constexpr int kRowsOfChunk = 8;  // rows of a team between two meetings of the block
+constexpr int kTogether = 4;     // rows whose sums are added up over a warp at the same time
+static_assert(kRowsOfChunk % kTogether == 0);
 
-  __device__ __forceinline__ GroupRow(const Group& group, std::int64_t row) : n(row) {
-    while (n >= group.products[product].N) n -= group.products[product++].N;
-  }
-};
+constexpr int kThreads = kFewRowsThreads;
+constexpr int kWarps = kFewRowsWarps;
 
-template <class X>
-__device__ __forceinline__ float small_element(const void* data, DType dtype, std::int64_t i) {
-  return dtype == DType::kF32 ? static_cast<const float*>(data)[i]
-                              : to_float(static_cast<const X*>(data)[i]);
-}
+// Packs of a row of x that a thread keeps in registers, as f32, for all rows of w.
+constexpr std::array kPackCounts{1, 2, 4, 6, 8, 10, 24, 48};
 
-template <class X>
-__device__ __forceinline__ void store_small(void* data, DType dtype, std::int64_t i, float value) {
-  if (dtype == DType::kF32) {
-    static_cast<float*>(data)[i] = value;
-  } else {
-    static_cast<X*>(data)[i] = from_float<X>(value);
-  }
-}
+// How many of each of M rows of x there may be, vec elements to a pack.
+constexpr int most_packs(int M, int vec) { return 192 / (M * vec); }
 
 // The packs of w that a thread needs, step by step and row after row, as they come in.
 template <class W, class Cut>
@@ -86,7 +53,7 @@ class WeightSteps {
   static constexpr int kPacks = Cut::kStepPacks;
 
   // Rows first, first + row_step, …; in each of them every `width`-th pack from `begin` on.
-  __device__ WeightSteps(const Group& group, uint4* slots, std::int64_t first, int row_step,
+  __device__ WeightSteps(const FewRowsGroup& group, uint4* slots, std::int64_t first, int row_step,
                          int begin, int width)
       : group_(group),
         slots_(slots + threadIdx.x),
@@ -114,7 +81,7 @@ class WeightSteps {
   __device__ __forceinline__ void seek() {
     k_ = begin_;
     if (row_ >= group_.rows) return;
-    const GroupRow at(group_, row_);
+    const FewRowsRow at(group_, row_);
     const FewRows& product = group_.products[at.product];
     rows_left_ = product.N - at.n;
     w_ = static_cast<const W*>(product.w) + at.n * group_.products[0].K;
@@ -144,7 +111,7 @@ class WeightSteps {
     commit_copies();
   }
 
-  const Group& group_;
+  const FewRowsGroup& group_;
   uint4* slots_;
   const W* w_ = nullptr;
   std::int64_t row_;
@@ -230,20 +197,20 @@ __device__ __forceinline__ float reduce_four(const float (&values)[kTogether], i
 // bias.
 template <class X, int kM>
 struct RowEnd {
-  GroupRow at;
+  FewRowsRow at;
   float b = 0;
   float xa[kM] = {};
   float bias = 0;
 
-  __device__ __forceinline__ RowEnd(const Group& group, std::int64_t row) : at(group, row) {}
+  __device__ __forceinline__ RowEnd(const FewRowsGroup& group, std::int64_t row) : at(group, row) {}
 
   // Neither waits for what it loads.
-  __device__ __forceinline__ void load_constants(const Group& group, int lane) {
+  __device__ __forceinline__ void load_constants(const FewRowsGroup& group, int lane) {
     const FewRows& a = group.products[at.product];
     if (lane < a.R) b = small_element<X>(a.b, a.b_dtype, at.n * a.R + lane);
     if (a.bias != nullptr) bias = small_element<X>(a.bias, a.out_dtype, at.n);
   }
-  __device__ __forceinline__ void load_xa(const Group& group, int lane) {
+  __device__ __forceinline__ void load_xa(const FewRowsGroup& group, int lane) {
     const FewRows& a = group.products[at.product];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
@@ -252,8 +219,8 @@ struct RowEnd {
   }
 
   // `sums` are those of the team's warps, whose row c it is.
-  __device__ __forceinline__ void finish(const Group& group, const float (*sums)[kChunk][kM], int c,
-                                         int lane) {
+  __device__ __forceinline__ void finish(const FewRowsGroup& group,
+                                         const float (*sums)[kRowsOfChunk][kM], int c, int lane) {
     const FewRows& a = group.products[at.product];
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
@@ -269,14 +236,14 @@ struct RowEnd {
   }
 };
 
-// A warp's sums of the next kChunk rows of its team, from `row` on, as far as there are.
+// A warp's sums of the next kRowsOfChunk rows of its team, from `row` on, as far as there are.
 template <class Cut, class W, int kVec, int kM, int kPacks>
 __device__ __forceinline__ void add_chunk(const OwnX<kM, kPacks, kVec>& x, int steps_of_row,
                                           WeightSteps<W, Cut>& steps, std::int64_t row,
                                           int row_step, std::int64_t rows,
-                                          float (&sums_of_warp)[kChunk][kM]) {
+                                          float (&sums_of_warp)[kRowsOfChunk][kM]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int c = 0; c < kChunk; c += kTogether) {
+  for (int c = 0; c < kRowsOfChunk; c += kTogether) {
     float sums[kM][kTogether] = {};
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) {
@@ -296,12 +263,12 @@ __device__ __forceinline__ void add_chunk(const OwnX<kM, kPacks, kVec>& x, int s
 
 // A row of w for a team of warps at a time; each team has several, a grid apart.
 template <class X, class W, int kM, int kPacks>
-__global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBlocks)
-    few_rows_kernel(const __grid_constant__ Group group) {
+__global__ void __launch_bounds__(kThreads, FewRowsCut<kM, kPacks, kPackSize<W>, true>::kBlocks)
+    few_rows_kernel(const __grid_constant__ FewRowsGroup group) {
   constexpr int kVec = kPackSize<W>;
-  using Cut = Cut<kM, kPacks, kVec>;
+  using Cut = FewRowsCut<kM, kPacks, kVec, kHasLargeRing>;
   extern __shared__ uint4 slots[];
-  __shared__ float sums_of_warps[2][kWarps][kChunk][kM];
+  __shared__ float sums_of_warps[2][kWarps][kRowsOfChunk][kM];
   hopper::let_next_begin();
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -317,10 +284,10 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
   const int row_step = kWarps / group.team * apart;
   const std::int64_t first_row = blockIdx.x + std::int64_t{team} * apart;
   WeightSteps<W, Cut> steps(group, slots, first_row, row_step, begin, width);
-  const int own = kChunk / group.team;  // rows of a chunk that a warp finishes
+  const int own = kRowsOfChunk / group.team;  // rows of a chunk that a warp finishes
   const int first_own = warp * own;
   const auto row_of = [&](std::int64_t done, int i) {
-    return blockIdx.x + done + i / kChunk * apart + i % kChunk * std::int64_t{row_step};
+    return blockIdx.x + done + i / kRowsOfChunk * apart + i % kRowsOfChunk * std::int64_t{row_step};
   };
   const auto end_of = [&](std::int64_t done) {
     const std::int64_t row = row_of(done, first_own);
@@ -333,9 +300,10 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
   const OwnX<kM, kPacks, kVec> x(static_cast<const X*>(group.products[0].x), M, K, begin, width);
   int turn = 0;
   for (std::int64_t done = 0; blockIdx.x + done < group.rows;
-       done += std::int64_t{kChunk} * row_step, turn ^= 1) {
+       done += std::int64_t{kRowsOfChunk} * row_step, turn ^= 1) {
     const auto finish = [&](RowEnd<X, kM>& row_end, int i) {
-      row_end.finish(group, &sums_of_warps[turn][i / kChunk * group.team], i % kChunk, lane);
+      row_end.finish(group, &sums_of_warps[turn][i / kRowsOfChunk * group.team], i % kRowsOfChunk,
+                     lane);
     };
     end.load_xa(group, lane);
     add_chunk<Cut>(x, steps_of_row, steps, first_row + done, row_step, group.rows,
@@ -349,36 +317,17 @@ __global__ void __launch_bounds__(kThreads, Cut<kM, kPacks, kPackSize<W>>::kBloc
       other.load_xa(group, lane);
       finish(other, i);
     }
-    end = end_of(done + std::int64_t{kChunk} * row_step);
+    end = end_of(done + std::int64_t{kRowsOfChunk} * row_step);
   }
 }
 
 // ---- Launches -----------------------------------------------------------------------------------
 
-MemoryRange dense(const void* data, std::int64_t elements, DType dtype) {
-  return {data, data == nullptr ? 0 : static_cast<std::size_t>(elements) * size_of(dtype)};
-}
-
 template <class X, class W, int kM, int kPacks>
-void launch_kernel(Stream& stream, const Group& group) {
-  using Cut = Cut<kM, kPacks, kPackSize<W>>;
-  const auto kernel = &few_rows_kernel<X, W, kM, kPacks>;
-  backend_of_stream(stream).make_current();
-  check(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Cut::kSharedBytes),
-      "cudaFuncSetAttribute");
-  const unsigned blocks = grid_of(stream, group.rows, 1, Cut::kBlocks);
-  MemoryRange written[kMostFewRows];
-  MemoryRange early[3 * kMostFewRows];
-  for (std::size_t i = 0; i < kMostFewRows; ++i) {
-    const FewRows& a = group.products[i];
-    written[i] = dense(a.out, a.M * a.N, a.out_dtype);
-    early[3 * i] = dense(a.w, a.N * a.K, a.w_dtype);
-    early[3 * i + 1] = dense(a.b, a.N * a.R, a.b_dtype);
-    early[3 * i + 2] = dense(a.bias, a.N, a.out_dtype);
-  }
-  launch_overlapping(stream, kernel, blocks, kThreads, Cut::kSharedBytes,
-                     {.written = written, .early = early}, group);
+void launch_kernel(Stream& stream, const FewRowsGroup& group) {
+  constexpr int kVec = kPackSize<W>;
+  launch_few_rows_kernel<FewRowsCut<kM, kPacks, kVec, true>, FewRowsCut<kM, kPacks, kVec, false>>(
+      stream, &few_rows_kernel<X, W, kM, kPacks>, group.rows, group);
 }
 
 // Of 16 bytes, in a row of w.
@@ -393,12 +342,12 @@ std::int64_t packs_of(const FewRows& a, int team) {
 
 // Warps that share a row. Small teams add up less often; where they would have few rows, larger ones share them more evenly
 // and sooner.
-int team_for(Stream& stream, const Group& group, int most) {
+int team_for(Stream& stream, const FewRowsGroup& group, int most) {
   const int enough = std::min(8, most);
   const std::int64_t blocks = 2 * backend_of_stream(stream).properties().multiProcessorCount;
   int team = 1;
   while (team < kWarps && (packs_of(group.products[0], team) > enough ||
-                           group.rows < blocks * (kWarps / team) * kChunk)) {
+                           group.rows < blocks * (kWarps / team) * kRowsOfChunk)) {
     team *= 2;
   }
   return team;
@@ -422,7 +371,7 @@ bool with_packs(std::int64_t packs, const F& f) {
 }
 
 template <class X, class W, int kM>
-void launch_few_rows(Stream& stream, Group& group) {
+void launch_few_rows(Stream& stream, FewRowsGroup& group) {
   constexpr int kVec = kPackSize<W>;
   group.team = team_for(stream, group, most_packs(kM, kVec));
   const bool found = with_packs<kM, kVec>(packs_of(group.products[0], group.team),
@@ -447,8 +396,8 @@ std::int64_t rows_of(std::span<const FewRows> products) {
 
 // Rows m to m + M of x and of the results.
 template <class X>
-Group part_of(std::span<const FewRows> products, std::int64_t m, std::int64_t M) {
-  Group group{.products = {}, .rows = rows_of(products), .team = 1};
+FewRowsGroup part_of(std::span<const FewRows> products, std::int64_t m, std::int64_t M) {
+  FewRowsGroup group{.products = {}, .rows = rows_of(products), .team = 1};
   for (std::size_t i = 0; i < products.size(); ++i) {
     FewRows& part = group.products[i] = products[i];
     part.M = M;
@@ -463,11 +412,17 @@ Group part_of(std::span<const FewRows> products, std::int64_t m, std::int64_t M)
 template <class X, class W>
 void switch_rows(Stream& stream, std::span<const FewRows> products) {
   const std::int64_t M = products[0].M;
+  if constexpr (sizeof(W) == 2) {
+    if (suits_tensor_cores(products[0])) {
+      FewRowsGroup group = part_of<X>(products, 0, M);
+      return launch_few_rows_tensor<W>(stream, group);
+    }
+  }
   std::int64_t most = 4;  // at a time
   while (!holds(products[0], most)) most /= 2;
   for (std::int64_t m = 0; m < M; m += most) {
     const std::int64_t rows = std::min(most, M - m);
-    Group group = part_of<X>(products, m, rows);
+    FewRowsGroup group = part_of<X>(products, m, rows);
     if (rows > 2) {
       launch_few_rows<X, W, 4>(stream, group);
     } else if (rows == 2) {
@@ -533,7 +488,7 @@ bool takes_few_rows(std::span<const FewRows> products) {
 bool is_better_by_tensor_cores(const FewRows& a) {
   constexpr std::int64_t kRows = 2;
   constexpr std::int64_t kElements = 5'000'000;
-  return a.M > kRows && size_of(a.w_dtype) == 2 && a.N * a.K > kElements;
+  return a.M > kRows && size_of(a.w_dtype) == 2 && a.N * a.K > kElements && !suits_tensor_cores(a);
 }
 
 KernelStatus multiply_few_rows(Stream& stream, const FewRows& product) {

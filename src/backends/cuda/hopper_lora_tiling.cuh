@@ -106,9 +106,7 @@ struct HopperTiling {
   __device__ __forceinline__ unsigned x(int stage) const { return base + stage * kStageBytes; }
   __device__ __forceinline__ unsigned w(int stage) const { return x(stage) + kXBytes; }
   __device__ __forceinline__ unsigned a(int stage) const { return x(stage) + kBaseBytes; }
-  __device__ __forceinline__ unsigned gate(int box) const {
-    return x(kStages) + box * 2 * kXBytes;
-  }
+  __device__ __forceinline__ unsigned gate(int box) const { return x(kStages) + box * 2 * kXBytes; }
   __device__ __forceinline__ unsigned up(int box) const { return gate(box) + kXBytes; }
   __device__ __forceinline__ hopper::Barrier full(int stage) const {
     return {gate(kEndBoxes) + stage * 8};

@@ -47,7 +47,7 @@ inline constexpr int kMostSumValues = kCentered && sizeof(T) == sizeof(float) ? 
 template <bool kCentered, int kPacks, int kVec, class T>
 class NormRowRing {
  public:
-  static constexpr int kRows = 3;     ///< in shared memory
+  static constexpr int kRows = 3;      ///< in shared memory
   static constexpr int kOperands = 2;  ///< dy and x
   using RowPlace = Place<kPacks * kVec, kVec>;
 
@@ -343,9 +343,9 @@ class BlockSums {
     if (D == 0) return;
     switch_floating(out_.dtype, [&]<class T>(std::type_identity<T>) {
       const std::array<MemoryRange, 1> written{range_of(out_)};
-      launch_overlapping(stream_, add_block_sums<T>, dim3(static_cast<unsigned>(ceil_div(D, kWarp))),
-                         dim3(kWarp, kWarp), 0, {.written = written}, data(), count_, D,
-                         data_of<T>(out_));
+      launch_overlapping(stream_, add_block_sums<T>,
+                         dim3(static_cast<unsigned>(ceil_div(D, kWarp))), dim3(kWarp, kWarp), 0,
+                         {.written = written}, data(), count_, D, data_of<T>(out_));
     });
   }
 
@@ -396,9 +396,8 @@ void norm_backward_in_registers(Stream& stream, NormBackward<T> a, const RowPlan
     a.weight_sums = weight_sums.data();
     a.bias_sums = bias_sums.data();
     const std::size_t bytes = static_cast<std::size_t>(a.R * a.D) * sizeof(T);
-    const std::array<MemoryRange, 3> written{{{a.dx, a.dx == nullptr ? 0 : bytes},
-                                              weight_sums.range(),
-                                              bias_sums.range()}};
+    const std::array<MemoryRange, 3> written{
+        {{a.dx, a.dx == nullptr ? 0 : bytes}, weight_sums.range(), bias_sums.range()}};
     launch_overlapping(stream, kernel, grid, plan.block, shared, {.written = written}, a);
     weight_sums.add_up();
     bias_sums.add_up();
@@ -450,7 +449,8 @@ void launch_norm_backward(Stream& stream, const NormBackward<T>& a, const Tensor
                     a.weight.aligned();
   const RowPlan plan =
       plan_rows(stream, a.R, a.D, wide, kMostSumValues<kCentered, T>, kSumRowThreads);
-  const std::size_t shared = ring_bytes<kCentered, kMostSumValues<kCentered, T>, T>(plan.block, a.D);
+  const std::size_t shared =
+      ring_bytes<kCentered, kMostSumValues<kCentered, T>, T>(plan.block, a.D);
   if (!wide || plan.values == 0 ||
       shared > backend_of_stream(stream).properties().sharedMemPerBlockOptin) {
     norm_backward_by_rows_and_columns<kCentered>(stream, a, wide, dweight, dbias);

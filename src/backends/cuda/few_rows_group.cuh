@@ -1,0 +1,85 @@
+#pragma once
+
+#include "backends/cuda/few_rows.hpp"
+#include "backends/cuda/hopper_order.cuh"
+#include "backends/cuda/launch.cuh"
+#include "backends/cuda/tensor_cores.cuh"
+
+// What the kernels of few rows share: several products as one, and small operands of two dtypes.
+
+namespace wick::cuda {
+
+/// Threads of a block, all of which fetch and multiply.
+inline constexpr int kFewRowsThreads = 256;
+inline constexpr int kFewRowsWarps = kFewRowsThreads / kWarp;
+
+/// Whether multiprocessors have room for 200 KiB of weights that are on their way: from Hopper on. Others have 99 KiB at least.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+inline constexpr bool kHasLargeRing = false;
+#else
+inline constexpr bool kHasLargeRing = true;
+#endif
+
+/// The products of a launch, one below the other: `rows` is Σ N. M, K and dtypes are the first one's.
+struct FewRowsGroup {
+  FewRows products[kMostFewRows];
+  std::int64_t rows;
+  int team;  ///< warps that share what they sum along K, a power of two
+};
+
+/// A row of a group: row n of one of its products.
+struct FewRowsRow {
+  int product = 0;
+  std::int64_t n = 0;
+
+  __device__ __forceinline__ FewRowsRow(const FewRowsGroup& group, std::int64_t row) : n(row) {
+    while (n >= group.products[product].N) n -= group.products[product++].N;
+  }
+};
+
+template <class X>
+__device__ __forceinline__ float small_element(const void* data, DType dtype, std::int64_t i) {
+  return dtype == DType::kF32 ? static_cast<const float*>(data)[i]
+                              : to_float(static_cast<const X*>(data)[i]);
+}
+
+template <class X>
+__device__ __forceinline__ void store_small(void* data, DType dtype, std::int64_t i, float value) {
+  if (dtype == DType::kF32) {
+    static_cast<float*>(data)[i] = value;
+  } else {
+    static_cast<X*>(data)[i] = from_float<X>(value);
+  }
+}
+
+/// Enqueues a kernel that reads weights before the kernel in front of it is over, and all else after it. Large and Small: how it
+/// is cut with and without a large ring. `items`: of its blocks.
+template <class Large, class Small>
+void launch_few_rows_kernel(Stream& stream, void (*kernel)(FewRowsGroup), std::int64_t items,
+                            const FewRowsGroup& group) {
+  constexpr int kHopper = 9;
+  const bool large = backend_of_stream(stream).properties().major >= kHopper;
+  const int shared_bytes = large ? Large::kSharedBytes : Small::kSharedBytes;
+  const unsigned blocks = grid_of(stream, items, 1, Large::kBlocks);
+  const auto dense = [](const void* data, std::int64_t elements, DType dtype) {
+    return MemoryRange{data,
+                       data == nullptr ? 0 : static_cast<std::size_t>(elements) * size_of(dtype)};
+  };
+  backend_of_stream(stream).make_current();
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
+        "cudaFuncSetAttribute");
+  MemoryRange written[kMostFewRows];
+  MemoryRange early[3 * kMostFewRows];
+  for (std::size_t i = 0; i < kMostFewRows; ++i) {
+    const FewRows& a = group.products[i];
+    written[i] = dense(a.out, a.M * a.N, a.out_dtype);
+    early[3 * i] = dense(a.w, a.N * a.K, a.w_dtype);
+    early[3 * i + 1] = dense(a.b, a.N * a.R, a.b_dtype);
+    early[3 * i + 2] = dense(a.bias, a.N, a.out_dtype);
+  }
+  launch_overlapping(stream, kernel, blocks, kFewRowsThreads,
+                     static_cast<std::size_t>(shared_bytes), {.written = written, .early = early},
+                     group);
+}
+
+}  // namespace wick::cuda
