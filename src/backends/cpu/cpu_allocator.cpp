@@ -4,35 +4,35 @@
 
 #include <cstdlib>
 
+#include "base/platform.hpp"
+
 namespace wick::cpu {
 
 namespace {
 
 // A cache line, and the width of the widest vectors.
 constexpr std::size_t kAlignment = 64;
-// Larger blocks begin at a page of this size, so that the system can use such pages: reading a weight once for each token
-// meets a page after the other, and looking up small ones takes longer than their content.
-constexpr std::size_t kLargePage = std::size_t{2} << 20U;
 
-// The rest of a block keeps small pages, so that no memory is used beyond what was asked for.
-void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) noexcept {
-#if defined(MADV_HUGEPAGE)
-  ::madvise(data, bytes / kLargePage * kLargePage,
-            MADV_HUGEPAGE);  // advice: where it fails nothing is lost
+// Smaller blocks share small pages as it is. The address sanitizer sees more between blocks that the library gave.
+constexpr std::size_t kSmallestOnLargePages = 4096;
+#if defined(MADV_HUGEPAGE) && !defined(WICK_ADDRESS_SANITIZER)
+constexpr bool kLargePages = true;
+#else
+constexpr bool kLargePages = false;
 #endif
-}
+
+bool on_large_pages(std::size_t bytes) { return kLargePages && bytes >= kSmallestOnLargePages; }
 
 }  // namespace
 
 void* HostAllocator::allocate(std::size_t bytes) noexcept {
-  const std::size_t alignment = bytes >= kLargePage ? kLargePage : kAlignment;
+  if (on_large_pages(bytes)) return large_.allocate(bytes);
   // SAFETY: the size is a multiple of the alignment, as aligned_alloc demands; release() frees it.
-  void* const data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (bytes >= kLargePage && data != nullptr) prefer_large_pages(data, bytes);
-  return data;
+  return std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
 }
 
-void HostAllocator::release(void* data, std::size_t /*bytes*/) noexcept {
+void HostAllocator::release(void* data, std::size_t bytes) noexcept {
+  if (on_large_pages(bytes)) return large_.release(data, bytes);
   // SAFETY: data came from aligned_alloc above and is released once, by the caching allocator.
   std::free(data);
 }

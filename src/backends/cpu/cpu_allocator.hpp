@@ -1,5 +1,6 @@
 #pragma once
 
+#include "backends/cpu/large_page_allocator.hpp"
 #include "runtime/allocator.hpp"
 
 namespace wick::cpu {
@@ -10,6 +11,9 @@ class HostAllocator final : public RawAllocator {
   void* allocate(std::size_t bytes) noexcept override;
   void release(void* data, std::size_t bytes) noexcept override;
   bool host_accessible() const noexcept override { return true; }
+
+ private:
+  LargePageAllocator large_;
 };
 
 }  // namespace wick::cpu
