@@ -103,7 +103,9 @@ inline void add_softmax_family_shapes(const SoftmaxFamilyOp& op, std::vector<OpC
   add_case("axis_1_of_3", {3, 17, 4}, {.axis = 1});
   add_case("axis_minus_2", {2, 8, 9}, {.axis = -2});
   add_case("axis_0_of_one", {1, 6, 3}, {.axis = -3});
-  // Blocks of a vocabulary are 4096 long on the CPU.
+  // Blocks of a vocabulary are 2048 long on the CPU.
+  add_case("3x2047", {3, 2047});
+  add_case("3x2049", {3, 2049});
   add_case("2x4095", {2, 4095});
   add_case("2x4097", {2, 4097});
   add_case("257x5", {257, 5});
@@ -136,6 +138,18 @@ inline std::vector<OpCase> softmax_family_cases(const SoftmaxFamilyOp& op) {
   add_case("nan_among_minus_infinity", {3, 3},
            {.values = listed({-kInfinity, kNan, -kInfinity, kNan, -kInfinity, -kInfinity, 1, 2, 3}),
             .gradient = false});
+  // Rows of three blocks: usual ones, one hidden throughout, one with a single visible element, others without their first,
+  // second or last block.
+  constexpr std::int64_t kBlock = 2048;
+  constexpr std::int64_t kBlocks = 2 * kBlock + 404;
+  const Values in_blocks = [values = normal()](Rng& rng, std::int64_t i, std::int64_t n) {
+    const double value = values(rng, i, n);
+    const std::int64_t row = i / kBlocks;
+    const std::int64_t block = i % kBlocks / kBlock;
+    const bool hidden = row == 1 || (row == 3 && i % kBlocks != kBlock + 1) || row == 4 + block;
+    return hidden ? -kInfinity : value;
+  };
+  add_case("minus_infinity_in_blocks", {8, kBlocks}, {.values = in_blocks, .gradient = false});
   list.push_back(softmax_family_masked(op));
   for (const auto& [R, D] : {std::pair{1, 1024}, {1024, 1024}, {64, 32000}, {8, 151936}}) {
     OpCase timed = softmax_family_case(op, fmt::format("{}x{}", R, D), {R, D});

@@ -40,16 +40,29 @@ HWY_INLINE double sum_in_blocks(std::int64_t n, const Term& term) {
   return total;
 }
 
-// The largest of x[0..n). −∞ only for a row that is −∞ throughout (or empty). A row with NaN may
-// give any other value: sums of exp_or_nan() show it.
+// The largest of x[0..n), of which every lane has seen a part. −∞ only for a row that is −∞ throughout (or empty). A row
+// with NaN may give any other value: sums of exp_or_nan() show it.
+template <class T>
+HWY_INLINE float largest_of(F32Vec of_lanes, const T* x, std::int64_t n) {
+  // Emulated vectors answer −FLT_MAX for the maximum of lanes that are all −∞.
+  const float largest = hn::AllTrue(F32(), hn::Eq(of_lanes, hn::Set(F32(), -kInfinity)))
+                            ? -kInfinity
+                            : max_lanes(of_lanes);
+  if (largest > -kInfinity) return largest;
+  // Maxima drop a NaN, and a row of NaN and −∞ alone must not pass for one without any weight.
+  for (std::int64_t j = 0; j < n; ++j) {
+    if (std::isnan(static_cast<float>(x[j]))) return std::numeric_limits<float>::quiet_NaN();
+  }
+  return -kInfinity;
+}
+
 template <class T>
 HWY_INLINE float row_max(const T* x, std::int64_t n) {
   const std::int64_t step = lanes();
-  const auto lowest = hn::Set(F32(), -kInfinity);
-  auto max0 = lowest;
-  auto max1 = lowest;
-  auto max2 = lowest;
-  auto max3 = lowest;
+  auto max0 = hn::Set(F32(), -kInfinity);
+  auto max1 = max0;
+  auto max2 = max0;
+  auto max3 = max0;
   std::int64_t i = 0;
   for (; i + 4 * step <= n; i += 4 * step) {
     max0 = hn::Max(max0, load(x + i));
@@ -60,16 +73,7 @@ HWY_INLINE float row_max(const T* x, std::int64_t n) {
   for_each_vector(n - i, [&](std::int64_t j, std::int64_t count) HWY_ATTR {
     max0 = hn::Max(max0, load_some(x + i + j, count, -kInfinity));
   });
-  const auto of_lanes = hn::Max(hn::Max(max0, max1), hn::Max(max2, max3));
-  // Emulated vectors answer −FLT_MAX for the maximum of lanes that are all −∞.
-  const float largest =
-      hn::AllTrue(F32(), hn::Eq(of_lanes, lowest)) ? -kInfinity : max_lanes(of_lanes);
-  if (largest > -kInfinity) return largest;
-  // Maxima drop a NaN, and a row of NaN and −∞ alone must not pass for one without any weight.
-  for (std::int64_t j = 0; j < n; ++j) {
-    if (std::isnan(static_cast<float>(x[j]))) return std::numeric_limits<float>::quiet_NaN();
-  }
-  return -kInfinity;
+  return largest_of(hn::Max(hn::Max(max0, max1), hn::Max(max2, max3)), x, n);
 }
 
 // Σ exp(x − max); NaN where x has a NaN or max is not finite.
@@ -82,7 +86,7 @@ HWY_INLINE double sum_of_exponentials(const T* x, std::int64_t n, float max) {
 }
 
 // Elements of a row that stay in the first-level cache while they are looked at twice.
-inline constexpr std::int64_t kRowBlock = 4096;
+inline constexpr std::int64_t kRowBlock = 2048;
 
 // Σ exp(x − max) over parts of a row that are seen one after the other.
 struct RowExponentials {
@@ -90,7 +94,10 @@ struct RowExponentials {
   double sum = 0;  // NaN where x has a NaN or max is not finite
 
   void add(float part_max, double part_sum) {
-    if (!(part_max <= max)) {
+    if (max == -kInfinity) {
+      sum = part_sum;
+      max = part_max;
+    } else if (!(part_max <= max)) {
       sum = sum * std::exp(static_cast<double>(max) - static_cast<double>(part_max)) + part_sum;
       max = part_max;
     } else {
