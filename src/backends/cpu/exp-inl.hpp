@@ -38,6 +38,7 @@ HWY_INLINE F32Vec zero_if_low(F32Vec x, F32Vec y) {
 
 inline constexpr std::size_t kRoots = hn::MaxLanes(F32());
 static_assert(kRoots == 8 || kRoots == 16);
+inline constexpr int kRootShift = kRoots == 16 ? 19 : 20;  // behind its number lies the exponent
 
 // The bits of 2^(i/kRoots), less what i itself is when it is shifted to where the exponent begins.
 struct alignas(64) RootBits {
@@ -77,7 +78,7 @@ HWY_INLINE F32Vec exp_or_nan(F32Vec x) {
   const auto place = hn::IndicesFromVec(d, index);
 #endif
   const auto root = hn::TableLookupLanes(hn::BitCast(d, hn::Load(bits, kRootBits.of)), place);
-  const auto exponent = hn::ShiftLeft < kRoots == 16 ? 19 : 20 > (index);
+  const auto exponent = hn::ShiftLeft<kRootShift>(index);
   const auto power = hn::BitCast(d, hn::Add(exponent, hn::BitCast(bits, root)));
   return zero_if_low(x, hn::MulAdd(p, hn::Mul(power, r), power));
 }
