@@ -38,6 +38,8 @@ constexpr std::int64_t kBlockColumns = 384;
 // the sums stay in a second-level cache.
 constexpr std::int64_t kTileBlockRows = 512;
 constexpr std::int64_t kTileBlockColumns = 256;
+// Up to this depth a product is bound by storing c: blocks of whole rows, whose strips are small.
+constexpr std::int64_t kShallowDepth = 32;
 // Largest blocks of bf16: what is packed is the columns, so that they are cut first.
 constexpr std::int64_t kBf16BlockRows = 1024;
 constexpr std::int64_t kBf16Step = 32;
@@ -53,8 +55,9 @@ constexpr std::int64_t kLeastCost = 4'000'000;
 constexpr std::int64_t kLeastTileCost = 1'000'000;
 // Blocks of our tiles are halved above this, so that a thread that was held up leaves some to others: about 1 ms.
 constexpr std::int64_t kGreatCost = 200'000'000;
-// What fetching an element of a or b costs, in operations.
+// What fetching an element of a or b costs, in operations, and storing one of c.
 constexpr std::int64_t kCostOfElement = 16;
+constexpr std::int64_t kCostOfResult = 16;
 // The same for units of bf16: what is worth a thread, about 5 µs, and what packing an element costs; and the most columns
 // of a block.
 struct Bf16Costs {
@@ -164,7 +167,8 @@ constexpr std::int64_t column_step(std::int64_t columns) { return columns > 192 
 
 std::int64_t cost_of_block(const Cut& cut, std::int64_t K,
                            std::int64_t cost_of_element = kCostOfElement) {
-  return (2 * cut.rows * cut.columns + cost_of_element * (cut.rows + cut.columns)) * K;
+  return (2 * cut.rows * cut.columns + cost_of_element * (cut.rows + cut.columns)) * K +
+         kCostOfResult * cut.rows * cut.columns;
 }
 
 // A function of the sizes alone.
@@ -190,8 +194,10 @@ Cut cut_product(const Product& p, std::int64_t K, std::int64_t most_rows) {
 // it reads.
 Cut cut_tiles(std::int64_t G, std::int64_t rows, std::int64_t columns, std::int64_t K,
               std::int64_t threads) {
+  const bool is_shallow = K <= kShallowDepth;
   std::int64_t down = divide_up(rows, kTileBlockRows);
-  std::int64_t across = divide_up(columns, kTileBlockColumns);
+  std::int64_t across =
+      divide_up(columns, kTileBlockColumns * (is_shallow ? kTileDepth / kShallowDepth : 1));
   const auto cut = [&] {
     return Cut{divide_up(rows, down), round_up(divide_up(columns, across), kStep)};
   };
@@ -203,7 +209,8 @@ Cut cut_tiles(std::int64_t G, std::int64_t rows, std::int64_t columns, std::int6
             (blocks % threads != 0 || cost >= kGreatCost));
   };
   while (threads > 1 && too_few() && (cut().rows > kStep || cut().columns > 2 * kStep)) {
-    if (cut().rows >= cut().columns || cut().columns <= 2 * kStep) {
+    const bool rows_suffice = is_shallow && cut().rows > 2 * kStep;
+    if (rows_suffice || cut().rows >= cut().columns || cut().columns <= 2 * kStep) {
       ++down;
     } else {
       ++across;

@@ -298,10 +298,54 @@ Strip strip_at(const TilesProduct& p, std::int64_t n, std::int64_t width) {
   return {static_cast<const std::byte*>(p.columns.data) + n * size, p.columns.row_stride};
 }
 
+// Tiles of one strip after the other, for sums of one short chain: what a call and the addresses of rows take counts there.
+template <int kRows>
+HWY_NOINLINE void tiles_of_strips(const TilesProduct& p, const float* HWY_RESTRICT a,
+                                  float* HWY_RESTRICT c, std::int64_t strips) {
+  const Strip first = strip_at(p, 0, strip_columns());
+  const float* HWY_RESTRICT b = static_cast<const float*>(first.data);
+  const std::int64_t b_step = p.strips == nullptr ? strip_columns() : strip_columns() * p.K;
+  for (std::int64_t s = 0; s < strips; ++s, b += b_step, c += strip_columns()) {
+    F32Vec sums[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 3
+      for (int v = 0; v < kVectors; ++v) sums[m][v] = hn::Zero(F32());
+    }
+#pragma GCC unroll 2
+    for (std::int64_t k = 0; k < p.K; ++k) {
+      F32Vec row[kVectors];
+#pragma GCC unroll 3
+      for (int v = 0; v < kVectors; ++v) row[v] = load(b + k * first.row_stride + v * lanes());
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; ++m) {
+        const auto factor = hn::Set(F32(), a[m * kRowStride + k]);
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) sums[m][v] = hn::MulAdd(factor, row[v], sums[m][v]);
+      }
+    }
+    end_chain(sums, p.accumulate ? c : nullptr, p.c_stride, c, p.c_stride);
+  }
+}
+
+using StripsKernel = void (*)(const TilesProduct&, const float*, float*, std::int64_t);
+
+template <std::size_t... kRows>
+StripsKernel strips_kernel(std::int64_t rows, std::index_sequence<kRows...>) {
+  static constexpr StripsKernel kKernels[] = {&tiles_of_strips<static_cast<int>(kRows) + 1>...};
+  return kKernels[rows - 1];
+}
+
 void tiles_of_rows(const TilesProduct& p, const Group& group, const Group& next, float* packed) {
   float* const c = p.c + group.first * p.c_stride;
   const bool reads_bf16 = p.strips == nullptr && p.columns.dtype == DType::kBF16;
-  for (std::int64_t n = 0; n < p.N; n += strip_columns()) {
+  std::int64_t n = 0;
+  if (p.K < kLeastDepthOfChains && !reads_bf16) {
+    const std::int64_t strips = p.N / strip_columns();
+    strips_kernel(group.rows, std::make_index_sequence<kMostRows>())(p, group.a, c, strips);
+    n = strips * strip_columns();
+  }
+  for (; n < p.N; n += strip_columns()) {
     const std::int64_t width = columns_of_strip(n, p.N);
     const TileKernel kernel = reads_bf16 ? tile_kernel<BFloat16>(group.rows, width)
                                          : tile_kernel<float>(group.rows, width);
