@@ -1,6 +1,6 @@
 #pragma once
 
-#include <mutex>
+#include <atomic>
 
 #include "base/platform.hpp"
 
@@ -10,19 +10,28 @@ namespace wick::detail {
 /// microseconds before it sleeps.
 class ShortMutex {
  public:
-  void lock() {
+  void lock() noexcept {
     constexpr int kTries = 200;
     for (int i = 0; i < kTries; ++i) {
-      if (mutex_.try_lock()) return;
+      if (try_lock()) return;
       pause_processor();
     }
-    mutex_.lock();
+    while (state_.exchange(kAwaited, std::memory_order_acquire) != kFree) {
+      state_.wait(kAwaited, std::memory_order_relaxed);
+    }
   }
-  bool try_lock() { return mutex_.try_lock(); }
-  void unlock() { mutex_.unlock(); }
+  bool try_lock() noexcept {
+    int expected = kFree;
+    return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+  }
+  void unlock() noexcept {
+    if (state_.exchange(kFree, std::memory_order_release) == kAwaited) state_.notify_one();
+  }
 
  private:
-  std::mutex mutex_;
+  enum : int { kFree, kHeld, kAwaited };  ///< kAwaited: held, and a thread may be asleep
+  std::atomic<int> state_ = kFree;
 };
 
 }  // namespace wick::detail

@@ -69,8 +69,7 @@ void Check::same_dtype(std::string_view name_a, const Tensor& a, std::string_vie
 
 void Check::shape(std::string_view name, const Tensor& tensor, const Shape& expected,
                   std::string_view why) const {
-  that(tensor.shape() == expected, ErrorKind::kShape, "{} must be {} {}", name, to_string(expected),
-       why);
+  that(tensor.shape() == expected, ErrorKind::kShape, "{} must be {} {}", name, expected, why);
 }
 
 int Check::axis(std::string_view name, const Tensor& tensor, int axis) const {

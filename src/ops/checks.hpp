@@ -12,6 +12,15 @@
 #include "wick/base/error.hpp"
 #include "wick/tensor/tensor.hpp"
 
+// Rules name shapes as they are: only a broken rule makes text of them, which takes as long as a small op.
+template <>
+struct fmt::formatter<wick::Shape> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(const wick::Shape& shape, Context& context) const {
+    return fmt::formatter<std::string_view>::format(wick::to_string(shape), context);
+  }
+};
+
 namespace wick::detail {
 
 /// An operand by the name it has in the op's contract.

@@ -10,7 +10,7 @@ namespace wick {
 Tensor reshape(const Tensor& x, const Shape& shape) {
   const detail::Check check("reshape", {{"x", x}});
   check.that(shape.numel() == x.numel(), ErrorKind::kShape, "{} holds {} elements, x holds {}",
-             to_string(shape), shape.numel(), x.numel());
+             shape, shape.numel(), x.numel());
   const std::optional<Layout> layout = reshape(detail::layout_of(x), shape);
   const Tensor out =
       layout ? detail::with_layout(x, *layout) : detail::with_shape(detail::clone(x), shape);

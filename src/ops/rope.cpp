@@ -55,8 +55,7 @@ void check_operands(const detail::Check& check, const Tensor& x, const Tensor& p
              "inv_freq must be [rotary_dim / 2] with rotary_dim <= Dh = {}", x.dim(3));
   const Shape per_row{x.dim(0), x.dim(1)};
   check.that(positions.shape() == per_row || positions.shape() == Shape{x.dim(1)},
-             ErrorKind::kShape, "positions must be {} or [{}] to match x", to_string(per_row),
-             x.dim(1));
+             ErrorKind::kShape, "positions must be {} or [{}] to match x", per_row, x.dim(1));
 }
 
 }  // namespace

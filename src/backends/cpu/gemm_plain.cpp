@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "backends/cpu/dtype_switch.hpp"
 #include "backends/cpu/simd-inl.hpp"
@@ -204,6 +205,36 @@ HWY_INLINE void point_to_four(const T* first, std::int64_t stride, std::int64_t 
   for (std::int64_t j = 0; j < 4; ++j) vectors[j] = first + std::min(j, count - 1) * stride;
 }
 
+// The products of one row with columns of b that are half a vector long and lie one behind the other, as those of an adapter
+// do, eight at a time. Returns how many of the p.N were computed; sums are those of multiply_by_columns().
+template <class Put>
+std::int64_t multiply_halves([[maybe_unused]] const TileProduct& p, [[maybe_unused]] const float* b,
+                             [[maybe_unused]] const Put& put) {
+  std::int64_t n = 0;
+#if HWY_TARGET != HWY_SCALAR
+  constexpr std::int64_t kBlock = 4;
+  if (lanes() < 2 * kBlock || 2 * p.K != lanes() || p.b.column_stride != p.K) return 0;
+  HWY_ALIGN float twice[HWY_MAX_BYTES / sizeof(float)];
+  std::copy_n(p.a, p.K, twice);
+  std::copy_n(p.a, p.K, twice + p.K);
+  const auto row = load(twice);
+  const auto pair_at = [&](std::int64_t column)
+                           HWY_ATTR { return hn::Mul(row, load(b + column * p.K)); };
+  for (; n + 8 <= p.N; n += 8) {
+    HWY_ALIGN float blocks[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(sum_blocks_of_four(pair_at(n), pair_at(n + 2), pair_at(n + 4), pair_at(n + 6)), F32(),
+              blocks);
+    for (std::int64_t j = 0; j < 8; ++j) {
+      const float* const half = blocks + j % 2 * p.K + j / 2;
+      float sum = half[0];
+      for (std::int64_t i = kBlock; i < p.K; i += kBlock) sum += half[i];
+      put(0, n + j, sum);
+    }
+  }
+#endif
+  return n;
+}
+
 // The columns of b are contiguous, as where a weight [N,K] is multiplied with: each element of c is
 // a dot product of two contiguous vectors.
 template <class T>
@@ -215,7 +246,9 @@ void multiply_by_columns(const TileProduct& p, const T* b) {
   };
   if (p.M == 1) {
     const T* columns[4];
-    for (std::int64_t n = 0; n < p.N; n += 4) {
+    std::int64_t n = 0;
+    if constexpr (std::is_same_v<T, float>) n = multiply_halves(p, b, put);
+    for (; n < p.N; n += 4) {
       point_to_four(b + n * p.b.column_stride, p.b.column_stride, p.N - n, columns);
       const auto d0 = lanes_of_dot(p.a, columns[0], p.K), d1 = lanes_of_dot(p.a, columns[1], p.K);
       const auto d2 = lanes_of_dot(p.a, columns[2], p.K), d3 = lanes_of_dot(p.a, columns[3], p.K);

@@ -100,21 +100,27 @@ void transpose_rows(const T* from, std::int64_t row_stride, std::int64_t rows, s
   one_by_one(m, rows - m, 0);
 }
 
-// to[0:4] = the sums of the lanes of four vectors.
-HWY_INLINE void sum_lanes_of_four(F32Vec a, F32Vec b, F32Vec c, F32Vec d, float* to) {
-#if HWY_TARGET == HWY_SCALAR
-  to[0] = sum_lanes(a), to[1] = sum_lanes(b), to[2] = sum_lanes(c), to[3] = sum_lanes(d);
-#else
+#if HWY_TARGET != HWY_SCALAR
+// Four lanes of each vector make one: block i has their sums over the lanes 4 i to 4 i + 3 of a, of b, of c and of d.
+HWY_INLINE F32Vec sum_blocks_of_four(F32Vec a, F32Vec b, F32Vec c, F32Vec d) {
   const F32 f;
   const hn::RepartitionToWide<hn::RebindToUnsigned<F32>> wide;
   const auto ab =
       hn::BitCast(wide, hn::Add(hn::InterleaveLower(f, a, b), hn::InterleaveUpper(f, a, b)));
   const auto cd =
       hn::BitCast(wide, hn::Add(hn::InterleaveLower(f, c, d), hn::InterleaveUpper(f, c, d)));
-  const auto blocks = hn::Add(hn::BitCast(f, hn::InterleaveLower(wide, ab, cd)),
-                              hn::BitCast(f, hn::InterleaveUpper(wide, ab, cd)));
+  return hn::Add(hn::BitCast(f, hn::InterleaveLower(wide, ab, cd)),
+                 hn::BitCast(f, hn::InterleaveUpper(wide, ab, cd)));
+}
+#endif
+
+// to[0:4] = the sums of the lanes of four vectors.
+HWY_INLINE void sum_lanes_of_four(F32Vec a, F32Vec b, F32Vec c, F32Vec d, float* to) {
+#if HWY_TARGET == HWY_SCALAR
+  to[0] = sum_lanes(a), to[1] = sum_lanes(b), to[2] = sum_lanes(c), to[3] = sum_lanes(d);
+#else
   HWY_ALIGN float sums[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(blocks, f, sums);
+  hn::Store(sum_blocks_of_four(a, b, c, d), F32(), sums);
   auto total = hn::Load(F32Block(), sums);
   for (std::int64_t i = 4; i < lanes(); i += 4)
     total = hn::Add(total, hn::Load(F32Block(), sums + i));
