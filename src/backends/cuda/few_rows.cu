@@ -480,12 +480,11 @@ bool takes_few_rows(std::span<const FewRows> products) {
          });
 }
 
-// Beyond two rows tensor cores keep up with memory where these sums do not, as soon as weights are larger than what a launch
-// of cuBLASLt takes: on an H100, 37888 columns of 3584 in bf16 take 94 us for one row, 124 for three and 257 for eight, by
-// cuBLASLt 104, 100 and 105; 896 of 4864 take 8, 10 and 19, by cuBLASLt 16, 15 and 17. With an adapter of rank 16, 18944 of
-// 3584 take 75 for three rows and 154 for eight, by cuBLASLt and the adapter's products 64 and 65; 896 of 4864 take 13 and
-// 25, by the others 21 and 31.
-bool is_better_by_tensor_cores(const FewRows& a) {
+// Rows of w too long for the tensor cores' kernel: beyond two rows of x cuBLASLt keeps up with memory where sums of single
+// threads do not, as soon as weights are larger than what its launch takes. On an H100, 3584 columns of 18944 in bf16 take
+// 117 us for four rows and 232 for eight, by cuBLASLt 54 and 55; with an adapter of rank 16 145 and 288, by cuBLASLt and the
+// adapter's products 70 and 71.
+bool is_better_by_cublaslt(const FewRows& a) {
   constexpr std::int64_t kRows = 2;
   constexpr std::int64_t kElements = 5'000'000;
   return a.M > kRows && size_of(a.w_dtype) == 2 && a.N * a.K > kElements && !suits_tensor_cores(a);

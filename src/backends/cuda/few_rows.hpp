@@ -36,8 +36,8 @@ bool takes_few_rows(const FewRows& product);
 /// Up to three of those, one x and one dtype of each operand for all: what one launch computes.
 bool takes_few_rows(std::span<const FewRows> products);
 
-/// Whether a product by tensor cores, with an adapter's products behind it, is over sooner than this one pass.
-bool is_better_by_tensor_cores(const FewRows& product);
+/// Whether cuBLASLt, with an adapter's products behind it, is over sooner than this one pass.
+bool is_better_by_cublaslt(const FewRows& product);
 
 /// Enqueues what takes_few_rows() takes.
 KernelStatus multiply_few_rows(Stream& stream, const FewRows& product);

@@ -287,7 +287,7 @@ KernelStatus few_rows(Stream& stream, std::span<const LoraLinearArgs> layers) {
     return KernelStatus::unsupported("not a few rows of 16-byte packs");
   }
   if (forced_variant("lora_linear").empty() &&
-      std::ranges::any_of(products, is_better_by_tensor_cores)) {
+      std::ranges::any_of(products, is_better_by_cublaslt)) {
     return KernelStatus::unsupported("more than two rows of a large matrix");
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {

@@ -217,7 +217,7 @@ KernelStatus run_few_rows(Stream& stream, const Product& p) {
                         .bias = p.bias,
                         .out = p.c,
                         .out_dtype = p.c_dtype};
-  if (is_better_by_tensor_cores(product) && forced_variant("matmul").empty()) {
+  if (is_better_by_cublaslt(product) && forced_variant("matmul").empty()) {
     return KernelStatus::unsupported("more than two rows of a large matrix");
   }
   return multiply_few_rows(stream, product);
