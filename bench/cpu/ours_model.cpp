@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <numeric>
+#include <span>
 #include <string_view>
 
+#include "generate/decode_batch.hpp"
 #include "model_case.hpp"
 #include "wick/wick.hpp"
 
@@ -86,28 +88,43 @@ Work training(const Case& which) {
           }};
 }
 
-// The result is the logits of the token after the prompt.
+// As wick generate decodes. The result is the logits of the token after the prompt.
 Work decoding(const Case& which) {
   const Llama llama = make_llama(which, kModelScale);
   const std::int64_t batch = which.size(kBatch);
   const std::int64_t length = which.size(kLength);
   const auto cache = std::make_shared<KvCache>(llama.model->make_cache(batch, length + 1));
-  const Tensor prompt = Tensor::from_values(tokens(which), {batch, length});
+  const auto decoding = std::make_shared<detail::DecodeBatch>(*llama.model, *cache);
+  const std::vector<std::int32_t> ids = tokens(which);
+  const auto row = [&](std::int64_t i) {
+    return std::span(ids).subspan(static_cast<std::size_t>(i * length),
+                                  static_cast<std::size_t>(length));
+  };
+  std::vector<std::span<const std::int32_t>> prompts;
+  std::vector<std::int32_t> next;
+  for (std::int64_t i = 0; i < batch; ++i) {
+    prompts.push_back(row(i));
+    next.push_back(row(i).front());
+  }
   {
     const NoGradGuard no_gradient;
-    static_cast<void>(llama.model->hidden(prompt, {.cache = cache.get()}));
+    decoding->prefill(prompts, length);
   }
-  const Tensor next = contiguous(slice(prompt, 1, 0, 1));
-  const auto token = [llama, cache, next, length] {
+  const auto token = [llama, cache, decoding, next, length] {
     const NoGradGuard no_gradient;
     cache->truncate(length);
-    return llama.model->logits(llama.model->hidden(next, {.cache = cache.get()}));
+    return decoding->step(next);
   };
-  return {
-      [token] { static_cast<void>(token()); },
-      [token, batch, which] {
-        return std::vector<Matrix>{{batch, which.size(kVocabulary), token().to_vector<float>()}};
-      }};
+  return {[token] { token(); },
+          [token, batch, which] {
+            detail::NextLogits logits = token();
+            Matrix result{batch, which.size(kVocabulary), {}};
+            for (std::int64_t i = 0; i < batch; ++i) {
+              const std::span<const float> of_row = logits.row(static_cast<std::size_t>(i));
+              result.values.insert(result.values.end(), of_row.begin(), of_row.end());
+            }
+            return std::vector<Matrix>{result};
+          }};
 }
 
 }  // namespace

@@ -57,10 +57,11 @@ Block CachingAllocator::allocate(std::size_t bytes, Stream& stream) {
   Block block{.requested = bytes, .stream = stream.id()};
   if (bytes == 0) return block;
   const std::lock_guard lock(mutex_);
-  block.guarded = guard_ && system_.host_accessible();
-  block.bytes = rounded_size(block.guarded ? bytes + 2 * kGuardBytes : bytes);
   collect_pending();
   block.pool = open_pool(block.stream);
+  // A repetition writes all blocks again that have had a place in the pool's memory, across each other's ends.
+  block.guarded = guard_ && system_.host_accessible() && block.pool == 0;
+  block.bytes = rounded_size(block.guarded ? bytes + 2 * kGuardBytes : bytes);
   block.data = take_for(block);
   stats_.live_bytes += to_signed(block.bytes);
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
@@ -89,8 +90,10 @@ void CachingAllocator::release(const Block& given,
   stats_.live_bytes -= to_signed(block.bytes);
   stats_.cached_bytes += to_signed(block.bytes);
   --stats_.live_blocks;
-  // Where work of the device runs later, it may still reach the block.
-  if (system_.host_accessible()) detail::poison_memory(block.data, block.bytes);
+  // Where work of the device runs later, or again, it may still reach the block.
+  if (system_.host_accessible() && block.pool == 0) {
+    detail::poison_memory(block.data, block.bytes);
+  }
   if (fences.empty()) {
     free_blocks_of(block).emplace(block.bytes, block.data);
   } else {
@@ -138,6 +141,9 @@ void CachingAllocator::release_pool(std::uint64_t pool) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = pools_.find(pool);
   if (found == pools_.end()) return;
+  for (const auto& [bytes, data] : found->second.free) {
+    if (system_.host_accessible()) detail::poison_memory(data, bytes);
+  }
   free_by_stream_[found->second.stream].merge(found->second.free);
   pools_.erase(found);
 }

@@ -102,6 +102,13 @@ void MicroBatchPasses::forget() {
   inputs_.reset();
 }
 
+bool MicroBatchPasses::stop_recording() {
+  const bool had_one = first_.graph != nullptr;
+  forget();
+  is_refused_ = is_refused_ || had_one;
+  return had_one;
+}
+
 bool MicroBatchPasses::has_gradients() const {
   return std::ranges::any_of(parameters_,
                              [](const auto& each) { return each.second.grad().defined(); });

@@ -64,6 +64,8 @@ class MicroBatchPasses {
   Tensor run(const MicroBatch& batch, const PassNumbers& numbers, const ComputeOptions& compute);
   /// What other work needs memory for, and other options, begin with nothing recorded.
   void forget();
+  /// forget(); where there was a recording, its memory is free now, and no other is made. Whether there was.
+  bool stop_recording();
 
  private:
   struct Recording {

@@ -121,7 +121,7 @@ std::optional<StepReport> Optimizer::step(std::span<const MicroBatch> batches, d
 bool Optimizer::divides_late() const { return model_.compute_dtype() == DType::kF16; }
 
 // Nothing has been changed while gradients are computed, and no rank waits for another: a rank that found no memory may
-// begin again in a cheaper way.
+// begin again: without what recordings keep for themselves, then in a cheaper way.
 double Optimizer::accumulate_within_memory(std::span<const MicroBatch> batches,
                                            const StepReport& report, std::uint64_t seed,
                                            const std::function<bool()>& stop, bool& is_stopped) {
@@ -129,9 +129,11 @@ double Optimizer::accumulate_within_memory(std::span<const MicroBatch> batches,
     try {
       return accumulate(batches, report, seed, stop, is_stopped);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kOutOfMemory || !on_out_of_memory_) throw;
+      if (error.kind() != ErrorKind::kOutOfMemory) throw;
+      const bool had_recordings = passes_->stop_recording();
+      if (!had_recordings && !on_out_of_memory_) throw;
       for (const auto& [name, tensor] : parameters_) tensor.set_grad(Tensor());
-      passes_->forget();
+      if (had_recordings) continue;
       const std::optional<ComputeOptions> cheaper = on_out_of_memory_(error);
       if (!cheaper) throw;
       compute_ = *cheaper;

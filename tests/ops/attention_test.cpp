@@ -9,9 +9,13 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "harness/check_op.hpp"
 #include "wick/autograd/autograd.hpp"
+#include "wick/base/error.hpp"
+#include "wick/ops/move.hpp"
 #include "wick/runtime/memory.hpp"
 #include "wick/runtime/settings.hpp"
 #include "wick/runtime/stream.hpp"
@@ -207,6 +211,73 @@ TEST(AttentionGradients, TheSameFromWholeHeadsAsFromTiles) {
   EXPECT_EQ(of_heads.dk, of_tiles.dk);
   EXPECT_EQ(of_heads.dv, of_tiles.dv);
 }
+
+// Gradients whose scores are too many for one piece of a GPU's memory are made part by part.
+class ManyScores : public ::testing::TestWithParam<Device> {
+ protected:
+  struct Sizes {
+    std::int64_t B, T, H, Hkv;
+  };
+
+  // What backward gives for the rows [B,T,H + 2 Hkv,Dh] of q, k and v, in f32.
+  static std::vector<float> gradient(const Sizes& sizes, const Tensor& rows, const Tensor& dout) {
+    const auto& [B, T, H, Hkv] = sizes;
+    const Tensor leaf = rows.detach().set_requires_grad(true);
+    const Tensor out = attention(slice(leaf, 2, 0, H), slice(leaf, 2, H, H + Hkv),
+                                 slice(leaf, 2, H + Hkv, H + 2 * Hkv), {.causal = true});
+    backward(out, dout);
+    return cast(leaf.grad().to(kCpuDevice), DType::kF32).to_vector<float>();
+  }
+
+  static void expect_same_gradients(Device device, const Sizes& sizes) {
+    constexpr std::int64_t kDepth = 32;
+    const auto& [B, T, H, Hkv] = sizes;
+    const auto draw = [&](std::int64_t heads, unsigned seed) {
+      std::mt19937_64 rng(seed);
+      std::normal_distribution<float> normal;
+      std::vector<float> values(static_cast<std::size_t>(B * T * heads * kDepth));
+      std::generate(values.begin(), values.end(), [&] { return normal(rng); });
+      return cast(Tensor::from_values(values, {B, T, heads, kDepth}), DType::kBF16);
+    };
+    const Tensor rows = draw(H + 2 * Hkv, 1), dout = draw(H, 2);
+    const std::vector<float> got = gradient(sizes, rows.to(device), dout.to(device));
+    const std::vector<float> expected =
+        gradient(sizes, cast(rows, DType::kF32), cast(dout, DType::kF32));
+    double error = 0, norm = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      error += std::pow(static_cast<double>(got[i]) - expected[i], 2);
+      norm += std::pow(expected[i], 2);
+    }
+    EXPECT_LT(std::sqrt(error / norm), 0.01);  // a head of another's is an error of 0.3 at least
+  }
+};
+
+TEST_P(ManyScores, AreTakenPartByPart) {
+  const Device device = GetParam();
+  force_variant("attention", "cudnn");
+  try {
+    expect_same_gradients(device, {1, 64, 2, 1});
+  } catch (const Error& error) {
+    force_variant("attention", "");
+    GTEST_SKIP() << error.what();
+  }
+  expect_same_gradients(device, {6, 4096, 8, 4});   // three rows of the batch at once
+  expect_same_gradients(device, {2, 8192, 16, 4});  // two key heads of one row
+  force_variant("attention", "");
+}
+
+std::vector<Device> devices_with_cudnn() {
+  std::vector<Device> result;
+  for (const Device device : testing::computing_devices()) {
+    const std::vector<std::string> ways = kernel_variants(device, "attention");
+    if (std::find(ways.begin(), ways.end(), "cudnn") != ways.end()) result.push_back(device);
+  }
+  return result;
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ManyScores);
+INSTANTIATE_TEST_SUITE_P(, ManyScores, ::testing::ValuesIn(devices_with_cudnn()),
+                         [](const auto& test) { return std::string(to_string(test.param.type)); });
 
 }  // namespace
 

@@ -14,6 +14,9 @@
 
 #include "backends/null/null_backend.hpp"
 #include "runtime/args/elementwise_args.hpp"
+#include "runtime/args/embedding_args.hpp"
+#include "runtime/args/optimizer_args.hpp"
+#include "runtime/backend.hpp"
 #include "runtime/launch.hpp"
 #include "runtime/storage.hpp"
 #include "wick/base/error.hpp"
@@ -235,11 +238,145 @@ class ForeignGraph final : public Graph {
   std::int64_t num_launches() const override { return 1; }
 };
 
-TEST(Capture, IsRefusedOnTheCpu) {
-  const auto stream = make_stream(kCpuDevice);
-  EXPECT_FALSE(stream->supports_capture());
-  expect_error(ErrorKind::kUnsupported, "cpu", [&] { stream->begin_capture(); });
-  expect_error(ErrorKind::kUnsupported, "cpu", [&] { stream->replay(ForeignGraph()); });
+class CpuCapture : public ::testing::Test {
+ protected:
+  static float first_of(const Storage& storage) {
+    float value = 0;
+    std::memcpy(&value, storage.data(), sizeof(value));
+    return value;
+  }
+
+  std::shared_ptr<Stream> stream_ = make_stream(kCpuDevice);
+  StreamGuard guard_{stream_};
+  std::shared_ptr<Storage> storage_ = Storage::allocate(kCpuDevice, 64);
+};
+
+TEST_F(CpuCapture, KeepsWhatIsLaunchedAndRunsItWhenReplayed) {
+  ASSERT_TRUE(stream_->supports_capture());
+  fill(*storage_, 0);
+  stream_->begin_capture();
+  fill(*storage_, 1);
+  fill(*storage_, 2);
+  const std::unique_ptr<Graph> graph = stream_->end_capture();
+  EXPECT_EQ(graph->num_launches(), 2);
+  EXPECT_EQ(first_of(*storage_), 0);
+  for (const float before : {3.0F, 4.0F}) {
+    fill(*storage_, before);
+    EXPECT_EQ(first_of(*storage_), before);
+    stream_->replay(*graph);
+    EXPECT_EQ(first_of(*storage_), 2);
+  }
+  make_stream(kCpuDevice)->replay(*graph);
+}
+
+TEST_F(CpuCapture, BeginsAndEndsInPairs) {
+  expect_error(ErrorKind::kArgument, "no capture", [&] { stream_->end_capture(); });
+  stream_->begin_capture();
+  expect_error(ErrorKind::kArgument, "begun already", [&] { stream_->begin_capture(); });
+  fill(*storage_, 1);
+  EXPECT_EQ(stream_->end_capture()->num_launches(), 1);  // the refused call spoilt nothing
+  stream_->begin_capture();
+  EXPECT_EQ(stream_->end_capture()->num_launches(), 0);
+  expect_error(ErrorKind::kDevice, "another", [&] { stream_->replay(ForeignGraph()); });
+  expect_error(ErrorKind::kDevice, "another", [&] {
+    const ForeignGraph foreign;
+    stream_->begin_capture(&foreign);
+  });
+  stream_->begin_capture();
+  stream_->end_capture();
+}
+
+TEST_F(CpuCapture, TakesNothingFromTheHost) {
+  std::vector<float> values(16);
+  Backend& cpu = backend_of(kCpuDevice);
+  stream_->begin_capture();
+  expect_error(ErrorKind::kUnsupported, "while it captures", [&] { stream_->synchronize(); });
+  expect_error(ErrorKind::kUnsupported, "while it captures",
+               [&] { cpu.copy_from_host(*stream_, storage_->data(), values.data(), 64); });
+  expect_error(ErrorKind::kUnsupported, "while it captures",
+               [&] { cpu.copy_to_host(*stream_, values.data(), storage_->data(), 64); });
+  stream_->end_capture();
+}
+
+TEST_F(CpuCapture, WhatOtherThreadsLaunchIsRun) {
+  fill(*storage_, 0);
+  stream_->begin_capture();
+  std::thread([&] {
+    const StreamGuard guard(stream_);
+    fill(*storage_, 5);
+  }).join();
+  EXPECT_EQ(first_of(*storage_), 5);
+  EXPECT_EQ(stream_->end_capture()->num_launches(), 0);
+}
+
+// A block that was given back while it captured is written again by each repetition.
+TEST_F(CpuCapture, ItsMemoryIsItsOwn) {
+  stream_->begin_capture();
+  void* captured = nullptr;
+  {
+    const auto inner = Storage::allocate(kCpuDevice, 5000);
+    captured = inner->data();
+    fill(*inner, 1);
+  }
+  {
+    const auto after = Storage::allocate(kCpuDevice, 5000);
+    EXPECT_EQ(after->data(), captured);
+    fill(*after, 2);
+  }
+  std::unique_ptr<Graph> graph = stream_->end_capture();
+  {
+    const auto outside = Storage::allocate(kCpuDevice, 5000);
+    EXPECT_NE(outside->data(), captured);
+    fill(*outside, 7);
+    stream_->replay(*graph);
+    EXPECT_EQ(first_of(*outside), 7);
+  }
+  graph.reset();
+  const auto again = Storage::allocate(kCpuDevice, 5000);
+  fill(*again, 1);
+}
+
+TEST_F(CpuCapture, AKernelThatRefusesWhenReplayedIsNamed) {
+  const auto ids = Storage::allocate(kCpuDevice, 4), out = Storage::allocate(kCpuDevice, 16);
+  TensorView id = floats(*ids);
+  id.dtype = DType::kI32;
+  TensorView weight = floats(*storage_);
+  weight.shape = {4, 4};
+  weight.strides = contiguous_layout(weight.shape).strides;
+  TensorView row = floats(*out);
+  row.shape = {1, 4};
+  row.strides = contiguous_layout(row.shape).strides;
+  fill(*storage_, 6);
+  stream_->begin_capture();
+  launch(kernels::embedding, kCpuDevice, EmbeddingArgs{.weight = weight, .ids = id, .out = row});
+  const std::unique_ptr<Graph> graph = stream_->end_capture();
+  for (const std::int32_t given : {3, 4}) {
+    std::memcpy(ids->data(), &given, sizeof(given));
+    if (given == 3) {
+      stream_->replay(*graph);
+      EXPECT_EQ(first_of(*out), 6);
+    } else {
+      expect_error(ErrorKind::kArgument, "embedding: ", [&] { stream_->replay(*graph); });
+    }
+  }
+}
+
+// The list of tensors that a kernel is given ends with the call.
+TEST_F(CpuCapture, KeepsListsOfTensors) {
+  const auto norm = Storage::allocate(kCpuDevice, 4);
+  fill(*storage_, 2);
+  stream_->begin_capture();
+  {
+    const std::vector<TensorView> tensors{floats(*storage_)};
+    launch(kernels::global_norm, kCpuDevice, GlobalNormArgs{.tensors = tensors, .out = [&] {
+                                                              TensorView scalar = floats(*norm);
+                                                              scalar.shape = {};
+                                                              return scalar;
+                                                            }()});
+  }
+  const std::unique_ptr<Graph> graph = stream_->end_capture();
+  stream_->replay(*graph);
+  EXPECT_EQ(first_of(*norm), 8);  // of 16 twos
 }
 
 class NullCapture : public ::testing::Test {

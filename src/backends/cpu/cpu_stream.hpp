@@ -1,9 +1,14 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "base/thread_pool.hpp"
+#include "runtime/capture.hpp"
 #include "wick/runtime/stream.hpp"
 
 namespace wick::cpu {
@@ -11,20 +16,39 @@ namespace wick::cpu {
 class CpuBackend;
 
 /// Runs every launch at once on the calling thread and the backend's pool; there is never anything to
-/// wait for.
+/// wait for. A thread that captures keeps its launches instead; what others launch meanwhile is run.
 class CpuStream final : public Stream {
  public:
+  using Launch = std::function<void(Stream&)>;
+
   explicit CpuStream(CpuBackend& backend);
 
   void record(Event& event) override;
   void wait(Event& event) override;
-  void synchronize() override {}
+  void synchronize() override;
+
+  bool supports_capture() const noexcept override { return true; }
+  void begin_capture(const Graph* beside = nullptr) override;
+  std::unique_ptr<Graph> end_capture() override;
+  void replay(const Graph& graph) override;
 
   CpuBackend& backend() const noexcept { return backend_; }
+  /// Whether this thread records.
+  bool is_capturing() const noexcept {
+    return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
+  /// What this thread would run, while it captures. Throws what it fails with.
+  void keep(Launch launch) { launches_.push_back(std::move(launch)); }
 
  private:
   CpuBackend& backend_;
+  std::atomic<std::thread::id> capturing_thread_;
+  std::vector<Launch> launches_;         // of the capture
+  std::shared_ptr<GraphMemory> memory_;  // as well
 };
+
+/// The CPU's stream that `stream` is: launch() takes the device's own.
+inline CpuStream& cpu_stream(Stream& stream) { return static_cast<CpuStream&>(stream); }
 
 /// Complete as soon as it exists: a CPU stream is never behind.
 class CpuEvent final : public Event {

@@ -4,7 +4,6 @@
 
 #include "backends/cuda/cuda_backend.hpp"
 #include "backends/cuda/cuda_check.hpp"
-#include "runtime/capture.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::cuda {

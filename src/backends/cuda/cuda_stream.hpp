@@ -9,27 +9,12 @@
 #include <type_traits>
 
 #include "backends/cuda/overlap.hpp"
-#include "runtime/allocator.hpp"
+#include "runtime/capture.hpp"
 #include "wick/runtime/stream.hpp"
 
 namespace wick::cuda {
 
 class CudaBackend;
-
-/// The memory of recorded work.
-class GraphMemory {
- public:
-  GraphMemory(CachingAllocator& allocator, std::uint64_t pool)
-      : allocator_(allocator), pool_(pool) {}
-  ~GraphMemory() { allocator_.release_pool(pool_); }
-  GraphMemory(const GraphMemory&) = delete;
-  GraphMemory& operator=(const GraphMemory&) = delete;
-  std::uint64_t pool() const noexcept { return pool_; }
-
- private:
-  CachingAllocator& allocator_;
-  std::uint64_t pool_;
-};
 
 /// One CUDA stream. A thread that captures does so beside it, so that what others enqueue meanwhile is run and not
 /// recorded.

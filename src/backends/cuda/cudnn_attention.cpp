@@ -17,8 +17,8 @@ namespace {
 // Of 16-byte rows with fewer queries our own kernels fill the chip better, and lengths that grow by one token
 // would ask for a plan each.
 constexpr std::int64_t kFewestQueries = 32;
-// For the gradient of the scores, which makes dq the same bits each time. Beyond, our own kernels do it.
-constexpr std::int64_t kMostScoreBytes = std::int64_t{512} << 20;
+// For the gradient of the scores, which makes dq the same bits each time.
+constexpr std::int64_t kMostScoreBytes = std::int64_t{1} << 30;
 // Plans take host memory and some of the driver's: forgotten all at once when shapes keep changing.
 constexpr std::size_t kMostPlans = 256;
 
@@ -42,7 +42,8 @@ Key key_of(const AttentionShapes& x, std::int64_t kind) {
           x.causal ? 1 : 0,
           x.window,
           std::bit_cast<std::int32_t>(x.scale)};
-  for (const FourAxes* strides : {&x.q_strides, &x.k_strides, &x.v_strides}) {
+  for (const FourAxes* strides :
+       {&x.q_strides, &x.k_strides, &x.v_strides, &x.query_strides, &x.key_strides}) {
     key.insert(key.end(), strides->begin(), strides->end());
   }
   return key;
@@ -82,6 +83,36 @@ bool computes_wrongly(const AttentionShapes& x, bool backward) {
 std::int64_t score_bytes(const AttentionShapes& x) {
   const auto padded = [](std::int64_t n) { return (n + 127) / 128 * 128; };
   return x.B * x.H * padded(x.T) * padded(x.S) * 2;
+}
+
+// The largest equal parts whose scores fit: of the batch, or of a row's key heads. Nothing when those of one are too many.
+std::optional<AttentionShapes> part_that_fits(const AttentionShapes& whole) {
+  const auto largest = [](std::int64_t count, const auto& part) -> std::optional<AttentionShapes> {
+    for (std::int64_t size = count; size > 0; --size) {
+      if (count % size == 0 && score_bytes(part(size)) <= kMostScoreBytes) return part(size);
+    }
+    return std::nullopt;
+  };
+  const auto rows = [&](std::int64_t size) { return whole.part(size, whole.Hkv); };
+  const auto heads = [&](std::int64_t size) { return whole.part(1, size); };
+  const auto of_batch = largest(whole.B, rows);
+  return of_batch ? of_batch : largest(whole.Hkv, heads);
+}
+
+// Where a row of the batch and a head of x [B,N,heads,Dh] begin.
+void* begin_of(const TensorView& x, std::int64_t row, std::int64_t head) {
+  const std::int64_t elements = row * x.stride(0) + head * x.stride(2);
+  return static_cast<std::byte*>(x.data) + elements * static_cast<std::int64_t>(size_of(x.dtype));
+}
+
+// x, or memory that takes its place.
+TensorView or_scratch(const TensorView& x, const TensorView& like, const Scratch& scratch) {
+  if (x) return x;
+  const std::int64_t head = like.dim(3), token = like.dim(2) * head;
+  TensorView instead = like;
+  instead.data = scratch.data();
+  instead.strides = {like.dim(1) * token, token, head, 1};
+  return instead;
 }
 
 }  // namespace
@@ -152,12 +183,13 @@ KernelStatus CudnnAttention::backward(Stream& stream, const AttentionBackwardArg
   if (const std::string reason = refusal(a.q, a.k, a.v, a.mask); !reason.empty()) {
     return KernelStatus::unsupported(reason);
   }
-  const AttentionShapes shapes(a.q, a.k, a.v, a.mask, a.scale);
-  if (computes_wrongly(shapes, true)) return KernelStatus::unsupported("a fault of this cuDNN");
-  if (score_bytes(shapes) > kMostScoreBytes) return KernelStatus::unsupported("too many scores");
+  const AttentionShapes whole(a.q, a.k, a.v, a.mask, a.scale);
+  if (computes_wrongly(whole, true)) return KernelStatus::unsupported("a fault of this cuDNN");
+  const std::optional<AttentionShapes> part = part_that_fits(whole);
+  if (!part) return KernelStatus::unsupported("too many scores");
   const std::lock_guard lock(state_->mutex);
   const Plan& plan = state_->plan(
-      key_of(shapes, 2), [&](CudnnGraph& graph) { add_attention_backward(graph, shapes, true); });
+      key_of(*part, 2), [&](CudnnGraph& graph) { add_attention_backward(graph, *part, true); });
   if (!plan.graph) return KernelStatus::unsupported(plan.problem);
   // cuDNN makes all three gradients: those that are not wanted go to scratch memory.
   const auto bytes = [](const TensorView& wanted, const TensorView& like) {
@@ -167,17 +199,26 @@ KernelStatus CudnnAttention::backward(Stream& stream, const AttentionBackwardArg
   const Scratch unwanted_dk(stream, bytes(a.dk, a.k));
   const Scratch unwanted_dv(stream, bytes(a.dv, a.v));
   const Scratch row_sums(stream, static_cast<std::size_t>(a.lse.numel()) * sizeof(float));
-  state_->run(stream, *plan.graph,
-              {{kQueries, a.q.data},
-               {kKeys, a.k.data},
-               {kValues, a.v.data},
-               {kOut, a.out.data},
-               {kLse, a.lse.data},
-               {kOutGradient, a.dout.data},
-               {kQueryGradient, a.dq ? a.dq.data : unwanted_dq.data()},
-               {kKeyGradient, a.dk ? a.dk.data : unwanted_dk.data()},
-               {kValueGradient, a.dv ? a.dv.data : unwanted_dv.data()},
-               {kRowSums, row_sums.data()}});
+  const TensorView dq = or_scratch(a.dq, a.q, unwanted_dq);
+  const TensorView dk = or_scratch(a.dk, a.k, unwanted_dk);
+  const TensorView dv = or_scratch(a.dv, a.v, unwanted_dv);
+  for (std::int64_t row = 0; row < whole.B; row += part->B) {
+    for (std::int64_t key_head = 0; key_head < whole.Hkv; key_head += part->Hkv) {
+      const std::int64_t head = key_head * (whole.H / whole.Hkv);
+      const std::int64_t first_sum = (row * whole.H + head) * whole.T;
+      state_->run(stream, *plan.graph,
+                  {{kQueries, begin_of(a.q, row, head)},
+                   {kKeys, begin_of(a.k, row, key_head)},
+                   {kValues, begin_of(a.v, row, key_head)},
+                   {kOut, begin_of(a.out, row, head)},
+                   {kLse, static_cast<float*>(a.lse.data) + first_sum},
+                   {kOutGradient, begin_of(a.dout, row, head)},
+                   {kQueryGradient, begin_of(dq, row, head)},
+                   {kKeyGradient, begin_of(dk, row, key_head)},
+                   {kValueGradient, begin_of(dv, row, key_head)},
+                   {kRowSums, row_sums.as<float>() + first_sum}});
+    }
+  }
   return KernelStatus::ok();
 }
 

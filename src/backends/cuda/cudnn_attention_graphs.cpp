@@ -130,17 +130,27 @@ AttentionShapes::AttentionShapes(const TensorView& q, const TensorView& k, const
       q_strides(head_token_strides(q)),
       k_strides(head_token_strides(k)),
       v_strides(head_token_strides(v)),
+      query_strides{T * H * Dh, Dh, H * Dh, 1},
+      key_strides{S * Hkv * Dh, Dh, Hkv * Dh, 1},
       causal(mask.causal),
       // A window that reaches everything is none.
       window(mask.window >= S + T ? 0 : mask.window),
       scale(factor) {}
+
+AttentionShapes AttentionShapes::part(std::int64_t rows, std::int64_t key_heads) const {
+  AttentionShapes result = *this;
+  result.B = rows;
+  result.H = H / Hkv * key_heads;
+  result.Hkv = key_heads;
+  return result;
+}
 
 void add_attention(CudnnGraph& graph, const AttentionShapes& x, bool with_lse) {
   Builder build{graph, x};
   const Tensor q = graph.tensor(kQueries, x.dtype, {x.B, x.H, x.T, x.Dh}, x.q_strides);
   const Tensor k = graph.tensor(kKeys, x.dtype, {x.B, x.Hkv, x.Dh, x.S}, exchanged(x.k_strides));
   const Tensor v = graph.tensor(kValues, x.dtype, {x.B, x.Hkv, x.S, x.Dh}, x.v_strides);
-  const Tensor out = graph.tensor(kOut, x.dtype, {x.B, x.H, x.T, x.Dh}, x.dense(x.T, x.H));
+  const Tensor out = graph.tensor(kOut, x.dtype, {x.B, x.H, x.T, x.Dh}, x.query_strides);
   const FourAxes rows = x.row_numbers();
   const Tensor lse = with_lse ? graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, dense_strides(rows))
                               : graph.inner(CUDNN_DATA_FLOAT, rows);
@@ -165,12 +175,12 @@ void add_attention_backward(CudnnGraph& graph, const AttentionShapes& x, bool di
   const Tensor q = graph.tensor(kQueries, x.dtype, query_sizes, x.q_strides);
   const Tensor k = graph.tensor(kKeys, x.dtype, exchanged(key_sizes), exchanged(x.k_strides));
   const Tensor v = graph.tensor(kValues, x.dtype, exchanged(key_sizes), exchanged(x.v_strides));
-  const Tensor out = graph.tensor(kOut, x.dtype, query_sizes, x.dense(x.T, x.H));
-  const Tensor dout = graph.tensor(kOutGradient, x.dtype, query_sizes, x.dense(x.T, x.H));
+  const Tensor out = graph.tensor(kOut, x.dtype, query_sizes, x.query_strides);
+  const Tensor dout = graph.tensor(kOutGradient, x.dtype, query_sizes, x.query_strides);
   const Tensor lse = graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, dense_strides(rows));
-  const Tensor dq = graph.tensor(kQueryGradient, x.dtype, query_sizes, x.dense(x.T, x.H));
-  const Tensor dk = graph.tensor(kKeyGradient, x.dtype, key_sizes, x.dense(x.S, x.Hkv));
-  const Tensor dv = graph.tensor(kValueGradient, x.dtype, key_sizes, x.dense(x.S, x.Hkv));
+  const Tensor dq = graph.tensor(kQueryGradient, x.dtype, query_sizes, x.query_strides);
+  const Tensor dk = graph.tensor(kKeyGradient, x.dtype, key_sizes, x.key_strides);
+  const Tensor dv = graph.tensor(kValueGradient, x.dtype, key_sizes, x.key_strides);
 
   const Tensor products = build.binary(CUDNN_POINTWISE_MUL, dout, out, query_sizes);
   const Tensor sums = graph.inner(CUDNN_DATA_FLOAT, rows);

@@ -25,19 +25,20 @@ struct AttentionShapes {
   AttentionShapes(const TensorView& q, const TensorView& k, const TensorView& v,
                   const AttentionMask& mask, float factor);
 
+  /// Of as many rows of the batch and key heads, with their query heads, in the same memory.
+  AttentionShapes part(std::int64_t rows, std::int64_t key_heads) const;
+
   std::int64_t B, T, S, H, Hkv, Dh;
   cudnnDataType_t dtype;
   FourAxes q_strides, k_strides, v_strides;  ///< by batch, head, token, element
+  FourAxes query_strides,
+      key_strides;  ///< of out and of all gradients, which are dense [B,N,heads,Dh]
   bool causal;
   std::int64_t window;
   float scale;
 
   FourAxes scores() const { return {B, H, T, S}; }
   FourAxes row_numbers() const { return {B, H, T, 1}; }
-  /// Strides of dense [B,N,heads,Dh] in cuDNN's order of axes.
-  FourAxes dense(std::int64_t N, std::int64_t heads) const {
-    return {N * heads * Dh, Dh, heads * Dh, 1};
-  }
 };
 
 /// out and, when wanted, lse. Built, but for the choice of an engine.

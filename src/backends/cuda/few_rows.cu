@@ -45,36 +45,41 @@ constexpr std::array kPackCounts{1, 2, 4, 6, 8, 10, 24, 48};
 // How many of each of M rows of x there may be, vec elements to a pack.
 constexpr int most_packs(int M, int vec) { return 192 / (M * vec); }
 
-// The packs of w that a thread needs, step by step and row after row, as they come in.
+// The packs of w that a thread needs, row after row.
 template <class W, class Cut>
-class WeightSteps {
+class RowWeights {
  public:
   static constexpr int kVec = kPackSize<W>;
   static constexpr int kPacks = Cut::kStepPacks;
 
   // Rows first, first + row_step, …; in each of them every `width`-th pack from `begin` on.
-  __device__ WeightSteps(const FewRowsGroup& group, uint4* slots, std::int64_t first, int row_step,
-                         int begin, int width)
+  __device__ RowWeights(const FewRowsGroup& group, std::int64_t first, int row_step, int begin,
+                        int width)
       : group_(group),
-        slots_(slots + threadIdx.x),
         row_(first),
         row_step_(row_step),
         begin_(begin * kVec),
         width_(width * kVec) {
     seek();
-    for (int i = 0; i < Cut::kSteps - 1; ++i) {
-      if (i >= Cut::kFirstSteps) wait_for_copies<Cut::kFirstSteps - 1>();
-      fetch();
-    }
   }
 
-  // The oldest step, until the next call.
-  __device__ __forceinline__ const uint4* take() {
-    wait_for_copies<Cut::kSteps - 2>();
-    const uint4* const slot = slots_ + taken_ * kPacks * kThreads;
-    taken_ = taken_ + 1 == Cut::kSteps ? 0 : taken_ + 1;
-    fetch();
-    return slot;
+  // Starts to copy the next step to a slot, if there is one.
+  __device__ __forceinline__ void copy(unsigned slot) {
+    const int K = static_cast<int>(group_.products[0].K);
+    if (row_ >= group_.rows) return;
+#pragma unroll
+    for (int u = 0; u < kPacks; ++u) {
+      const int k = k_ + u * width_;
+      if (k < K) copy_async(slot + u * kThreads * 16, w_ + k, true);
+    }
+    k_ += kPacks * width_;
+    // Every thread of a row takes as many steps of it.
+    if (k_ - begin_ < K) return;
+    row_ += row_step_;
+    rows_left_ -= row_step_;
+    w_ += std::int64_t{row_step_} * K;
+    k_ = begin_;
+    if (rows_left_ <= 0) seek();
   }
 
  private:
@@ -87,41 +92,17 @@ class WeightSteps {
     w_ = static_cast<const W*>(product.w) + at.n * group_.products[0].K;
   }
 
-  // Into the place of the step before the one that is being summed.
-  __device__ __forceinline__ void fetch() {
-    const int K = static_cast<int>(group_.products[0].K);
-    if (row_ < group_.rows) {
-      const unsigned slot = shared_address(slots_ + fetched_ * kPacks * kThreads);
-#pragma unroll
-      for (int u = 0; u < kPacks; ++u) {
-        const int k = k_ + u * width_;
-        if (k < K) copy_async(slot + u * kThreads * 16, w_ + k, true);
-      }
-      k_ += kPacks * width_;
-      // Every thread of a row takes as many steps of it.
-      if (k_ - begin_ >= K) {
-        row_ += row_step_;
-        rows_left_ -= row_step_;
-        w_ += std::int64_t{row_step_} * K;
-        k_ = begin_;
-        if (rows_left_ <= 0) seek();
-      }
-    }
-    fetched_ = fetched_ + 1 == Cut::kSteps ? 0 : fetched_ + 1;
-    commit_copies();
-  }
-
   const FewRowsGroup& group_;
-  uint4* slots_;
   const W* w_ = nullptr;
   std::int64_t row_;
   std::int64_t rows_left_ = 0;  // of the product, from this one on
   int row_step_;
   int k_ = 0;
   int begin_, width_;
-  int taken_ = 0;
-  int fetched_ = 0;
 };
+
+template <class W, class Cut>
+using WeightSteps = StepRing<RowWeights<W, Cut>, Cut>;
 
 // A thread's part of x: in each row every `width`-th pack from `begin` on. Rows beyond the last are copies of it.
 template <int kM, int kPacks, int kVec>
@@ -283,7 +264,7 @@ __global__ void __launch_bounds__(kThreads, FewRowsCut<kM, kPacks, kPackSize<W>,
   const int apart = static_cast<int>(gridDim.x);
   const int row_step = kWarps / group.team * apart;
   const std::int64_t first_row = blockIdx.x + std::int64_t{team} * apart;
-  WeightSteps<W, Cut> steps(group, slots, first_row, row_step, begin, width);
+  WeightSteps<W, Cut> steps({group, first_row, row_step, begin, width}, slots);
   const int own = kRowsOfChunk / group.team;  // rows of a chunk that a warp finishes
   const int first_own = warp * own;
   const auto row_of = [&](std::int64_t done, int i) {

@@ -37,6 +37,47 @@ struct FewRowsRow {
   }
 };
 
+/// What a thread needs of the weights, step by step as it comes in: `Weights` starts the copies of one step after the other,
+/// each into the place of the step before the one that is being summed. Steps, bytes of a step of all threads: those of the cut.
+template <class Weights, class Cut>
+class StepRing {
+ public:
+  __device__ StepRing(const Weights& weights, uint4* slots)
+      : weights_(weights), slots_(slots + threadIdx.x) {
+    for (int i = 0; i < Cut::kSteps - 1; ++i) {
+      if (i >= Cut::kFirstSteps) wait_for_copies<Cut::kFirstSteps - 1>();
+      fetch();
+    }
+  }
+
+  /// The oldest step, until the next call: its pack i is at i · kFewRowsThreads.
+  __device__ __forceinline__ const uint4* take() {
+    wait_for_copies<Cut::kSteps - 2>();
+    const uint4* const slot = slots_ + taken_ * kStepSize;
+    taken_ = next(taken_);
+    fetch();
+    return slot;
+  }
+
+ private:
+  static constexpr int kStepSize = Cut::kStepBytes / 16;
+
+  static __device__ __forceinline__ int next(int step) {
+    return step + 1 == Cut::kSteps ? 0 : step + 1;
+  }
+
+  __device__ __forceinline__ void fetch() {
+    weights_.copy(shared_address(slots_ + fetched_ * kStepSize));
+    fetched_ = next(fetched_);
+    commit_copies();
+  }
+
+  Weights weights_;
+  uint4* slots_;
+  int taken_ = 0;
+  int fetched_ = 0;
+};
+
 template <class X>
 __device__ __forceinline__ float small_element(const void* data, DType dtype, std::int64_t i) {
   return dtype == DType::kF32 ? static_cast<const float*>(data)[i]

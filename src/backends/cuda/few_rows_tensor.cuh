@@ -5,7 +5,7 @@
 
 #include "backends/cuda/few_rows_group.cuh"
 
-// Three to eight rows by weights of 16 bits, on the tensor cores: out [M,N] = x w^T, as 16 rows of w times 8 rows of x. One row
+// Two to eight rows by weights of 16 bits, on the tensor cores: out [M,N] = x w^T, as 16 rows of w times 8 rows of x. One row
 // takes no longer than eight. Fragments need no order of K but the same one in both operands: a lane takes the 16 bytes that it
 // has copied of a row of w, and those of x beside them, for two steps of the product.
 
@@ -31,15 +31,14 @@ struct TensorCut {
   static constexpr int kFirstSteps = std::max(1, 32768 / (kBlocks * kStepBytes));
 };
 
-/// The packs of w that a lane needs, of two rows of a tile, step by step and tile after tile, as they come in.
+/// The packs of w that a lane needs, of two rows of a tile, tile after tile.
 template <class T, class Cut>
-class TileSteps {
+class TileWeights {
  public:
   /// Tiles first, first + tile_step, …; of each row every `width`-th pack from `begin` on.
-  __device__ TileSteps(const FewRowsGroup& group, uint4* slots, std::int64_t first, int tile_step,
-                       int begin, int width, int steps_of_tile)
+  __device__ TileWeights(const FewRowsGroup& group, std::int64_t first, int tile_step, int begin,
+                         int width, int steps_of_tile)
       : group_(group),
-        slots_(slots + threadIdx.x),
         tile_(first),
         tile_step_(tile_step),
         begin_(begin),
@@ -47,19 +46,26 @@ class TileSteps {
         steps_of_tile_(steps_of_tile),
         packs_(static_cast<int>(group.products[0].K / kChunk)) {
     seek();
-    for (int i = 0; i < Cut::kSteps - 1; ++i) {
-      if (i >= Cut::kFirstSteps) wait_for_copies<Cut::kFirstSteps - 1>();
-      fetch();
-    }
   }
 
-  /// The oldest step, until the next call: pack u of row h is at (h · kStepPacks + u) · kFewRowsThreads.
-  __device__ __forceinline__ const uint4* take() {
-    wait_for_copies<Cut::kSteps - 2>();
-    const uint4* const slot = slots_ + taken_ * 2 * Cut::kStepPacks * kFewRowsThreads;
-    taken_ = taken_ + 1 == Cut::kSteps ? 0 : taken_ + 1;
-    fetch();
-    return slot;
+  /// Starts to copy the next step to a slot, if there is one: pack u of row h to its place h · kStepPacks + u. What a row does
+  /// not have is 0.
+  __device__ __forceinline__ void copy(unsigned slot) {
+    if (tile_ * kTensorRows >= group_.rows) return;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int u = 0; u < Cut::kStepPacks; ++u) {
+        const int pack = begin_ + (step_ * Cut::kStepPacks + u) * width_;
+        const bool exists = pack < packs_;
+        if (w_[h] == nullptr) continue;  // a row of no result
+        copy_async(slot + (h * Cut::kStepPacks + u) * kFewRowsThreads * 16,
+                   w_[h] + (exists ? pack * kChunk : 0), exists);
+      }
+    }
+    if (++step_ < steps_of_tile_) return;
+    tile_ += tile_step_;
+    seek();
   }
 
  private:
@@ -76,33 +82,7 @@ class TileSteps {
     }
   }
 
-  // Into the place of the step before the one that is being summed. What a row does not have is 0.
-  __device__ __forceinline__ void fetch() {
-    if (tile_ * kTensorRows < group_.rows) {
-      const unsigned slot =
-          shared_address(slots_ + fetched_ * 2 * Cut::kStepPacks * kFewRowsThreads);
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-#pragma unroll
-        for (int u = 0; u < Cut::kStepPacks; ++u) {
-          const int pack = begin_ + (step_ * Cut::kStepPacks + u) * width_;
-          const bool exists = pack < packs_;
-          if (w_[h] == nullptr) continue;  // a row of no result
-          copy_async(slot + (h * Cut::kStepPacks + u) * kFewRowsThreads * 16,
-                     w_[h] + (exists ? pack * kChunk : 0), exists);
-        }
-      }
-      if (++step_ == steps_of_tile_) {
-        tile_ += tile_step_;
-        seek();
-      }
-    }
-    fetched_ = fetched_ + 1 == Cut::kSteps ? 0 : fetched_ + 1;
-    commit_copies();
-  }
-
   const FewRowsGroup& group_;
-  uint4* slots_;
   const T* w_[2];
   std::int64_t tile_;
   int tile_step_;
@@ -110,9 +90,10 @@ class TileSteps {
   int steps_of_tile_;
   int packs_;
   int step_ = 0;
-  int taken_ = 0;
-  int fetched_ = 0;
 };
+
+template <class T, class Cut>
+using TileSteps = StepRing<TileWeights<T, Cut>, Cut>;
 
 /// Sums of a warp: of 8 rows of x with the 16 of a tile.
 using TensorSums = float[kTensorMostM][kTensorRows];
@@ -180,7 +161,7 @@ __global__ void __launch_bounds__(kFewRowsThreads, TensorCut<kPacks, true>::kBlo
   const int tile_step = teams * apart;
   const std::int64_t tiles = (group.rows + kTensorRows - 1) / kTensorRows;
   const std::int64_t own_first = blockIdx.x + std::int64_t{warp / group.team} * apart;
-  TileSteps<T, Cut> steps(group, slots, own_first, tile_step, begin, width, steps_of_tile);
+  TileSteps<T, Cut> steps({group, own_first, tile_step, begin, width, steps_of_tile}, slots);
   hopper::wait_for_previous();  // which makes x, or xa
   uint4 x[kPacks];
   const T* const own_row = static_cast<const T*>(group.products[0].x) + lane / kTensorQuad * K;
