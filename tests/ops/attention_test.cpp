@@ -220,16 +220,18 @@ class ManyScores : public ::testing::TestWithParam<Device> {
   };
 
   // What backward gives for the rows [B,T,H + 2 Hkv,Dh] of q, k and v, in f32.
-  static std::vector<float> gradient(const Sizes& sizes, const Tensor& rows, const Tensor& dout) {
+  static std::vector<float> gradient(const Sizes& sizes, const Tensor& rows, const Tensor& dout,
+                                     std::int64_t window) {
     const auto& [B, T, H, Hkv] = sizes;
     const Tensor leaf = rows.detach().set_requires_grad(true);
-    const Tensor out = attention(slice(leaf, 2, 0, H), slice(leaf, 2, H, H + Hkv),
-                                 slice(leaf, 2, H + Hkv, H + 2 * Hkv), {.causal = true});
+    const Tensor out =
+        attention(slice(leaf, 2, 0, H), slice(leaf, 2, H, H + Hkv),
+                  slice(leaf, 2, H + Hkv, H + 2 * Hkv), {.causal = true, .window = window});
     backward(out, dout);
     return cast(leaf.grad().to(kCpuDevice), DType::kF32).to_vector<float>();
   }
 
-  static void expect_same_gradients(Device device, const Sizes& sizes) {
+  static void expect_same_gradients(Device device, const Sizes& sizes, std::int64_t window = 0) {
     constexpr std::int64_t kDepth = 32;
     const auto& [B, T, H, Hkv] = sizes;
     const auto draw = [&](std::int64_t heads, unsigned seed) {
@@ -240,9 +242,11 @@ class ManyScores : public ::testing::TestWithParam<Device> {
       return cast(Tensor::from_values(values, {B, T, heads, kDepth}), DType::kBF16);
     };
     const Tensor rows = draw(H + 2 * Hkv, 1), dout = draw(H, 2);
-    const std::vector<float> got = gradient(sizes, rows.to(device), dout.to(device));
+    const Tensor own_rows = rows.to(device), own_dout = dout.to(device);
+    const std::vector<float> got = gradient(sizes, own_rows, own_dout, window);
+    EXPECT_TRUE(gradient(sizes, own_rows, own_dout, window) == got) << "other bits each time";
     const std::vector<float> expected =
-        gradient(sizes, cast(rows, DType::kF32), cast(dout, DType::kF32));
+        gradient(sizes, cast(rows, DType::kF32), cast(dout, DType::kF32), window);
     double error = 0, norm = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
       error += std::pow(static_cast<double>(got[i]) - expected[i], 2);
@@ -256,13 +260,16 @@ TEST_P(ManyScores, AreTakenPartByPart) {
   const Device device = GetParam();
   force_variant("attention", "cudnn");
   try {
-    expect_same_gradients(device, {1, 64, 2, 1});
+    expect_same_gradients(device, {1, 128, 2, 1});
   } catch (const Error& error) {
     force_variant("attention", "");
     GTEST_SKIP() << error.what();
   }
   expect_same_gradients(device, {6, 4096, 8, 4});   // three rows of the batch at once
   expect_same_gradients(device, {2, 8192, 16, 4});  // two key heads of one row
+  expect_same_gradients(device, {2, 9344, 14, 2});  // some queries of a key head's query heads
+  expect_same_gradients(device, {1, 16384, 9, 1}, 2000);
+  expect_same_gradients(device, {1, 17408, 9, 1});  // of one query head
   force_variant("attention", "");
 }
 

@@ -6,8 +6,11 @@
 #include <optional>
 #include <string>
 
+#include "backends/cuda/attention_cut.hpp"
 #include "backends/cuda/cuda_backend.hpp"
+#include "backends/cuda/cuda_check.hpp"
 #include "backends/cuda/cudnn_attention_graphs.hpp"
+#include "backends/cuda/key_gradient_sums.hpp"
 #include "wick/base/error.hpp"
 
 namespace wick::cuda {
@@ -17,8 +20,8 @@ namespace {
 // Of 16-byte rows with fewer queries our own kernels fill the chip better, and lengths that grow by one token
 // would ask for a plan each.
 constexpr std::int64_t kFewestQueries = 32;
-// For the gradient of the scores, which makes dq the same bits each time.
-constexpr std::int64_t kMostScoreBytes = std::int64_t{1} << 30;
+// Of 16 bits, for the gradient of the scores, which makes dq the same bits each time: 1 GiB.
+constexpr std::int64_t kMostScores = std::int64_t{1} << 29;
 // Plans take host memory and some of the driver's: forgotten all at once when shapes keep changing.
 constexpr std::size_t kMostPlans = 256;
 
@@ -42,8 +45,8 @@ Key key_of(const AttentionShapes& x, std::int64_t kind) {
           x.causal ? 1 : 0,
           x.window,
           std::bit_cast<std::int32_t>(x.scale)};
-  for (const FourAxes* strides :
-       {&x.q_strides, &x.k_strides, &x.v_strides, &x.query_strides, &x.key_strides}) {
+  for (const FourAxes* strides : {&x.q_strides, &x.k_strides, &x.v_strides, &x.query_strides,
+                                  &x.key_strides, &x.lse_strides}) {
     key.insert(key.end(), strides->begin(), strides->end());
   }
   return key;
@@ -80,28 +83,9 @@ bool computes_wrongly(const AttentionShapes& x, bool backward) {
   return version == 91400 && !x.causal && x.window != 0 && x.S > 1024;
 }
 
-std::int64_t score_bytes(const AttentionShapes& x) {
-  const auto padded = [](std::int64_t n) { return (n + 127) / 128 * 128; };
-  return x.B * x.H * padded(x.T) * padded(x.S) * 2;
-}
-
-// The largest equal parts whose scores fit: of the batch, or of a row's key heads. Nothing when those of one are too many.
-std::optional<AttentionShapes> part_that_fits(const AttentionShapes& whole) {
-  const auto largest = [](std::int64_t count, const auto& part) -> std::optional<AttentionShapes> {
-    for (std::int64_t size = count; size > 0; --size) {
-      if (count % size == 0 && score_bytes(part(size)) <= kMostScoreBytes) return part(size);
-    }
-    return std::nullopt;
-  };
-  const auto rows = [&](std::int64_t size) { return whole.part(size, whole.Hkv); };
-  const auto heads = [&](std::int64_t size) { return whole.part(1, size); };
-  const auto of_batch = largest(whole.B, rows);
-  return of_batch ? of_batch : largest(whole.Hkv, heads);
-}
-
-// Where a row of the batch and a head of x [B,N,heads,Dh] begin.
-void* begin_of(const TensorView& x, std::int64_t row, std::int64_t head) {
-  const std::int64_t elements = row * x.stride(0) + head * x.stride(2);
+// Where a row of the batch, a token and a head of x [B,N,heads,Dh] begin.
+void* begin_of(const TensorView& x, std::int64_t row, std::int64_t token, std::int64_t head) {
+  const std::int64_t elements = row * x.stride(0) + token * x.stride(1) + head * x.stride(2);
   return static_cast<std::byte*>(x.data) + elements * static_cast<std::int64_t>(size_of(x.dtype));
 }
 
@@ -151,6 +135,77 @@ struct CudnnAttention::State {
     graph.run(handle, bindings, workspace.data());
   }
 
+  // The graphs of pieces, all before the first of them runs. Call with the mutex held.
+  KernelStatus plan_pieces(const AttentionShapes& whole, const AttentionCut& cut,
+                           std::vector<const CudnnGraph*>& graphs) {
+    // None of them may be forgotten for another; they have at most half as many shapes.
+    if (plans.size() > kMostPlans / 2) plans.clear();
+    for (const AttentionPiece& piece : cut.pieces) {
+      const AttentionShapes shapes = whole.of(piece, cut.shares_keys);
+      if (computes_wrongly(shapes, true)) return KernelStatus::unsupported("a fault of this cuDNN");
+      const Plan& made = plan(key_of(shapes, 2), [&](CudnnGraph& graph) {
+        add_attention_backward(graph, shapes, true);
+      });
+      if (!made.graph) return KernelStatus::unsupported(made.problem);
+      graphs.push_back(&*made.graph);
+    }
+    return KernelStatus::ok();
+  }
+
+  // Enqueues the graph of a piece of the gradient. Call with the mutex held.
+  void run_piece(Stream& stream, const AttentionBackwardArgs& a, const AttentionPiece& piece,
+                 const CudnnGraph& graph, void* dk, void* dv) {
+    const Scratch row_sums(
+        stream, static_cast<std::size_t>(piece.rows * piece.heads * piece.queries) * sizeof(float));
+    const auto of_queries = [&](const TensorView& x) {
+      return begin_of(x, piece.row, piece.query, piece.head);
+    };
+    const auto of_keys = [&](const TensorView& x) {
+      return begin_of(x, piece.row, piece.key, piece.key_head);
+    };
+    const std::int64_t first_lse = (piece.row * a.q.dim(2) + piece.head) * a.q.dim(1) + piece.query;
+    run(stream, graph,
+        {{kQueries, of_queries(a.q)},
+         {kKeys, of_keys(a.k)},
+         {kValues, of_keys(a.v)},
+         {kOut, of_queries(a.out)},
+         {kLse, static_cast<float*>(a.lse.data) + first_lse},
+         {kOutGradient, of_queries(a.dout)},
+         {kQueryGradient, of_queries(a.dq)},
+         {kKeyGradient, dk},
+         {kValueGradient, dv},
+         {kRowSums, row_sums.data()}});
+  }
+
+  // Pieces of the same keys: their dk and dv are added up in f32, for one key head of one row after the other.
+  void run_pieces_of_keys(Stream& stream, const AttentionBackwardArgs& a, const AttentionCut& cut,
+                          const std::vector<const CudnnGraph*>& graphs) {
+    const std::int64_t Dh = a.k.dim(3);
+    const auto count = static_cast<std::size_t>(a.k.dim(1) * Dh);
+    const Scratch dk(stream, count * size_of(a.k.dtype)), dv(stream, count * size_of(a.k.dtype));
+    const Scratch sums(stream, 2 * count * sizeof(float));
+    float* const dk_sums = sums.as<float>();
+    float* const dv_sums = dk_sums + count;
+    for (std::size_t i = 0; i < cut.pieces.size(); ++i) {
+      const AttentionPiece& piece = cut.pieces[i];
+      const auto is_of_same_keys = [&](std::size_t other) {
+        return other < cut.pieces.size() && cut.pieces[other].row == piece.row &&
+               cut.pieces[other].key_head == piece.key_head;
+      };
+      if (i == 0 || !is_of_same_keys(i - 1)) {
+        check(cudaMemsetAsync(dk_sums, 0, 2 * count * sizeof(float), activate(stream)),
+              "cudaMemsetAsync");
+      }
+      run_piece(stream, a, piece, *graphs[i], dk.data(), dv.data());
+      const std::int64_t first = piece.key * Dh;
+      add_key_gradients(stream, a.k.dtype, dk.data(), dk_sums + first, piece.keys * Dh);
+      add_key_gradients(stream, a.k.dtype, dv.data(), dv_sums + first, piece.keys * Dh);
+      if (is_of_same_keys(i + 1)) continue;
+      store_key_gradients(stream, dk_sums, a.dk, piece.row, piece.key_head);
+      store_key_gradients(stream, dv_sums, a.dv, piece.row, piece.key_head);
+    }
+  }
+
   CudaBackend& backend;
   std::mutex mutex;
   cudnnHandle_t handle = nullptr;
@@ -184,13 +239,11 @@ KernelStatus CudnnAttention::backward(Stream& stream, const AttentionBackwardArg
     return KernelStatus::unsupported(reason);
   }
   const AttentionShapes whole(a.q, a.k, a.v, a.mask, a.scale);
-  if (computes_wrongly(whole, true)) return KernelStatus::unsupported("a fault of this cuDNN");
-  const std::optional<AttentionShapes> part = part_that_fits(whole);
-  if (!part) return KernelStatus::unsupported("too many scores");
+  const AttentionCut cut = cut_attention(whole.sizes(), kMostScores);
+  if (cut.pieces.empty()) return KernelStatus::unsupported("too many scores");
   const std::lock_guard lock(state_->mutex);
-  const Plan& plan = state_->plan(
-      key_of(*part, 2), [&](CudnnGraph& graph) { add_attention_backward(graph, *part, true); });
-  if (!plan.graph) return KernelStatus::unsupported(plan.problem);
+  std::vector<const CudnnGraph*> graphs;
+  if (KernelStatus status = state_->plan_pieces(whole, cut, graphs); !status.is_ok()) return status;
   // cuDNN makes all three gradients: those that are not wanted go to scratch memory.
   const auto bytes = [](const TensorView& wanted, const TensorView& like) {
     return wanted ? 0 : static_cast<std::size_t>(like.numel()) * size_of(like.dtype);
@@ -198,25 +251,18 @@ KernelStatus CudnnAttention::backward(Stream& stream, const AttentionBackwardArg
   const Scratch unwanted_dq(stream, bytes(a.dq, a.q));
   const Scratch unwanted_dk(stream, bytes(a.dk, a.k));
   const Scratch unwanted_dv(stream, bytes(a.dv, a.v));
-  const Scratch row_sums(stream, static_cast<std::size_t>(a.lse.numel()) * sizeof(float));
-  const TensorView dq = or_scratch(a.dq, a.q, unwanted_dq);
-  const TensorView dk = or_scratch(a.dk, a.k, unwanted_dk);
-  const TensorView dv = or_scratch(a.dv, a.v, unwanted_dv);
-  for (std::int64_t row = 0; row < whole.B; row += part->B) {
-    for (std::int64_t key_head = 0; key_head < whole.Hkv; key_head += part->Hkv) {
-      const std::int64_t head = key_head * (whole.H / whole.Hkv);
-      const std::int64_t first_sum = (row * whole.H + head) * whole.T;
-      state_->run(stream, *plan.graph,
-                  {{kQueries, begin_of(a.q, row, head)},
-                   {kKeys, begin_of(a.k, row, key_head)},
-                   {kValues, begin_of(a.v, row, key_head)},
-                   {kOut, begin_of(a.out, row, head)},
-                   {kLse, static_cast<float*>(a.lse.data) + first_sum},
-                   {kOutGradient, begin_of(a.dout, row, head)},
-                   {kQueryGradient, begin_of(dq, row, head)},
-                   {kKeyGradient, begin_of(dk, row, key_head)},
-                   {kValueGradient, begin_of(dv, row, key_head)},
-                   {kRowSums, row_sums.as<float>() + first_sum}});
+  AttentionBackwardArgs all = a;
+  all.dq = or_scratch(a.dq, a.q, unwanted_dq);
+  all.dk = or_scratch(a.dk, a.k, unwanted_dk);
+  all.dv = or_scratch(a.dv, a.v, unwanted_dv);
+  if (cut.shares_keys) {
+    state_->run_pieces_of_keys(stream, all, cut, graphs);
+  } else {
+    for (std::size_t i = 0; i < cut.pieces.size(); ++i) {
+      const AttentionPiece& piece = cut.pieces[i];
+      state_->run_piece(stream, all, piece, *graphs[i],
+                        begin_of(all.dk, piece.row, 0, piece.key_head),
+                        begin_of(all.dv, piece.row, 0, piece.key_head));
     }
   }
   return KernelStatus::ok();

@@ -132,16 +132,23 @@ AttentionShapes::AttentionShapes(const TensorView& q, const TensorView& k, const
       v_strides(head_token_strides(v)),
       query_strides{T * H * Dh, Dh, H * Dh, 1},
       key_strides{S * Hkv * Dh, Dh, Hkv * Dh, 1},
+      lse_strides{H * T, T, 1, 1},
       causal(mask.causal),
       // A window that reaches everything is none.
       window(mask.window >= S + T ? 0 : mask.window),
       scale(factor) {}
 
-AttentionShapes AttentionShapes::part(std::int64_t rows, std::int64_t key_heads) const {
+AttentionShapes AttentionShapes::of(const AttentionPiece& piece, bool dense_keys) const {
   AttentionShapes result = *this;
-  result.B = rows;
-  result.H = H / Hkv * key_heads;
-  result.Hkv = key_heads;
+  result.B = piece.rows;
+  result.T = piece.queries;
+  result.S = piece.keys;
+  result.H = piece.heads;
+  result.Hkv = piece.key_heads;
+  if (window >= piece.keys + piece.queries) result.window = 0;
+  if (dense_keys) {
+    result.key_strides = {piece.key_heads * piece.keys * Dh, Dh, piece.key_heads * Dh, 1};
+  }
   return result;
 }
 
@@ -152,7 +159,7 @@ void add_attention(CudnnGraph& graph, const AttentionShapes& x, bool with_lse) {
   const Tensor v = graph.tensor(kValues, x.dtype, {x.B, x.Hkv, x.S, x.Dh}, x.v_strides);
   const Tensor out = graph.tensor(kOut, x.dtype, {x.B, x.H, x.T, x.Dh}, x.query_strides);
   const FourAxes rows = x.row_numbers();
-  const Tensor lse = with_lse ? graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, dense_strides(rows))
+  const Tensor lse = with_lse ? graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, x.lse_strides)
                               : graph.inner(CUDNN_DATA_FLOAT, rows);
   const Tensor scores = build.masked(build.scaled(build.product(q, k, x.scores())));
   const Tensor most = graph.inner(CUDNN_DATA_FLOAT, rows);
@@ -177,7 +184,7 @@ void add_attention_backward(CudnnGraph& graph, const AttentionShapes& x, bool di
   const Tensor v = graph.tensor(kValues, x.dtype, exchanged(key_sizes), exchanged(x.v_strides));
   const Tensor out = graph.tensor(kOut, x.dtype, query_sizes, x.query_strides);
   const Tensor dout = graph.tensor(kOutGradient, x.dtype, query_sizes, x.query_strides);
-  const Tensor lse = graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, dense_strides(rows));
+  const Tensor lse = graph.tensor(kLse, CUDNN_DATA_FLOAT, rows, x.lse_strides);
   const Tensor dq = graph.tensor(kQueryGradient, x.dtype, query_sizes, x.query_strides);
   const Tensor dk = graph.tensor(kKeyGradient, x.dtype, key_sizes, x.key_strides);
   const Tensor dv = graph.tensor(kValueGradient, x.dtype, key_sizes, x.key_strides);

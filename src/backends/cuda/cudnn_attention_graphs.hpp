@@ -1,5 +1,6 @@
 #pragma once
 
+#include "backends/cuda/attention_cut.hpp"
 #include "backends/cuda/cudnn_graph.hpp"
 #include "runtime/args/attention_args.hpp"
 
@@ -25,14 +26,17 @@ struct AttentionShapes {
   AttentionShapes(const TensorView& q, const TensorView& k, const TensorView& v,
                   const AttentionMask& mask, float factor);
 
-  /// Of as many rows of the batch and key heads, with their query heads, in the same memory.
-  AttentionShapes part(std::int64_t rows, std::int64_t key_heads) const;
+  AttentionSizes sizes() const {
+    return {.B = B, .T = T, .S = S, .H = H, .Hkv = Hkv, .causal = causal, .window = window};
+  }
+  /// Those of a piece in the same memory; with `dense_keys` the gradients of its keys are in memory of their own.
+  AttentionShapes of(const AttentionPiece& piece, bool dense_keys) const;
 
   std::int64_t B, T, S, H, Hkv, Dh;
   cudnnDataType_t dtype;
   FourAxes q_strides, k_strides, v_strides;  ///< by batch, head, token, element
-  FourAxes query_strides,
-      key_strides;  ///< of out and of all gradients, which are dense [B,N,heads,Dh]
+  FourAxes query_strides, key_strides;       ///< of out and gradients, dense [B,N,heads,Dh]
+  FourAxes lse_strides;                      ///< by batch, head, token
   bool causal;
   std::int64_t window;
   float scale;
