@@ -215,6 +215,9 @@ TEST(AttentionGradients, TheSameFromWholeHeadsAsFromTiles) {
 // Gradients whose scores are too many for one piece of a GPU's memory are made part by part.
 class ManyScores : public ::testing::TestWithParam<Device> {
  protected:
+  ManyScores() { force_variant("attention", "cudnn"); }
+  ~ManyScores() override { force_variant("attention", ""); }
+
   struct Sizes {
     std::int64_t B, T, H, Hkv;
   };
@@ -258,11 +261,11 @@ class ManyScores : public ::testing::TestWithParam<Device> {
 
 TEST_P(ManyScores, AreTakenPartByPart) {
   const Device device = GetParam();
-  force_variant("attention", "cudnn");
   try {
     expect_same_gradients(device, {1, 128, 2, 1});
   } catch (const Error& error) {
-    force_variant("attention", "");
+    // Where the library itself is missing, or of a version that computes wrongly.
+    if (error.kind() != ErrorKind::kUnsupported) throw;
     GTEST_SKIP() << error.what();
   }
   expect_same_gradients(device, {6, 4096, 8, 4});   // three rows of the batch at once
@@ -270,7 +273,6 @@ TEST_P(ManyScores, AreTakenPartByPart) {
   expect_same_gradients(device, {2, 9344, 14, 2});  // some queries of a key head's query heads
   expect_same_gradients(device, {1, 16384, 9, 1}, 2000);
   expect_same_gradients(device, {1, 17408, 9, 1});  // of one query head
-  force_variant("attention", "");
 }
 
 std::vector<Device> devices_with_cudnn() {
