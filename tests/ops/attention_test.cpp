@@ -215,8 +215,8 @@ TEST(AttentionGradients, TheSameFromWholeHeadsAsFromTiles) {
 // Gradients whose scores are too many for one piece of a GPU's memory are made part by part.
 class ManyScores : public ::testing::TestWithParam<Device> {
  protected:
-  ManyScores() { force_variant("attention", "cudnn"); }
-  ~ManyScores() override { force_variant("attention", ""); }
+  void SetUp() override { force_variant("attention", "cudnn"); }
+  void TearDown() override { force_variant("attention", ""); }
 
   struct Sizes {
     std::int64_t B, T, H, Hkv;
