@@ -78,6 +78,8 @@ std::shared_ptr<Stream> CpuBackend::make_stream() { return std::make_shared<CpuS
 std::unique_ptr<Event> CpuBackend::make_event() { return std::make_unique<CpuEvent>(); }
 
 std::span<const std::string_view> CpuBackend::variants(std::string_view kernel) const noexcept {
+  static constexpr std::string_view kAttention[] = {"double", "tiles"};
+  if (kernel == "attention") return kAttention;
   if (kernel == "matmul") return gemm_variants();
   if (kernel == "isa") return instruction_sets();
   return {};

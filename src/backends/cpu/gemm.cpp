@@ -6,6 +6,7 @@
 
 #include "backends/cpu/bf16_products.hpp"
 #include "backends/cpu/cpu_stream.hpp"
+#include "backends/cpu/gemm_double.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/gemm_plan.hpp"
 #include "backends/cpu/gemm_tiles.hpp"
@@ -339,9 +340,10 @@ std::span<const std::string_view> gemm_variants() {
     std::vector<std::string_view> names{"by_shape"};
     if (has_bf16_unit(Bf16Unit::kAmx)) names.emplace_back("amx");
     if (has_bf16_unit(Bf16Unit::kAvx512)) names.emplace_back("avx512_bf16");
-    for (const std::string_view name :
-         {std::string_view("tiles"), sgemm_name(), std::string_view("plain")})
+    for (const std::string_view name : {std::string_view("tiles"), sgemm_name(),
+                                        std::string_view("plain"), std::string_view("double")}) {
       names.push_back(name);
+    }
     return names;
   }();
   return kNames;
@@ -353,12 +355,17 @@ GemmVariant gemm_variant() {
   if (forced == "amx") return GemmVariant::kAmx;
   if (forced == "avx512_bf16") return GemmVariant::kAvx512Bf16;
   if (forced == sgemm_name()) return GemmVariant::kLibrary;
+  if (forced == "double") return GemmVariant::kDouble;
   return forced == "plain" ? GemmVariant::kPlain : GemmVariant::kByShape;
 }
 
 void gemm(Stream& stream, const Product& product, GemmVariant variant) {
   const Product& p = product;
   if (p.G == 0 || p.M == 0 || p.N == 0) return;
+  if (variant == GemmVariant::kDouble ||
+      (variant == GemmVariant::kByShape && is_small_for_double(p))) {
+    return multiply_in_double(stream, p);
+  }
   const Plan plan = plan_product(p, variant, thread_pool(stream)->num_threads());
   if (!plan.terms.empty()) return run_plan(stream, plan);
   parallel_for(stream, p.G * p.M, row_grain(p.N), [&](std::int64_t begin, std::int64_t end) {

@@ -65,8 +65,9 @@ struct Product {
 
 /// What multiplies the blocks of a product: tiles of registers, AMX or AVX-512 BF16 where both factors are bf16 (else tiles),
 /// sgemm() of a library, the one of these that was measured to be faster for the shape, or plain loops. A few rows times a matrix take
-/// the plain loops in each: they read the matrix once and convert nothing ahead.
-enum class GemmVariant { kByShape, kTiles, kAmx, kAvx512Bf16, kLibrary, kPlain };
+/// the plain loops in each: they read the matrix once and convert nothing ahead. kDouble: all sums are double, as those of small f32
+/// products are by shape.
+enum class GemmVariant { kByShape, kTiles, kAmx, kAvx512Bf16, kLibrary, kPlain, kDouble };
 
 /// The names of the variants that this machine has, as those of "matmul", the best first.
 std::span<const std::string_view> gemm_variants();
@@ -74,7 +75,7 @@ std::span<const std::string_view> gemm_variants();
 /// The variant of "matmul" that settings force, else the best one: for kernels made of products.
 GemmVariant gemm_variant();
 
-/// Computes `product`. Sums are f32 and each element of c is rounded once. The scratch of a thread
+/// Computes `product`. Sums are f32, or double, and each element of c is rounded once. The scratch of a thread
 /// stays below 2 MiB, whatever the sizes. Each block of c is computed by one thread and each element is
 /// summed in an order that its block does not change, so that the result does not depend on the number of threads.
 void gemm(Stream& stream, const Product& product, GemmVariant variant);

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "backends/cpu/attention_bf16-inl.hpp"
+#include "backends/cpu/attention_double.hpp"
 #include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
@@ -20,6 +21,7 @@
 #include "backends/cpu/softmax_rows-inl.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/attention_args.hpp"
+#include "runtime/variants.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
@@ -280,9 +282,21 @@ namespace wick::cpu {
 
 HWY_EXPORT(attention_all);
 
-KernelStatus attention(Stream& stream, const AttentionArgs& a) {
+namespace {
+
+KernelStatus attention_in_tiles(Stream& stream, const AttentionArgs& a) {
   HWY_DYNAMIC_DISPATCH(attention_all)(stream, a);
   return KernelStatus::ok();
+}
+
+}  // namespace
+
+KernelStatus attention(Stream& stream, const AttentionArgs& a) {
+  static constexpr Variant<AttentionArgs> kVariants[] = {
+      {"double", &attention_in_double},
+      {"tiles", &attention_in_tiles},
+  };
+  return run_variants<AttentionArgs>("attention", kVariants, stream, a);
 }
 
 }  // namespace wick::cpu

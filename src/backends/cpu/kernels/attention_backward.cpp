@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "backends/cpu/attention_bf16-inl.hpp"
+#include "backends/cpu/attention_double.hpp"
 #include "backends/cpu/attention_f32-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
@@ -19,6 +20,7 @@
 #include "backends/cpu/softmax_rows-inl.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/attention_args.hpp"
+#include "runtime/variants.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
@@ -389,9 +391,21 @@ namespace wick::cpu {
 
 HWY_EXPORT(attention_backward_all);
 
-KernelStatus attention_backward(Stream& stream, const AttentionBackwardArgs& a) {
+namespace {
+
+KernelStatus attention_backward_in_tiles(Stream& stream, const AttentionBackwardArgs& a) {
   HWY_DYNAMIC_DISPATCH(attention_backward_all)(stream, a);
   return KernelStatus::ok();
+}
+
+}  // namespace
+
+KernelStatus attention_backward(Stream& stream, const AttentionBackwardArgs& a) {
+  static constexpr Variant<AttentionBackwardArgs> kVariants[] = {
+      {"double", &attention_backward_in_double},
+      {"tiles", &attention_backward_in_tiles},
+  };
+  return run_variants<AttentionBackwardArgs>("attention", kVariants, stream, a);
 }
 
 }  // namespace wick::cpu

@@ -1,0 +1,228 @@
+#include "backends/cpu/gemm_double.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/gemm_double.cpp"
+#include "backends/cpu/targets.hpp"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+#include "backends/cpu/cpu_stream.hpp"
+#include "backends/cpu/dtype_switch.hpp"
+#include "backends/cpu/f64_lanes-inl.hpp"
+#include "backends/cpu/gemm_plain.hpp"
+#include "backends/cpu/gemm_plan.hpp"
+#include "backends/cpu/scratch.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::cpu::HWY_NAMESPACE {
+
+// Two vectors of columns of four rows; the last of the `count` rows stands in for those missing.
+HWY_INLINE void add_four_rows(const DoubleProduct& p, std::int64_t row, std::int64_t count,
+                              std::int64_t column) {
+  constexpr std::int64_t kRows = 4;
+  const F64 d;
+  const auto lanes_of_f64 = static_cast<std::int64_t>(hn::Lanes(d));
+  const double* a[kRows];
+  F64Vec left[kRows];
+  F64Vec right[kRows];
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    a[i] = p.a + (row + std::min(i, count - 1)) * p.a_stride;
+    left[i] = hn::Zero(d);
+    right[i] = hn::Zero(d);
+  }
+  const double* b = p.b + column;
+  for (std::int64_t k = 0; k < p.K; ++k, b += p.columns) {
+    const auto b_left = hn::LoadU(d, b);
+    const auto b_right = hn::LoadU(d, b + lanes_of_f64);
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      const auto factor = hn::Set(d, a[i][k]);
+      left[i] = hn::MulAdd(factor, b_left, left[i]);
+      right[i] = hn::MulAdd(factor, b_right, right[i]);
+    }
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    double* const sums = p.sums + (row + i) * p.columns + column;
+    hn::StoreU(hn::Add(hn::LoadU(d, sums), left[i]), d, sums);
+    double* const next = sums + lanes_of_f64;
+    hn::StoreU(hn::Add(hn::LoadU(d, next), right[i]), d, next);
+  }
+}
+
+void add_in_double_here(const DoubleProduct& p) {
+  const std::int64_t step = 2 * static_cast<std::int64_t>(hn::Lanes(F64()));
+  for (std::int64_t column = 0; column < p.columns; column += step) {
+    for (std::int64_t row = 0; row < p.rows; row += 4) {
+      add_four_rows(p, row, std::min<std::int64_t>(4, p.rows - row), column);
+    }
+  }
+}
+
+}  // namespace wick::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace wick::cpu {
+
+HWY_EXPORT(add_in_double_here);
+
+namespace {
+
+constexpr std::int64_t kMostElements = 1 << 15;
+constexpr std::int64_t kMostMultiplications = 1 << 20;
+constexpr std::int64_t kFewRows = 4;
+
+// Largest blocks of c, and how far along K they are summed in one go.
+constexpr std::int64_t kRows = 64;
+constexpr std::int64_t kColumns = 64;
+constexpr std::int64_t kDepth = 256;
+// Multiplications that are worth a thread.
+constexpr std::int64_t kLeastWork = 50'000;
+
+constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
+
+bool is_read(const Term& term) { return term.alpha != 0 && term.K != 0; }
+
+// Where a part of a matrix lies in it.
+struct Part {
+  std::int64_t row, column, rows, columns;
+};
+
+// One block of c after the other, in memory of one thread.
+class DoubleBlocks {
+ public:
+  DoubleBlocks(Stream& stream, const Product& product)
+      : p_(product),
+        a_(stream, kRows * kDepth),
+        b_(stream, kDepth * kColumns),
+        sums_(stream, kRows * kColumns),
+        floats_(stream, kDepth * std::max(kRows, kColumns)) {}
+
+  // `block` of the g-th matrix.
+  void run(std::int64_t g, const Part& block) {
+    const std::int64_t width = divide_up(block.columns, kDoubleColumns) * kDoubleColumns;
+    std::fill_n(sums_.data(), block.rows * width, 0.0);
+    for (const Term& term : p_.terms) {
+      if (is_read(term)) add(term, g, block, width);
+    }
+    switch_floating(p_.c.dtype, [&]<class T>(std::type_identity<T>) { store<T>(g, block, width); });
+  }
+
+ private:
+  void add(const Term& term, std::int64_t g, const Part& block, std::int64_t width) {
+    for (std::int64_t k = 0; k < term.K; k += kDepth) {
+      const std::int64_t depth = std::min(kDepth, term.K - k);
+      const Part part_of_a{block.row, k, block.rows, depth};
+      read(term.a, g, part_of_a);
+      widen(part_of_a, static_cast<double>(term.alpha), depth, a_.data());
+      const Part part_of_b{k, block.column, depth, block.columns};
+      read(term.b, g, part_of_b);
+      widen(part_of_b, 1, width, b_.data());
+      add_in_double({.rows = block.rows,
+                     .columns = width,
+                     .K = depth,
+                     .a = a_.data(),
+                     .a_stride = depth,
+                     .b = b_.data(),
+                     .sums = sums_.data()});
+    }
+    if (term.map_sum == nullptr) return;
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      for (std::int64_t j = 0; j < block.columns; ++j) {
+        floats_[i * block.columns + j] = static_cast<float>(sums_[i * width + j]);
+      }
+    }
+    change(*term.map_sum, block);
+    widen(block, 1, width, sums_.data());
+  }
+
+  // floats = a part of the g-th matrix, mapped.
+  void read(Operand x, std::int64_t g, const Part& part) {
+    const std::int64_t first =
+        g * x.batch_stride + part.row * x.row_stride + part.column * x.column_stride;
+    x.data =
+        static_cast<const std::byte*>(x.data) + first * static_cast<std::int64_t>(size_of(x.dtype));
+    panel_to_float(with_plain_strides(x, part.rows, part.columns), part.rows, part.columns,
+                   floats_.data());
+    if (x.map != nullptr) change(*x.map, part);
+  }
+
+  void change(const TileFunction& map, const Part& part) {
+    map({floats_.data(), part.columns, part.row, part.column, part.rows, part.columns});
+  }
+
+  // out [part.rows, width] = factor · floats, and zeros behind each row.
+  void widen(const Part& part, double factor, std::int64_t width, double* out) const {
+    for (std::int64_t i = 0; i < part.rows; ++i) {
+      const float* const from = floats_.data() + i * part.columns;
+      double* const to = out + i * width;
+      for (std::int64_t j = 0; j < part.columns; ++j) to[j] = factor * static_cast<double>(from[j]);
+      std::fill(to + part.columns, to + width, 0.0);
+    }
+  }
+
+  template <class T>
+  void store(std::int64_t g, const Part& block, std::int64_t width) const {
+    const auto beta = static_cast<double>(p_.beta);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      T* const c = static_cast<T*>(p_.c.data) + g * p_.c.batch_stride +
+                   (block.row + i) * p_.c.row_stride + block.column;
+      const double* const sums = sums_.data() + i * width;
+      for (std::int64_t j = 0; j < block.columns; ++j) {
+        const double before =
+            beta == 0 ? 0.0 : beta * static_cast<double>(static_cast<float>(c[j]));
+        c[j] = static_cast<T>(static_cast<float>(sums[j] + before));
+      }
+    }
+  }
+
+  const Product& p_;
+  ScratchArray<double> a_, b_, sums_;
+  ScratchArray<float> floats_;
+};
+
+}  // namespace
+
+void add_in_double(const DoubleProduct& product) {
+  HWY_DYNAMIC_DISPATCH(add_in_double_here)(product);
+}
+
+bool is_small_for_double(const Product& p) {
+  std::int64_t K = 0;
+  bool fits = p.M > kFewRows && p.c.dtype == DType::kF32 && p.G * p.M * p.N <= kMostElements;
+  for (const Term& term : p.terms) {
+    if (!is_read(term)) continue;
+    K += term.K;
+    fits = fits && term.a.dtype == DType::kF32 && term.b.dtype == DType::kF32 &&
+           p.G * p.M * term.K <= kMostElements && p.G * term.K * p.N <= kMostElements;
+  }
+  return fits && p.G * p.M * p.N * K <= kMostMultiplications;
+}
+
+void multiply_in_double(Stream& stream, const Product& p) {
+  std::int64_t K = 1;
+  for (const Term& term : p.terms) K += is_read(term) ? term.K : 0;
+  const std::int64_t down = divide_up(p.M, kRows);
+  const std::int64_t blocks_of_one = down * divide_up(p.N, kColumns);
+  const std::int64_t work = std::min(p.M, kRows) * std::min(p.N, kColumns) * K;
+  parallel_for(stream, p.G * blocks_of_one, 1 + kLeastWork / work,
+               [&](std::int64_t begin, std::int64_t end) {
+                 DoubleBlocks blocks(stream, p);
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t row = i % blocks_of_one % down * kRows;
+                   const std::int64_t column = i % blocks_of_one / down * kColumns;
+                   blocks.run(i / blocks_of_one, {.row = row,
+                                                  .column = column,
+                                                  .rows = std::min(kRows, p.M - row),
+                                                  .columns = std::min(kColumns, p.N - column)});
+                 }
+               });
+}
+
+}  // namespace wick::cpu
+#endif  // HWY_ONCE
