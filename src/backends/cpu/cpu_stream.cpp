@@ -22,17 +22,10 @@ class CpuGraph final : public Graph {
   std::vector<CpuStream::Launch> launches_;
 };
 
-const CpuGraph& cpu_graph(const Graph& graph) {
-  const auto* const found = dynamic_cast<const CpuGraph*>(&graph);
-  if (found == nullptr) {
-    throw Error(ErrorKind::kDevice, "stream", "the graph was captured on another kind of device");
-  }
-  return *found;
-}
-
 }  // namespace
 
-CpuStream::CpuStream(CpuBackend& backend) : Stream(kCpuDevice), backend_(backend) {}
+CpuStream::CpuStream(CpuBackend& backend)
+    : Stream(kCpuDevice), backend_(backend), capture_(backend.allocator()) {}
 
 void CpuStream::record(Event& /*event*/) {}
 
@@ -43,36 +36,17 @@ void CpuStream::synchronize() {
 }
 
 void CpuStream::begin_capture(const Graph* beside) {
-  const CpuGraph* const other = beside == nullptr ? nullptr : &cpu_graph(*beside);
-  std::thread::id nobody;
-  if (!capturing_thread_.compare_exchange_strong(nobody, std::this_thread::get_id())) {
-    throw Error(ErrorKind::kArgument, "stream", "a capture has begun already");
-  }
-  CachingAllocator& allocator = backend_.allocator();
-  try {
-    if (other == nullptr) {
-      memory_ = std::make_shared<GraphMemory>(allocator, allocator.begin_pool(*this));
-    } else {
-      allocator.reopen_pool(other->memory()->pool(), *this);
-      memory_ = other->memory();
-    }
-  } catch (...) {
-    capturing_thread_.store({}, std::memory_order_relaxed);
-    throw;
-  }
+  capture_.begin(*this, beside == nullptr ? nullptr : own_graph<CpuGraph>(*beside).memory());
 }
 
 std::unique_ptr<Graph> CpuStream::end_capture() {
-  if (!is_capturing()) throw Error(ErrorKind::kArgument, "stream", "no capture was begun");
-  const std::shared_ptr<GraphMemory> memory = std::exchange(memory_, nullptr);
-  backend_.allocator().end_pool(memory->pool());
+  capture_.check_own();
   std::vector<Launch> launches = std::exchange(launches_, {});
-  capturing_thread_.store({}, std::memory_order_relaxed);
-  return std::make_unique<CpuGraph>(std::move(launches), memory);
+  return std::make_unique<CpuGraph>(std::move(launches), capture_.end());
 }
 
 void CpuStream::replay(const Graph& graph) {
-  for (const Launch& launch : cpu_graph(graph).launches()) launch(*this);
+  for (const Launch& launch : own_graph<CpuGraph>(graph).launches()) launch(*this);
 }
 
 std::shared_ptr<detail::ThreadPool> thread_pool(Stream& stream) {

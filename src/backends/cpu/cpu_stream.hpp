@@ -1,10 +1,8 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "base/thread_pool.hpp"
@@ -34,17 +32,14 @@ class CpuStream final : public Stream {
 
   CpuBackend& backend() const noexcept { return backend_; }
   /// Whether this thread records.
-  bool is_capturing() const noexcept {
-    return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
-  }
+  bool is_capturing() const noexcept { return capture_.is_own(); }
   /// What this thread would run, while it captures. Throws what it fails with.
   void keep(Launch launch) { launches_.push_back(std::move(launch)); }
 
  private:
   CpuBackend& backend_;
-  std::atomic<std::thread::id> capturing_thread_;
-  std::vector<Launch> launches_;         // of the capture
-  std::shared_ptr<GraphMemory> memory_;  // as well
+  Capture capture_;
+  std::vector<Launch> launches_;  // of the capture
 };
 
 /// The CPU's stream that `stream` is: launch() takes the device's own.

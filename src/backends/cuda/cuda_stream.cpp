@@ -39,14 +39,6 @@ class CudaGraph final : public Graph {
   cudaGraphExec_t executable_ = nullptr;
 };
 
-const CudaGraph& cuda_graph(const Graph& graph) {
-  const auto* const found = dynamic_cast<const CudaGraph*>(&graph);
-  if (found == nullptr) {
-    throw Error(ErrorKind::kDevice, "stream", "the graph was captured on another kind of device");
-  }
-  return *found;
-}
-
 CudaEvent& cuda_event(Event& event) {
   auto* const found = dynamic_cast<CudaEvent*>(&event);
   if (found == nullptr) {
@@ -57,19 +49,26 @@ CudaEvent& cuda_event(Event& event) {
 
 }  // namespace
 
-CudaStream::CudaStream(CudaBackend& backend) : Stream(backend.device()), backend_(backend) {
+CudaStream::CudaStream(CudaBackend& backend)
+    : Stream(backend.device()), backend_(backend), captures_(backend.allocator()) {
   backend_.make_current();
   check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "cudaStreamCreate");
+  constexpr std::size_t kBytes = 2 * sizeof(unsigned);
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, kBytes), "cudaMalloc");
+  counters_ = static_cast<unsigned*>(memory);
+  check(cudaMemsetAsync(counters_, 0, kBytes, handle_), "cudaMemsetAsync");
 }
 
 CudaStream::~CudaStream() {
-  if (memory_ != nullptr) {  // a capture that nobody ended
+  if (captures_.is_open()) {  // nobody ended it
     cudaGraph_t recorded = nullptr;
     if (cudaStreamEndCapture(capture_, &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
-    stop_capturing();
+    captures_.end();
   }
   if (capture_ != nullptr) cudaStreamDestroy(capture_);
   cudaStreamDestroy(handle_);
+  cudaFree(counters_);
 }
 
 void CudaStream::record(Event& event) {
@@ -87,54 +86,34 @@ void CudaStream::synchronize() {
 }
 
 void CudaStream::begin_capture(const Graph* beside) {
-  CachingAllocator& allocator = backend_.allocator();
-  const CudaGraph* const other = beside == nullptr ? nullptr : &cuda_graph(*beside);
-  std::thread::id nobody;
-  if (!capturing_thread_.compare_exchange_strong(nobody, std::this_thread::get_id())) {
-    throw Error(ErrorKind::kArgument, "stream", "a capture has begun already");
-  }
+  captures_.begin(*this, beside == nullptr ? nullptr : own_graph<CudaGraph>(*beside).memory());
   try {
-    if (other == nullptr) {
-      memory_ = std::make_shared<GraphMemory>(allocator, allocator.begin_pool(*this));
-    } else {
-      allocator.reopen_pool(other->memory()->pool(), *this);
-      memory_ = other->memory();
-    }
     backend_.make_current();
     if (capture_ == nullptr) {
       check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreate");
     }
-    // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
     captured_.clear();
+    // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
     check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   } catch (...) {
-    stop_capturing();
+    captures_.end();
     throw;
   }
 }
 
-// The memory of the capture, which takes nothing more.
-std::shared_ptr<GraphMemory> CudaStream::stop_capturing() noexcept {
-  std::shared_ptr<GraphMemory> memory = std::exchange(memory_, nullptr);
-  if (memory != nullptr) backend_.allocator().end_pool(memory->pool());
-  capturing_thread_.store({}, std::memory_order_relaxed);
-  return memory;
-}
-
 std::unique_ptr<Graph> CudaStream::end_capture() {
-  if (!is_capturing()) {
-    throw Error(ErrorKind::kArgument, "stream", "no capture was begun");
-  }
+  captures_.check_own();
   backend_.make_current();
   cudaGraph_t recorded = nullptr;
   const cudaError_t status = cudaStreamEndCapture(capture_, &recorded);
-  std::shared_ptr<GraphMemory> memory = stop_capturing();
+  std::shared_ptr<GraphMemory> memory = captures_.end();
   check(status, "cudaStreamEndCapture");
   return std::make_unique<CudaGraph>(recorded, std::move(memory));
 }
 
 void CudaStream::replay(const Graph& graph) {
-  check(cudaGraphLaunch(cuda_graph(graph).executable(), activate(*this)), "cudaGraphLaunch");
+  check(cudaGraphLaunch(own_graph<CudaGraph>(graph).executable(), activate(*this)),
+        "cudaGraphLaunch");
 }
 
 CudaEvent::CudaEvent(CudaBackend& backend) : backend_(backend) {

@@ -2,10 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <type_traits>
 
 #include "backends/cuda/overlap.hpp"
@@ -41,18 +39,17 @@ class CudaStream final : public Stream {
   /// The kernels at the end of this thread's work that let the next begin early.
   OverlappingKernels& overlapping() noexcept { return is_capturing() ? captured_ : enqueued_; }
   /// Whether this thread records.
-  bool is_capturing() const noexcept {
-    return capturing_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
-  }
+  bool is_capturing() const noexcept { return captures_.is_own(); }
+  /// Two zeros in device memory for kernels whose blocks count one another. The kernels of this stream have them one after
+  /// the other, and each leaves zeros.
+  unsigned* counters() const noexcept { return counters_; }
 
  private:
-  std::shared_ptr<GraphMemory> stop_capturing() noexcept;
-
   CudaBackend& backend_;
   cudaStream_t handle_ = nullptr;
   cudaStream_t capture_ = nullptr;  // made by the first capture
-  std::atomic<std::thread::id> capturing_thread_;
-  std::shared_ptr<GraphMemory> memory_;  // of the capture
+  unsigned* counters_ = nullptr;
+  Capture captures_;
   OverlappingKernels enqueued_;
   OverlappingKernels captured_;
 };

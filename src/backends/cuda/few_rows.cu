@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "backends/cuda/few_rows_one.cuh"
 #include "backends/cuda/few_rows_tensor.cuh"
 
 namespace wick::cuda {
@@ -13,6 +14,7 @@ namespace wick::cuda {
 /// on their way, where 64 hide the memory's latency. What comes in while the kernel before still runs need not be waited for.
 template <int kM, int kPacksOfRow, int kVec, bool kLarge>
 struct FewRowsCut {
+  static constexpr int kThreads = kFewRowsThreads;
   static constexpr int kPacks = kPacksOfRow;
   static constexpr int kRegisters = kM * kPacks * kVec;
   // Of a multiprocessor: as many as its registers have room for, with what a pack takes beside its elements.
@@ -41,68 +43,10 @@ constexpr int kWarps = kFewRowsWarps;
 
 // Packs of a row of x that a thread keeps in registers, as f32, for all rows of w.
 constexpr std::array kPackCounts{1, 2, 4, 6, 8, 10, 24, 48};
+constexpr int kFewestOfLongRow = 24;
 
 // How many of each of M rows of x there may be, vec elements to a pack.
 constexpr int most_packs(int M, int vec) { return 192 / (M * vec); }
-
-// The packs of w that a thread needs, row after row.
-template <class W, class Cut>
-class RowWeights {
- public:
-  static constexpr int kVec = kPackSize<W>;
-  static constexpr int kPacks = Cut::kStepPacks;
-
-  // Rows first, first + row_step, …; in each of them every `width`-th pack from `begin` on.
-  __device__ RowWeights(const FewRowsGroup& group, std::int64_t first, int row_step, int begin,
-                        int width)
-      : group_(group),
-        row_(first),
-        row_step_(row_step),
-        begin_(begin * kVec),
-        width_(width * kVec) {
-    seek();
-  }
-
-  // Starts to copy the next step to a slot, if there is one.
-  __device__ __forceinline__ void copy(unsigned slot) {
-    const int K = static_cast<int>(group_.products[0].K);
-    if (row_ >= group_.rows) return;
-#pragma unroll
-    for (int u = 0; u < kPacks; ++u) {
-      const int k = k_ + u * width_;
-      if (k < K) copy_async(slot + u * kThreads * 16, w_ + k, true);
-    }
-    k_ += kPacks * width_;
-    // Every thread of a row takes as many steps of it.
-    if (k_ - begin_ < K) return;
-    row_ += row_step_;
-    rows_left_ -= row_step_;
-    w_ += std::int64_t{row_step_} * K;
-    k_ = begin_;
-    if (rows_left_ <= 0) seek();
-  }
-
- private:
-  __device__ __forceinline__ void seek() {
-    k_ = begin_;
-    if (row_ >= group_.rows) return;
-    const FewRowsRow at(group_, row_);
-    const FewRows& product = group_.products[at.product];
-    rows_left_ = product.N - at.n;
-    w_ = static_cast<const W*>(product.w) + at.n * group_.products[0].K;
-  }
-
-  const FewRowsGroup& group_;
-  const W* w_ = nullptr;
-  std::int64_t row_;
-  std::int64_t rows_left_ = 0;  // of the product, from this one on
-  int row_step_;
-  int k_ = 0;
-  int begin_, width_;
-};
-
-template <class W, class Cut>
-using WeightSteps = StepRing<RowWeights<W, Cut>, Cut>;
 
 // A thread's part of x: in each row every `width`-th pack from `begin` on. Rows beyond the last are copies of it.
 template <int kM, int kPacks, int kVec>
@@ -339,7 +283,9 @@ template <int kM, int kVec, class F>
 bool with_packs(std::int64_t packs, const F& f) {
   bool found = false;
   const auto try_one = [&]<int kPacks>(std::integral_constant<int, kPacks> count) {
-    if constexpr (kPacks <= most_packs(kM, kVec)) {
+    // Shorter single rows have a kernel of their own.
+    constexpr int kFewest = kM == 1 ? kFewestOfLongRow : 1;
+    if constexpr (kPacks <= most_packs(kM, kVec) && kPacks >= kFewest) {
       if (found || packs > kPacks) return;
       found = true;
       f(count);
@@ -390,9 +336,15 @@ FewRowsGroup part_of(std::span<const FewRows> products, std::int64_t m, std::int
   return group;
 }
 
+// parts: as in FewRowsGroup.
 template <class X, class W>
-void switch_rows(Stream& stream, std::span<const FewRows> products) {
+void switch_rows(Stream& stream, std::span<const FewRows> products, float* parts) {
   const std::int64_t M = products[0].M;
+  if (suits_one_row(products)) {
+    FewRowsGroup group = part_of<X>(products, 0, M);
+    group.parts = parts;
+    return launch_one_row<X, W>(stream, group);
+  }
   if constexpr (sizeof(W) == 2) {
     if (suits_tensor_cores(products[0])) {
       FewRowsGroup group = part_of<X>(products, 0, M);
@@ -414,11 +366,11 @@ void switch_rows(Stream& stream, std::span<const FewRows> products) {
   }
 }
 
-void run_group(Stream& stream, std::span<const FewRows> products) {
+void run_group(Stream& stream, std::span<const FewRows> products, float* parts = nullptr) {
   const bool wide = products[0].w_dtype == DType::kF32;
   switch_floating(products[0].x_dtype, [&]<class X>(std::type_identity<X>) {
-    if (wide) return switch_rows<X, float>(stream, products);
-    switch_rows<X, X>(stream, products);
+    if (wide) return switch_rows<X, float>(stream, products, parts);
+    switch_rows<X, X>(stream, products, parts);
   });
 }
 
@@ -478,6 +430,16 @@ KernelStatus multiply_few_rows(Stream& stream, const FewRows& product) {
 KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products) {
   if (!takes_few_rows(products)) {
     return KernelStatus::unsupported("not a few rows of 16-byte packs");
+  }
+  const bool in_one_launch =
+      suits_one_row(products) && std::ranges::all_of(products, [](const FewRows& product) {
+        return product.R == 0 || makes_xa(product);
+      });
+  if (in_one_launch) {
+    const Scratch parts(stream,
+                        static_cast<std::size_t>(parts_of_one_row(products)) * sizeof(float));
+    run_group(stream, products, parts.as<float>());
+    return KernelStatus::ok();
   }
   std::array<FewRows, kMostFewRows> thin;
   std::size_t count = 0;

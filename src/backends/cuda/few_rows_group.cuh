@@ -24,7 +24,9 @@ inline constexpr bool kHasLargeRing = true;
 struct FewRowsGroup {
   FewRows products[kMostFewRows];
   std::int64_t rows;
-  int team;  ///< warps that share what they sum along K, a power of two
+  int team;                ///< warps that share what they sum along K, a power of two
+  float* parts = nullptr;  ///< of one row: where pieces of x aᵀ go; null where xa is there already
+  unsigned* counters = nullptr;  ///< two zeros, to be left as such
 };
 
 /// A row of a group: row n of one of its products.
@@ -50,7 +52,7 @@ class StepRing {
     }
   }
 
-  /// The oldest step, until the next call: its pack i is at i · kFewRowsThreads.
+  /// The oldest step, until the next call: its pack i is at i times the threads of a block.
   __device__ __forceinline__ const uint4* take() {
     wait_for_copies<Cut::kSteps - 2>();
     const uint4* const slot = slots_ + taken_ * kStepSize;
@@ -77,6 +79,65 @@ class StepRing {
   int taken_ = 0;
   int fetched_ = 0;
 };
+
+/// The packs of w that a thread needs, row after row.
+template <class W, class Cut>
+class RowWeights {
+ public:
+  static constexpr int kVec = kPackSize<W>;
+  static constexpr int kPacks = Cut::kStepPacks;
+
+  /// Rows first, first + row_step, …; in each of them every `width`-th pack from `begin` on.
+  __device__ RowWeights(const FewRowsGroup& group, std::int64_t first, int row_step, int begin,
+                        int width)
+      : group_(group),
+        row_(first),
+        row_step_(row_step),
+        begin_(begin * kVec),
+        width_(width * kVec) {
+    seek();
+  }
+
+  /// Starts to copy the next step to a slot, if there is one.
+  __device__ __forceinline__ void copy(unsigned slot) {
+    const int K = static_cast<int>(group_.products[0].K);
+    if (row_ >= group_.rows) return;
+#pragma unroll
+    for (int u = 0; u < kPacks; ++u) {
+      const int k = k_ + u * width_;
+      if (k < K) copy_async(slot + u * Cut::kThreads * 16, w_ + k, true);
+    }
+    k_ += kPacks * width_;
+    // Every thread of a row takes as many steps of it.
+    if (k_ - begin_ < K) return;
+    row_ += row_step_;
+    rows_left_ -= row_step_;
+    w_ += std::int64_t{row_step_} * K;
+    k_ = begin_;
+    if (rows_left_ <= 0) seek();
+  }
+
+ private:
+  __device__ __forceinline__ void seek() {
+    k_ = begin_;
+    if (row_ >= group_.rows) return;
+    const FewRowsRow at(group_, row_);
+    const FewRows& product = group_.products[at.product];
+    rows_left_ = product.N - at.n;
+    w_ = static_cast<const W*>(product.w) + at.n * group_.products[0].K;
+  }
+
+  const FewRowsGroup& group_;
+  const W* w_ = nullptr;
+  std::int64_t row_;
+  std::int64_t rows_left_ = 0;  // of the product, from this one on
+  int row_step_;
+  int k_ = 0;
+  int begin_, width_;
+};
+
+template <class W, class Cut>
+using WeightSteps = StepRing<RowWeights<W, Cut>, Cut>;
 
 template <class X>
 __device__ __forceinline__ float small_element(const void* data, DType dtype, std::int64_t i) {
@@ -118,7 +179,7 @@ void launch_few_rows_kernel(Stream& stream, void (*kernel)(FewRowsGroup), std::i
     early[3 * i + 1] = dense(a.b, a.N * a.R, a.b_dtype);
     early[3 * i + 2] = dense(a.bias, a.N, a.out_dtype);
   }
-  launch_overlapping(stream, kernel, blocks, kFewRowsThreads,
+  launch_overlapping(stream, kernel, blocks, Large::kThreads,
                      static_cast<std::size_t>(shared_bytes), {.written = written, .early = early},
                      group);
 }

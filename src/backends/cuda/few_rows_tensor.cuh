@@ -20,6 +20,7 @@ inline constexpr std::array kTensorPackCounts{1, 2, 4, 8, 16, 24, 36};
 
 template <int kPacksOfRow, bool kLarge>
 struct TensorCut {
+  static constexpr int kThreads = kFewRowsThreads;
   static constexpr int kPacks = kPacksOfRow;
   static constexpr int kBlocks = kPacks <= 8 ? 2 : 1;     ///< of a multiprocessor
   static constexpr int kStepPacks = std::min(kPacks, 2);  ///< of each of two rows

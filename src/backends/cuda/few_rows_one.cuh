@@ -1,0 +1,298 @@
+#pragma once
+
+#include "backends/cuda/few_rows_group.cuh"
+
+// One row of x (a decoded token) by long rows of w: x lies in shared memory, so that one kernel takes every K and stays in the
+// instruction cache from product to product, and x aᵀ is made in the same launch: a few warps sum pieces of it while the weights
+// come in, and a block waits for all pieces when its warps have their first sums.
+
+namespace wick::cuda {
+
+inline constexpr int kOneRowThreads = 512;  ///< of a block, one on a multiprocessor
+inline constexpr int kOneRowWarps = kOneRowThreads / kWarp;
+inline constexpr int kPieceOfA = 1024;        ///< elements of a row of a that a warp sums at a time
+inline constexpr int kMostRanksOfOne = 1024;  ///< of all products together
+
+template <bool kLarge>
+struct OneRowCut {
+  static constexpr int kThreads = kOneRowThreads;
+  static constexpr int kBlocks = 1;
+  static constexpr int kStepPacks = 2;
+  static constexpr int kStepBytes = kThreads * kStepPacks * 16;
+  static constexpr int kSteps = kLarge ? 10 : 3;
+  static constexpr int kFirstSteps = 2;
+  static constexpr int kXBytes = (kLarge ? 60 : 44) * 1024;
+  static constexpr int kSharedBytes = kSteps * kStepBytes + kXBytes;
+};
+
+/// Pieces of a row of a.
+__host__ __device__ inline int pieces_of(std::int64_t K) {
+  return static_cast<int>((K + kPieceOfA - 1) / kPieceOfA);
+}
+
+/// Piece `piece` of row `rank` of a product's a, whose sum goes to parts[rank · pieces + piece] behind those of the products
+/// before it.
+struct PieceOfA {
+  int product = 0;
+  int rank;
+  int piece;
+
+  __device__ __forceinline__ PieceOfA(const FewRowsGroup& group, int unit) {
+    const int pieces = pieces_of(group.products[0].K);
+    rank = unit / pieces;
+    piece = unit % pieces;
+    while (rank >= group.products[product].R) {
+      rank -= static_cast<int>(group.products[product++].R);
+    }
+  }
+};
+
+/// The sum of a piece, in every lane.
+template <class A, class X>
+__device__ __forceinline__ float sum_of_piece(const A* a, const X* x, int count, int lane) {
+  constexpr int kVec = kPackSize<A>;
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kPieceOfA / (kWarp * kVec); ++i) {
+    const int k = (i * kWarp + lane) * kVec;
+    if (k >= count) continue;
+    const auto left = load_floats<kVec>(a + k);
+    const auto right = load_floats<kVec>(x + k);
+#pragma unroll
+    for (int v = 0; v < kVec; ++v) sum = fmaf(left.values[v], right.values[v], sum);
+  }
+  return warp_reduce<Sum>(sum);
+}
+
+/// What the blocks of a launch do together: the sums of x aᵀ.
+template <class X>
+class SharedXa {
+ public:
+  __device__ SharedXa(const FewRowsGroup& group, float* xa) : group_(group), xa_(xa) {
+    for (const FewRows& product : group.products) ranks_ += static_cast<int>(product.R);
+    if (group.parts != nullptr) units_ = ranks_ * pieces_of(group.products[0].K);
+    // The last warps of all blocks, of which the first ones may have a row of w more.
+    const int place = (kOneRowWarps - 1 - static_cast<int>(threadIdx.x) / kWarp);
+    first_unit_ = place * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x);
+  }
+
+  __device__ bool wanted() const { return ranks_ > 0; }
+
+  /// Brings the pieces of a that this warp will sum nearer.
+  __device__ void prefetch() const {
+    for_each_unit([&](const PieceOfA& at, const char* a, int element_size, int count) {
+      const int line = static_cast<int>(threadIdx.x) % kWarp * 128;
+      if (line < count * element_size) asm volatile("prefetch.global.L2 [%0];" ::"l"(a + line));
+    });
+  }
+
+  /// Sums them with x, and says so.
+  __device__ void make_parts(const X* x) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    const int pieces = pieces_of(group_.products[0].K);
+    int made = 0;
+    for_each_unit([&](const PieceOfA& at, const char* a, int element_size, int count) {
+      const X* const own_x = x + at.piece * kPieceOfA;
+      // SAFETY: the dtype of a is f32 or that of x, and element_size its size.
+      const float sum = element_size == sizeof(float)
+                            ? sum_of_piece(reinterpret_cast<const float*>(a), own_x, count, lane)
+                            : sum_of_piece(reinterpret_cast<const X*>(a), own_x, count, lane);
+      int rank = at.rank;
+      for (int i = 0; i < at.product; ++i) rank += static_cast<int>(group_.products[i].R);
+      if (lane == 0) group_.parts[rank * pieces + at.piece] = sum;
+      ++made;
+    });
+    if (made == 0 || lane != 0) return;
+    __threadfence();
+    atomicAdd(group_.counters, static_cast<unsigned>(made));
+  }
+
+  /// xa in shared memory, when all blocks have made their parts. All threads of the block call it and see it afterwards.
+  __device__ void gather() const {
+    constexpr int kGatheringWarp = kOneRowWarps / 2;
+    if (static_cast<int>(threadIdx.x) / kWarp == kGatheringWarp) {
+      const int lane = static_cast<int>(threadIdx.x) % kWarp;
+      if (units_ > 0) wait_for_parts(lane);
+      int rank = 0;
+      for (const FewRows& product : group_.products) {
+        for (int r = lane; r < product.R; r += kWarp) {
+          const float value = units_ > 0 ? sum_of_parts(rank + r) : product.xa[r];
+          xa_[rank + r] = value;
+          if (units_ > 0 && blockIdx.x == 0 && product.xa != nullptr) product.xa[r] = value;
+        }
+        rank += static_cast<int>(product.R);
+      }
+    }
+    __syncthreads();
+  }
+
+ private:
+  // f(piece, its address, size of an element, elements of it) for each that is this warp's.
+  template <class F>
+  __device__ __forceinline__ void for_each_unit(const F& f) const {
+    for (int unit = first_unit_; unit < units_;
+         unit += kOneRowWarps * static_cast<int>(gridDim.x)) {
+      const PieceOfA at(group_, unit);
+      const FewRows& product = group_.products[at.product];
+      const int element_size = product.a_dtype == DType::kF32 ? 4 : 2;
+      const std::int64_t first = at.rank * product.K + at.piece * kPieceOfA;
+      const int count = min(kPieceOfA, static_cast<int>(product.K) - at.piece * kPieceOfA);
+      f(at, static_cast<const char*>(product.a) + first * element_size, element_size, count);
+    }
+  }
+
+  __device__ void wait_for_parts(int lane) const {
+    if (lane == 0) {
+      unsigned arrived = 0;
+      do {
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+                     : "=r"(arrived)
+                     : "l"(group_.counters)
+                     : "memory");
+      } while (arrived < static_cast<unsigned>(units_));
+      // The last block to see it leaves zeros for the next kernel.
+      if (atomicAdd(group_.counters + 1, 1U) == gridDim.x - 1) {
+        group_.counters[0] = 0;
+        group_.counters[1] = 0;
+      }
+    }
+    __syncwarp();
+  }
+
+  __device__ float sum_of_parts(int rank) const {
+    const int pieces = pieces_of(group_.products[0].K);
+    const float* const parts = group_.parts + rank * pieces;
+    float sum = 0;
+#pragma unroll 4
+    for (int i = 0; i < pieces; ++i) sum += __ldcg(parts + i);
+    return sum;
+  }
+
+  const FewRowsGroup& group_;
+  float* xa_;
+  int ranks_ = 0;
+  int units_ = 0;
+  int first_unit_ = 0;
+};
+
+/// A row of w, of a warp.
+template <class X>
+struct OneRowEnd {
+  FewRowsRow at;
+  float b = 0;
+  float bias = 0;
+
+  /// Does not wait for what it loads.
+  __device__ __forceinline__ OneRowEnd(const FewRowsGroup& group, std::int64_t row, int lane)
+      : at(group, row) {
+    const FewRows& a = group.products[at.product];
+    if (lane < a.R) b = small_element<X>(a.b, a.b_dtype, at.n * a.R + lane);
+    if (a.bias != nullptr) bias = small_element<X>(a.bias, a.out_dtype, at.n);
+  }
+
+  /// `sum` is that of a lane.
+  __device__ __forceinline__ void finish(const FewRowsGroup& group, const float* xa, float sum,
+                                         int lane) const {
+    const FewRows& a = group.products[at.product];
+    for (int i = 0; i < at.product; ++i) xa += group.products[i].R;
+    if (lane < a.R) sum = fmaf(a.scale * b, xa[lane], sum);
+    for (int r = lane + kWarp; r < a.R; r += kWarp) {
+      sum = fmaf(a.scale * small_element<X>(a.b, a.b_dtype, at.n * a.R + r), xa[r], sum);
+    }
+    const float total = warp_reduce<Sum>(sum);
+    if (lane == 0) store_small<X>(a.out, a.out_dtype, at.n, total + bias);
+  }
+};
+
+/// A lane's part of the next row with x.
+template <class Cut, class W, class X>
+__device__ __forceinline__ float add_one_row(const X* x, int packs, WeightSteps<W, Cut>& steps,
+                                             int lane) {
+  constexpr int kVec = kPackSize<W>;
+  constexpr int kChains = 4;
+  float chains[kChains] = {};
+#pragma unroll 1
+  for (int first = lane; first - lane < packs; first += Cut::kStepPacks * kWarp) {
+    const uint4* const slot = steps.take();
+#pragma unroll
+    for (int u = 0; u < Cut::kStepPacks; ++u) {
+      const int pack = first + u * kWarp;
+      if (pack >= packs) continue;
+      const auto w = __builtin_bit_cast(Pack<W, kVec>, slot[u * Cut::kThreads]);
+      const auto own = load_floats<kVec>(x + pack * kVec);
+#pragma unroll
+      for (int v = 0; v < kVec; ++v) {
+        float& sum = chains[v % kChains];
+        sum = fmaf(own.values[v], to_float(w.values[v]), sum);
+      }
+    }
+  }
+  return (chains[0] + chains[1]) + (chains[2] + chains[3]);
+}
+
+/// A row of w for a warp at a time; each warp has several, a grid apart.
+template <class X, class W>
+__global__ void __launch_bounds__(kOneRowThreads, 1)
+    one_row_kernel(const __grid_constant__ FewRowsGroup group) {
+  using Cut = OneRowCut<kHasLargeRing>;
+  extern __shared__ uint4 slots[];
+  __shared__ float xa_room[kMostRanksOfOne];
+  hopper::let_next_begin();
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const std::int64_t K = group.products[0].K;
+  const int packs = static_cast<int>(K / kPackSize<W>);
+  // Neighbours in a multiprocessor's warps are a grid apart, so that what remains at the end spreads over all of them.
+  const int row_step = kOneRowWarps * static_cast<int>(gridDim.x);
+  std::int64_t row = blockIdx.x + std::int64_t{warp} * gridDim.x;
+  const SharedXa<X> shared_xa(group, xa_room);
+  shared_xa.prefetch();
+  WeightSteps<W, Cut> steps({group, row, row_step, lane, kWarp}, slots);
+  const bool any = row < group.rows;
+  const OneRowEnd<X> first_end(group, any ? row : 0, lane);
+  hopper::wait_for_previous();  // which makes x, or xa
+  uint4* const x_packs = slots + Cut::kSteps * Cut::kStepBytes / 16;
+  // SAFETY: x is made of 16 bytes and begins at a multiple of them: takes_few_rows().
+  const auto* const given = static_cast<const uint4*>(group.products[0].x);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < static_cast<int>(K) / kPackSize<X>; i += kOneRowThreads) {
+    x_packs[i] = given[i];
+  }
+  __syncthreads();
+  const X* const x = reinterpret_cast<const X*>(x_packs);
+  shared_xa.make_parts(x);
+  const float first_sum = any ? add_one_row<Cut, W>(x, packs, steps, lane) : 0.0F;
+  if (shared_xa.wanted()) shared_xa.gather();
+  if (any) first_end.finish(group, xa_room, first_sum, lane);
+  for (row += row_step; row < group.rows; row += row_step) {
+    const OneRowEnd<X> end(group, row, lane);
+    end.finish(group, xa_room, add_one_row<Cut, W>(x, packs, steps, lane), lane);
+  }
+}
+
+// ---- The host's side ----------------------------------------------------------------------------
+
+/// Whether a row of x fits what the kernel above keeps of it, on every GPU.
+inline bool suits_one_row(std::span<const FewRows> products) {
+  const FewRows& a = products[0];
+  std::int64_t ranks = 0;
+  for (const FewRows& product : products) ranks += product.R;
+  return a.M == 1 && ranks <= kMostRanksOfOne &&
+         a.K * static_cast<std::int64_t>(size_of(a.x_dtype)) <= OneRowCut<false>::kXBytes;
+}
+
+/// Floats of a group's parts.
+inline std::int64_t parts_of_one_row(std::span<const FewRows> products) {
+  std::int64_t ranks = 0;
+  for (const FewRows& product : products) ranks += product.R;
+  return ranks * pieces_of(products[0].K);
+}
+
+template <class X, class W>
+void launch_one_row(Stream& stream, FewRowsGroup& group) {
+  group.counters = cuda_stream(stream).counters();
+  launch_few_rows_kernel<OneRowCut<true>, OneRowCut<false>>(stream, &one_row_kernel<X, W>,
+                                                            group.rows, group);
+}
+
+}  // namespace wick::cuda
