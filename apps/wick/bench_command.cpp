@@ -49,14 +49,16 @@ std::vector<double> times_of(std::int64_t runs, const std::function<void()>& wor
 
 // What this machine can do at best, measured with Wick's own kernels.
 struct Machine {
-  double flops = 0;             ///< of a large product, a second
-  double bytes_per_second = 0;  ///< read from memory in order
+  double flops = 0;  ///< of a large product, a second
+  double bytes_per_second =
+      0;  ///< of memory in order: read by the CPU, elsewhere copied, which is a read and a write
 };
 
 // Products in the dtype that the model computes in, large enough to fill the device.
 Machine measure_machine(Device device, DType dtype) {
   const std::int64_t side = device.type == DeviceType::kCpu ? 1024 : 8192;
   constexpr std::int64_t kFloats = std::int64_t{1} << 26;  // 256 MiB: no cache holds it
+  constexpr std::int64_t kColumns = 4096;
   const NoGradGuard no_gradient;
   Machine machine;
   {
@@ -67,12 +69,17 @@ Machine measure_machine(Device device, DType dtype) {
                         }).front();
     machine.flops = 2.0 * std::pow(static_cast<double>(side), 3) / time;
   }
-  const Tensor long_row = Tensor::full({kFloats}, 0.5, DType::kF32, device);
+  // A token's work is to read matrices, and so is this.
+  const Tensor matrix = Tensor::full({kFloats / kColumns, kColumns}, 0.5, DType::kF32, device);
+  const Tensor row = Tensor::full({1, kColumns}, 0.5, DType::kF32, device);
+  constexpr int kReads = 8;  // a GPU takes one in the time of a wait for it
   const double time = times_of(5, [&] {
-                        static_cast<void>(sum(long_row));
+                        for (int i = 0; i < kReads; ++i) {
+                          static_cast<void>(matmul(row, matrix, {.transpose_b = true}));
+                        }
                         synchronize(device);
                       }).front();
-  machine.bytes_per_second = static_cast<double>(kFloats) * sizeof(float) / time;
+  machine.bytes_per_second = kReads * static_cast<double>(kFloats) * sizeof(float) / time;
   return machine;
 }
 
@@ -221,7 +228,7 @@ int run_bench(const Flags& flags) {
 
 constexpr const char* kFooter =
     R"(Each speed stands beside the most that this machine could do: the products of a token at the rate of one large
-product, or the weights at the rate at which memory can be read.
+product, or the weights at the rate at which one large matrix is read.
 
 Examples:
   wick bench --model DIR

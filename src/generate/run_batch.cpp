@@ -11,6 +11,7 @@
 #include "generate/stop_matcher.hpp"
 #include "wick/autograd/autograd.hpp"
 #include "wick/base/error.hpp"
+#include "wick/runtime/stream.hpp"
 
 namespace wick::detail {
 
@@ -100,6 +101,7 @@ void run_batch(const CausalLm& model, KvCache& cache,
 
   const Clock::time_point begin = Clock::now();
   NextLogits logits = batch.prefill(prompts, prefill_chunk);
+  synchronize(model.device());  // the first draw would wait for them anyway, on the other clock
   stats.prefill_seconds += seconds_since(begin);
   for (const auto& prompt : prompts) {
     stats.num_prompt_tokens += static_cast<std::int64_t>(prompt.size());

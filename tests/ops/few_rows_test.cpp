@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "wick/ops/move.hpp"
 #include "wick/ops/norm.hpp"
 #include "wick/runtime/settings.hpp"
+#include "wick/runtime/stream.hpp"
 
 namespace wick {
 
@@ -63,8 +66,12 @@ TEST_P(FewRows, MultiplyLargeMatrices) {
   struct Size {
     std::int64_t N, K;
   };
-  for (const auto& [N, K] :
-       {Size{17'111, 256}, {9'001, 640}, {5'003, 2'560}, {300, 4'104}, {1'203, 11'008}}) {
+  for (const auto& [N, K] : {Size{17'111, 256},
+                             {9'001, 640},
+                             {5'003, 2'560},
+                             {300, 4'104},
+                             {1'203, 11'008},
+                             {203, 24'008}}) {
     const Tensor w = normal(1, {N, K}, 0.1);
     const Tensor all_rows = normal(2, {8, K}, 1);
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
@@ -123,6 +130,48 @@ TEST_P(FewRows, MultiplyLayersWithAdapters) {
                      std::to_string(i));
         expect_close(got[i], expected[i], dtype);
       }
+    }
+  }
+}
+
+// Blocks that make an adapter's first product together, and leave what they count by as they found it: the same bits in each
+// of many launches and replays, on other streams too.
+TEST_P(FewRows, MeetAgainAndAgain) {
+  const Device device = GetParam();
+  const Tensor x = on(device, normal(11, {1, 3'000}, 1), DType::kBF16);
+  std::vector<LoraOperands> layers;
+  for (const std::int64_t N : {2'003, 300}) {
+    const auto seed = static_cast<std::uint64_t>(N);
+    layers.push_back({.weight = on(device, normal(seed, {N, 3'000}, 0.1), DType::kBF16),
+                      .lora_a = on(device, normal(seed + 1, {16, 3'000}, 0.1), DType::kF32),
+                      .lora_b = on(device, normal(seed + 2, {N, 16}, 0.1), DType::kF32),
+                      .scale = 2});
+  }
+  const auto bits_of = [](const std::vector<Tensor>& results) {
+    std::vector<float> bits = exact(results[0]).to_vector<float>();
+    std::ranges::copy(exact(results[1]).to_vector<float>(), std::back_inserter(bits));
+    return bits;
+  };
+  const std::vector<float> expected = bits_of(lora_linears(x, layers));
+  for (int turn = 0; turn < 20; ++turn) {
+    ASSERT_EQ(bits_of(lora_linears(x, layers)), expected) << turn;
+  }
+  const std::shared_ptr<Stream> stream = make_stream(device);
+  if (!stream->supports_capture()) return;
+  std::vector<Tensor> recorded;
+  std::unique_ptr<Graph> graph;
+  {
+    const StreamGuard guard(stream);
+    static_cast<void>(lora_linears(x, layers));
+    stream->begin_capture();
+    recorded = lora_linears(x, layers);
+    graph = stream->end_capture();
+  }
+  for (const std::shared_ptr<Stream>& other : {stream, make_stream(device)}) {
+    for (int turn = 0; turn < 3; ++turn) {
+      other->replay(*graph);
+      other->synchronize();
+      ASSERT_EQ(bits_of(recorded), expected) << turn;
     }
   }
 }

@@ -12,8 +12,9 @@ namespace {
 
 class CudaGraph final : public Graph {
  public:
-  CudaGraph(cudaGraph_t recorded, std::shared_ptr<GraphMemory> memory)
-      : memory_(std::move(memory)), recorded_(recorded) {
+  CudaGraph(cudaGraph_t recorded, std::shared_ptr<GraphMemory> memory,
+            std::unique_ptr<Counters> counters)
+      : memory_(std::move(memory)), counters_(std::move(counters)), recorded_(recorded) {
     const cudaError_t status = cudaGraphInstantiate(&executable_, recorded_, 0);
     if (status != cudaSuccess) cudaGraphDestroy(recorded_);
     check(status, "cudaGraphInstantiate");
@@ -35,6 +36,7 @@ class CudaGraph final : public Graph {
 
  private:
   std::shared_ptr<GraphMemory> memory_;
+  std::unique_ptr<Counters> counters_;
   cudaGraph_t recorded_;
   cudaGraphExec_t executable_ = nullptr;
 };
@@ -49,15 +51,25 @@ CudaEvent& cuda_event(Event& event) {
 
 }  // namespace
 
+Counters::Counters(cudaStream_t stream) {
+  constexpr std::size_t kBytes = 2 * sizeof(unsigned);
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, kBytes), "cudaMalloc");
+  data_ = static_cast<unsigned*>(memory);
+  // Whatever stream has them first finds zeros.
+  cudaError_t status = cudaMemsetAsync(memory, 0, kBytes, stream);
+  if (status == cudaSuccess) status = cudaStreamSynchronize(stream);
+  if (status != cudaSuccess) cudaFree(memory);
+  check(status, "cudaMemsetAsync");
+}
+
+Counters::~Counters() { cudaFree(data_); }
+
 CudaStream::CudaStream(CudaBackend& backend)
     : Stream(backend.device()), backend_(backend), captures_(backend.allocator()) {
   backend_.make_current();
   check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "cudaStreamCreate");
-  constexpr std::size_t kBytes = 2 * sizeof(unsigned);
-  void* memory = nullptr;
-  check(cudaMalloc(&memory, kBytes), "cudaMalloc");
-  counters_ = static_cast<unsigned*>(memory);
-  check(cudaMemsetAsync(counters_, 0, kBytes, handle_), "cudaMemsetAsync");
+  counters_ = std::make_unique<Counters>(handle_);
 }
 
 CudaStream::~CudaStream() {
@@ -68,7 +80,6 @@ CudaStream::~CudaStream() {
   }
   if (capture_ != nullptr) cudaStreamDestroy(capture_);
   cudaStreamDestroy(handle_);
-  cudaFree(counters_);
 }
 
 void CudaStream::record(Event& event) {
@@ -92,6 +103,7 @@ void CudaStream::begin_capture(const Graph* beside) {
     if (capture_ == nullptr) {
       check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreate");
     }
+    captured_counters_ = std::make_unique<Counters>(handle_);
     captured_.clear();
     // Relaxed: an allocation that the cache cannot serve may ask the driver meanwhile.
     check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
@@ -108,7 +120,7 @@ std::unique_ptr<Graph> CudaStream::end_capture() {
   const cudaError_t status = cudaStreamEndCapture(capture_, &recorded);
   std::shared_ptr<GraphMemory> memory = captures_.end();
   check(status, "cudaStreamEndCapture");
-  return std::make_unique<CudaGraph>(recorded, std::move(memory));
+  return std::make_unique<CudaGraph>(recorded, std::move(memory), std::move(captured_counters_));
 }
 
 void CudaStream::replay(const Graph& graph) {

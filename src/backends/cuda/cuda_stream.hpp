@@ -14,6 +14,20 @@ namespace wick::cuda {
 
 class CudaBackend;
 
+/// Two zeros in device memory.
+class Counters {
+ public:
+  explicit Counters(cudaStream_t stream);
+  ~Counters();
+  Counters(const Counters&) = delete;
+  Counters& operator=(const Counters&) = delete;
+
+  unsigned* data() const noexcept { return data_; }
+
+ private:
+  unsigned* data_ = nullptr;
+};
+
 /// One CUDA stream. A thread that captures does so beside it, so that what others enqueue meanwhile is run and not
 /// recorded.
 class CudaStream final : public Stream {
@@ -40,15 +54,18 @@ class CudaStream final : public Stream {
   OverlappingKernels& overlapping() noexcept { return is_capturing() ? captured_ : enqueued_; }
   /// Whether this thread records.
   bool is_capturing() const noexcept { return captures_.is_own(); }
-  /// Two zeros in device memory for kernels whose blocks count one another. The kernels of this stream have them one after
-  /// the other, and each leaves zeros.
-  unsigned* counters() const noexcept { return counters_; }
+  /// Two zeros in device memory for kernels whose blocks count one another, and which leave zeros: this thread's work has them
+  /// one kernel after the other. Recorded work has its own.
+  unsigned* counters() const noexcept {
+    return (is_capturing() ? captured_counters_ : counters_)->data();
+  }
 
  private:
   CudaBackend& backend_;
   cudaStream_t handle_ = nullptr;
   cudaStream_t capture_ = nullptr;  // made by the first capture
-  unsigned* counters_ = nullptr;
+  std::unique_ptr<Counters> counters_;
+  std::unique_ptr<Counters> captured_counters_;
   Capture captures_;
   OverlappingKernels enqueued_;
   OverlappingKernels captured_;

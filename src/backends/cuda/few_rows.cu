@@ -26,6 +26,7 @@ struct FewRowsCut {
   static constexpr int kSteps = std::max(3, kRingPacks / kBlocks / kStepPacks);
   static constexpr int kStepBytes = kFewRowsThreads * kStepPacks * 16;
   static constexpr int kSharedBytes = kSteps * kStepBytes;
+  static constexpr int kOnTheirWay = kSteps;
   // On their way while the kernel before still runs: as much as memory needs to be busy. With more its loads would queue.
   static constexpr int kFirstSteps = std::max(1, 32768 / (kBlocks * kStepBytes));
 };

@@ -40,7 +40,8 @@ struct FewRowsRow {
 };
 
 /// What a thread needs of the weights, step by step as it comes in: `Weights` starts the copies of one step after the other,
-/// each into the place of the step before the one that is being summed. Steps, bytes of a step of all threads: those of the cut.
+/// each into the place of the step before the one that is being summed. Steps, bytes of a step of all threads and how many may be
+/// on their way (what else the multiprocessor loads queues behind them): those of the cut.
 template <class Weights, class Cut>
 class StepRing {
  public:
@@ -57,6 +58,7 @@ class StepRing {
     wait_for_copies<Cut::kSteps - 2>();
     const uint4* const slot = slots_ + taken_ * kStepSize;
     taken_ = next(taken_);
+    if constexpr (Cut::kOnTheirWay < Cut::kSteps - 1) wait_for_copies<Cut::kOnTheirWay - 1>();
     fetch();
     return slot;
   }

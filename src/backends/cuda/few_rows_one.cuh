@@ -21,6 +21,7 @@ struct OneRowCut {
   static constexpr int kStepBytes = kThreads * kStepPacks * 16;
   static constexpr int kSteps = kLarge ? 10 : 3;
   static constexpr int kFirstSteps = 2;
+  static constexpr int kOnTheirWay = (kLarge ? 4 : 2);
   static constexpr int kXBytes = (kLarge ? 60 : 44) * 1024;
   static constexpr int kSharedBytes = kSteps * kStepBytes + kXBytes;
 };
@@ -30,20 +31,13 @@ __host__ __device__ inline int pieces_of(std::int64_t K) {
   return static_cast<int>((K + kPieceOfA - 1) / kPieceOfA);
 }
 
-/// Piece `piece` of row `rank` of a product's a, whose sum goes to parts[rank · pieces + piece] behind those of the products
-/// before it.
-struct PieceOfA {
+/// Row `rank` of the a of all products, one below the other: row r of one of them.
+struct RankOfA {
   int product = 0;
-  int rank;
-  int piece;
+  int r;
 
-  __device__ __forceinline__ PieceOfA(const FewRowsGroup& group, int unit) {
-    const int pieces = pieces_of(group.products[0].K);
-    rank = unit / pieces;
-    piece = unit % pieces;
-    while (rank >= group.products[product].R) {
-      rank -= static_cast<int>(group.products[product++].R);
-    }
+  __device__ __forceinline__ RankOfA(const FewRowsGroup& group, int rank) : r(rank) {
+    while (r >= group.products[product].R) r -= static_cast<int>(group.products[product++].R);
   }
 };
 
@@ -64,7 +58,8 @@ __device__ __forceinline__ float sum_of_piece(const A* a, const X* x, int count,
   return warp_reduce<Sum>(sum);
 }
 
-/// What the blocks of a launch do together: the sums of x aᵀ.
+/// What the blocks of a launch do together: the sums of x aᵀ. A unit is a piece of a row of a: that of piece p of rank r is
+/// unit r · pieces + p, and its sum parts[unit].
 template <class X>
 class SharedXa {
  public:
@@ -80,26 +75,23 @@ class SharedXa {
 
   /// Brings the pieces of a that this warp will sum nearer.
   __device__ void prefetch() const {
-    for_each_unit([&](const PieceOfA& at, const char* a, int element_size, int count) {
+    for_each_unit([&](int, int, const char* a, int element_size, int count) {
       const int line = static_cast<int>(threadIdx.x) % kWarp * 128;
-      if (line < count * element_size) asm volatile("prefetch.global.L2 [%0];" ::"l"(a + line));
+      if (line < count * element_size) hopper::prefetch(a + line);
     });
   }
 
   /// Sums them with x, and says so.
   __device__ void make_parts(const X* x) const {
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
-    const int pieces = pieces_of(group_.products[0].K);
     int made = 0;
-    for_each_unit([&](const PieceOfA& at, const char* a, int element_size, int count) {
-      const X* const own_x = x + at.piece * kPieceOfA;
+    for_each_unit([&](int unit, int piece, const char* a, int element_size, int count) {
+      const X* const own_x = x + piece * kPieceOfA;
       // SAFETY: the dtype of a is f32 or that of x, and element_size its size.
       const float sum = element_size == sizeof(float)
                             ? sum_of_piece(reinterpret_cast<const float*>(a), own_x, count, lane)
                             : sum_of_piece(reinterpret_cast<const X*>(a), own_x, count, lane);
-      int rank = at.rank;
-      for (int i = 0; i < at.product; ++i) rank += static_cast<int>(group_.products[i].R);
-      if (lane == 0) group_.parts[rank * pieces + at.piece] = sum;
+      if (lane == 0) group_.parts[unit] = sum;
       ++made;
     });
     if (made == 0 || lane != 0) return;
@@ -113,31 +105,32 @@ class SharedXa {
     if (static_cast<int>(threadIdx.x) / kWarp == kGatheringWarp) {
       const int lane = static_cast<int>(threadIdx.x) % kWarp;
       if (units_ > 0) wait_for_parts(lane);
-      int rank = 0;
-      for (const FewRows& product : group_.products) {
-        for (int r = lane; r < product.R; r += kWarp) {
-          const float value = units_ > 0 ? sum_of_parts(rank + r) : product.xa[r];
-          xa_[rank + r] = value;
-          if (units_ > 0 && blockIdx.x == 0 && product.xa != nullptr) product.xa[r] = value;
-        }
-        rank += static_cast<int>(product.R);
+      for (int rank = lane; rank < ranks_; rank += kWarp) {
+        const RankOfA at(group_, rank);
+        float* const xa = group_.products[at.product].xa + at.r;
+        const float value = units_ > 0 ? sum_of_parts(rank) : *xa;
+        xa_[rank] = value;
+        if (units_ > 0 && blockIdx.x == 0) *xa = value;
       }
     }
     __syncthreads();
   }
 
  private:
-  // f(piece, its address, size of an element, elements of it) for each that is this warp's.
+  // f(unit, its piece, its address, size of an element, elements of it) for each that is this warp's.
   template <class F>
   __device__ __forceinline__ void for_each_unit(const F& f) const {
     for (int unit = first_unit_; unit < units_;
          unit += kOneRowWarps * static_cast<int>(gridDim.x)) {
-      const PieceOfA at(group_, unit);
+      const int pieces = pieces_of(group_.products[0].K);
+      const int piece = unit % pieces;
+      const RankOfA at(group_, unit / pieces);
       const FewRows& product = group_.products[at.product];
       const int element_size = product.a_dtype == DType::kF32 ? 4 : 2;
-      const std::int64_t first = at.rank * product.K + at.piece * kPieceOfA;
-      const int count = min(kPieceOfA, static_cast<int>(product.K) - at.piece * kPieceOfA);
-      f(at, static_cast<const char*>(product.a) + first * element_size, element_size, count);
+      const std::int64_t first = at.r * product.K + piece * kPieceOfA;
+      const int count = min(kPieceOfA, static_cast<int>(product.K) - piece * kPieceOfA);
+      f(unit, piece, static_cast<const char*>(product.a) + first * element_size, element_size,
+        count);
     }
   }
 
@@ -163,7 +156,7 @@ class SharedXa {
     const int pieces = pieces_of(group_.products[0].K);
     const float* const parts = group_.parts + rank * pieces;
     float sum = 0;
-#pragma unroll 4
+#pragma unroll 8
     for (int i = 0; i < pieces; ++i) sum += __ldcg(parts + i);
     return sum;
   }

@@ -28,6 +28,7 @@ struct TensorCut {
   static constexpr int kRingBytes = (kLarge ? 192 : 64) * 1024;
   static constexpr int kSteps = std::max(3, kRingBytes / kBlocks / kStepBytes);
   static constexpr int kSharedBytes = kSteps * kStepBytes;
+  static constexpr int kOnTheirWay = kSteps;
   /// On their way while the kernel before still runs: as much as memory needs to be busy.
   static constexpr int kFirstSteps = std::max(1, 32768 / (kBlocks * kStepBytes));
 };

@@ -18,6 +18,11 @@ __device__ __forceinline__ void wait_for_previous() {
 #endif
 }
 
+/// Brings a line of memory to the cache of the whole GPU, whoever may still write to it.
+__device__ __forceinline__ void prefetch(const void* line) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+}
+
 /// The beginning of a kernel that reads and writes nothing before: only its launch overlaps the kernel before it.
 __device__ __forceinline__ void overlap() {
   let_next_begin();

@@ -182,6 +182,9 @@ void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, d
 /// A kernel that begins, where the one in front of it in the stream is such a kernel too, before that one is over. It calls
 /// hopper::let_next_begin(), each of its threads hopper::wait_for_previous() before it writes anything or reads anything but
 /// `early` (hopper::overlap() is both).
+///
+/// All of them want multiprocessors to be cut alike between shared memory and cache: one that runs a kernel of another cut
+/// takes no block of the next before that one is over.
 struct Overlapping {
   std::span<const MemoryRange> written;  ///< all that it writes
   std::span<const MemoryRange> early;    ///< what it reads before it waits
@@ -195,6 +198,11 @@ void launch_overlapping(Stream& stream, void (*kernel)(Parameters...), dim3 grid
   const CudaBackend& backend = own.backend();
   const bool admitted = backend.overlaps_kernels() && own.overlapping().admit(which.early);
   backend.make_current();
+  if (backend.overlaps_kernels()) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared),
+          "cudaFuncSetAttribute");
+  }
   launch_early_if(admitted, own.handle(), kernel, grid, block, shared_bytes,
                   std::forward<Args>(args)...);
   own.overlapping().add(admitted, which.written);

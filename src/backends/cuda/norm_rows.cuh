@@ -54,12 +54,31 @@ __device__ __forceinline__ void add_addend(const NormForward<T>& a,
   store_row(a.sum + place.row * a.D, place, v);
 }
 
+/// Brings the weight nearer for the few rows of decoding; where there are many the first of them does.
+template <class T>
+__device__ __forceinline__ void prefetch_weight(const NormForward<T>& a) {
+  constexpr unsigned kFewBlocks = 32;
+  constexpr int kLine = 128;
+  if (gridDim.x > kFewBlocks) return;
+  const auto bring = [&](const auto* weight) {
+    const std::int64_t first = threadIdx.x * (kLine / static_cast<int>(sizeof(*weight)));
+    if (first < a.D) hopper::prefetch(weight + first);
+  };
+  if (a.weight.single != nullptr) {
+    bring(a.weight.single);
+  } else if (a.weight.own != nullptr) {
+    bring(a.weight.own);
+  }
+}
+
 /// One row in registers.
 template <bool kCentered, int kValues, int kVec, class T>
 __global__ void __launch_bounds__(kRowThreads<T>) norm_rows(NormForward<T> a) {
   __shared__ ReduceRoom<1> for_mean;
   __shared__ ReduceRoom<1> for_squares;
-  hopper::overlap();
+  hopper::let_next_begin();
+  prefetch_weight(a);
+  hopper::wait_for_previous();
   const Place<kValues, kVec> place(row_of_grid(), a.R, static_cast<int>(a.D));
   float v[kValues];
   load_row(a.x + place.row * a.stride, place, 0.0F, v);

@@ -120,6 +120,20 @@ __device__ void store_merged(const AttentionProblem& p, const ForwardTask& task,
   }
 }
 
+/// Brings the first of a block's keys or values nearer.
+template <class T, int kKeys>
+__device__ __forceinline__ void prefetch_keys(const AttentionProblem& p, const ForwardTask& task,
+                                              const Interval& range,
+                                              const HeadRows<const T>& rows) {
+  constexpr int kLine = 128 / static_cast<int>(sizeof(T));
+  const int lines = (p.Dh + kLine - 1) / kLine;
+  const T* const head = rows.data + task.b * rows.batch + task.hkv * rows.head;
+  for (int i = static_cast<int>(threadIdx.x); i < kKeys * lines; i += kTensorThreads) {
+    const auto key = range.begin + i / lines;
+    if (key < range.end) hopper::prefetch(head + key * rows.token + i % lines * kLine);
+  }
+}
+
 /// One block: Shape::kRows rows of a key head over the keys of one split.
 template <class T, class Shape>
 __global__ void __launch_bounds__(kTensorThreads)
@@ -129,12 +143,16 @@ __global__ void __launch_bounds__(kTensorThreads)
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ KeyItems items[2];
   __shared__ unsigned odd[2];
-  hopper::overlap();
+  hopper::let_next_begin();
   constexpr int kDim = Shape::kDim;
   const SharedTile<kDim> keys{shared_address(memory)};
   const SharedTile<kDim> values{keys.base + Shape::kKeys * kDim * 2};
   const SharedTile<kDim> queries{values.base + Shape::kKeys * kDim * 2};
   const ForwardTask task(p, splits, Shape::kRows);
+  const Interval range = task.keys(p, splits, Shape::kRows);
+  prefetch_keys<T, Shape::kKeys>(p, task, range, k);
+  prefetch_keys<T, Shape::kKeys>(p, task, range, v);
+  hopper::wait_for_previous();
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const int warp_row = warp % Shape::kRowWarps * 16 * Shape::kM;
@@ -154,7 +172,6 @@ __global__ void __launch_bounds__(kTensorThreads)
       rows[m][h] = mask_of_row(p, task.b, task.first_row + warp_row + 16 * m + 8 * h + lane / 4);
     }
   }
-  const Interval range = task.keys(p, splits, Shape::kRows);
   const int last_row = min(task.first_row + Shape::kRows, p.rows) - 1;
   // The keys that every row of the block may look at by order and window.
   const Interval common{p.keys_of_query(p.first_position + last_row / p.group).begin,
