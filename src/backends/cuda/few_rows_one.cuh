@@ -252,6 +252,7 @@ __global__ void __launch_bounds__(kOneRowThreads, 1)
     x_packs[i] = given[i];
   }
   __syncthreads();
+  // SAFETY: a copy of x, aligned as that is.
   const X* const x = reinterpret_cast<const X*>(x_packs);
   shared_xa.make_parts(x);
   const float first_sum = any ? add_one_row<Cut, W>(x, packs, steps, lane) : 0.0F;
