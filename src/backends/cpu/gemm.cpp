@@ -341,7 +341,7 @@ std::span<const std::string_view> gemm_variants() {
     if (has_bf16_unit(Bf16Unit::kAmx)) names.emplace_back("amx");
     if (has_bf16_unit(Bf16Unit::kAvx512)) names.emplace_back("avx512_bf16");
     for (const std::string_view name : {std::string_view("tiles"), sgemm_name(),
-                                        std::string_view("plain"), std::string_view("double")}) {
+                                        std::string_view("double"), std::string_view("plain")}) {
       names.push_back(name);
     }
     return names;
