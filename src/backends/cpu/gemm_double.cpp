@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <type_traits>
 
@@ -16,7 +17,6 @@
 #include "backends/cpu/f64_lanes-inl.hpp"
 #include "backends/cpu/gemm_plain.hpp"
 #include "backends/cpu/gemm_plan.hpp"
-#include "backends/cpu/scratch.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::cpu::HWY_NAMESPACE {
@@ -78,9 +78,9 @@ constexpr std::int64_t kMostMultiplications = 1 << 20;
 constexpr std::int64_t kFewRows = 4;
 
 // Largest blocks of c, and how far along K they are summed in one go.
-constexpr std::int64_t kRows = 64;
-constexpr std::int64_t kColumns = 64;
-constexpr std::int64_t kDepth = 256;
+constexpr std::int64_t kRows = 32;
+constexpr std::int64_t kColumns = 32;
+constexpr std::int64_t kDepth = 64;
 // Multiplications that are worth a thread.
 constexpr std::int64_t kLeastWork = 50'000;
 
@@ -93,19 +93,20 @@ struct Part {
   std::int64_t row, column, rows, columns;
 };
 
-// One block of c after the other, in memory of one thread.
+// Columns of sums, filled up to what a product takes.
+constexpr std::int64_t width_of(std::int64_t columns) {
+  return divide_up(columns, kDoubleColumns) * kDoubleColumns;
+}
+
+// One block of c after the other. On a thread's stack: 48 KiB, since memory of the allocator would be most of what a small
+// product takes.
 class DoubleBlocks {
  public:
-  DoubleBlocks(Stream& stream, const Product& product)
-      : p_(product),
-        a_(stream, kRows * kDepth),
-        b_(stream, kDepth * kColumns),
-        sums_(stream, kRows * kColumns),
-        floats_(stream, kDepth * std::max(kRows, kColumns)) {}
+  explicit DoubleBlocks(const Product& product) : p_(product) {}
 
   // `block` of the g-th matrix.
   void run(std::int64_t g, const Part& block) {
-    const std::int64_t width = divide_up(block.columns, kDoubleColumns) * kDoubleColumns;
+    const std::int64_t width = width_of(block.columns);
     std::fill_n(sums_.data(), block.rows * width, 0.0);
     for (const Term& term : p_.terms) {
       if (is_read(term)) add(term, g, block, width);
@@ -134,7 +135,7 @@ class DoubleBlocks {
     if (term.map_sum == nullptr) return;
     for (std::int64_t i = 0; i < block.rows; ++i) {
       for (std::int64_t j = 0; j < block.columns; ++j) {
-        floats_[i * block.columns + j] = static_cast<float>(sums_[i * width + j]);
+        floats_.data()[i * block.columns + j] = static_cast<float>(sums_.data()[i * width + j]);
       }
     }
     change(*term.map_sum, block);
@@ -182,8 +183,10 @@ class DoubleBlocks {
   }
 
   const Product& p_;
-  ScratchArray<double> a_, b_, sums_;
-  ScratchArray<float> floats_;
+  std::array<double, kRows * kDepth> a_;
+  std::array<double, kDepth * kColumns> b_;
+  std::array<double, kRows * kColumns> sums_;
+  std::array<float, kDepth * std::max(kRows, kColumns)> floats_;
 };
 
 }  // namespace
@@ -212,7 +215,7 @@ void multiply_in_double(Stream& stream, const Product& p) {
   const std::int64_t work = std::min(p.M, kRows) * std::min(p.N, kColumns) * K;
   parallel_for(stream, p.G * blocks_of_one, 1 + kLeastWork / work,
                [&](std::int64_t begin, std::int64_t end) {
-                 DoubleBlocks blocks(stream, p);
+                 DoubleBlocks blocks(p);
                  for (std::int64_t i = begin; i < end; ++i) {
                    const std::int64_t row = i % blocks_of_one % down * kRows;
                    const std::int64_t column = i % blocks_of_one / down * kColumns;
