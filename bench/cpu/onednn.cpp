@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -90,6 +91,16 @@ Work product_bf16(const Case& which) {
   return work_of(running, M, N, true);
 }
 
+// Processors without AVX-512 have none.
+std::optional<Work> product_bf16_if_any(const Case& which) {
+  try {
+    return product_bf16(which);
+  } catch (const dnnl::error& error) {
+    if (error.status != dnnl_unimplemented) throw;
+    return std::nullopt;
+  }
+}
+
 Work softmax_f32(const Case& which) {
   const std::int64_t rows = which.size(0);
   const std::int64_t columns = which.size(1);
@@ -118,7 +129,7 @@ class OneDnn : public Engine {
   }
 
   std::optional<Work> prepare(const Case& which) override {
-    if (which.op == "matmul" && which.dtype == "bf16") return product_bf16(which);
+    if (which.op == "matmul" && which.dtype == "bf16") return product_bf16_if_any(which);
     if (which.op == "softmax" && which.dtype == "f32") return softmax_f32(which);
     return blas_work(which, sgemm);
   }
