@@ -30,6 +30,7 @@ HWY_INLINE void add_four_rows(const DoubleProduct& p, std::int64_t row, std::int
   const double* a[kRows];
   F64Vec left[kRows];
   F64Vec right[kRows];
+#pragma GCC unroll 4
   for (std::int64_t i = 0; i < kRows; ++i) {
     a[i] = p.a + (row + std::min(i, count - 1)) * p.a_stride;
     left[i] = hn::Zero(d);
@@ -39,13 +40,16 @@ HWY_INLINE void add_four_rows(const DoubleProduct& p, std::int64_t row, std::int
   for (std::int64_t k = 0; k < p.K; ++k, b += p.columns) {
     const auto b_left = hn::LoadU(d, b);
     const auto b_right = hn::LoadU(d, b + lanes_of_f64);
+#pragma GCC unroll 4
     for (std::int64_t i = 0; i < kRows; ++i) {
       const auto factor = hn::Set(d, a[i][k]);
       left[i] = hn::MulAdd(factor, b_left, left[i]);
       right[i] = hn::MulAdd(factor, b_right, right[i]);
     }
   }
-  for (std::int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 4
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    if (i == count) break;
     double* const sums = p.sums + (row + i) * p.columns + column;
     hn::StoreU(hn::Add(hn::LoadU(d, sums), left[i]), d, sums);
     double* const next = sums + lanes_of_f64;
