@@ -49,9 +49,8 @@ std::vector<double> times_of(std::int64_t runs, const std::function<void()>& wor
 
 // What this machine can do at best, measured with Wick's own kernels.
 struct Machine {
-  double flops = 0;  ///< of a large product, a second
-  double bytes_per_second =
-      0;  ///< of memory in order: read by the CPU, elsewhere copied, which is a read and a write
+  double flops = 0;             ///< of a large product, a second
+  double bytes_per_second = 0;  ///< read from memory, by a row times a large matrix
 };
 
 // Products in the dtype that the model computes in, large enough to fill the device.

@@ -33,7 +33,7 @@ class Rows {
   Rows(Stream& stream, std::int64_t count, std::int64_t columns)
       : count_(count),
         columns_(columns),
-        width_((columns + kDoubleColumns - 1) / kDoubleColumns * kDoubleColumns),
+        width_(columns_in_double(columns)),
         memory_(std::make_unique<ScratchArray<double>>(stream, count * width_)) {
     std::fill_n(memory_->data(), count * width_, 0.0);
   }

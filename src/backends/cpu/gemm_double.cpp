@@ -66,6 +66,38 @@ void add_in_double_here(const DoubleProduct& p) {
   }
 }
 
+// out [rows, width] = factor · x, and zeros behind each row; rows of x are x_stride apart.
+void widen_here(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns,
+                double factor, double* out, std::int64_t width) {
+  const F64 d;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto vfactor = hn::Set(d, factor);
+  for (std::int64_t i = 0; i < rows; ++i, x += x_stride, out += width) {
+    std::int64_t j = 0;
+    for (; j + step <= columns; j += step) {
+      const auto v = hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, F64>(), x + j));
+      hn::StoreU(hn::Mul(v, vfactor), d, out + j);
+    }
+    for (; j < columns; ++j) out[j] = factor * static_cast<double>(x[j]);
+    for (; j < width; ++j) out[j] = 0;
+  }
+}
+
+// out = sums, rounded; rows of each `width` and `stride` apart.
+void round_here(const double* sums, std::int64_t width, std::int64_t rows, std::int64_t columns,
+                float* out, std::int64_t stride) {
+  const F64 d;
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < rows; ++i, sums += width, out += stride) {
+    std::int64_t j = 0;
+    for (; j + step <= columns; j += step) {
+      const hn::Rebind<float, F64> df;
+      hn::StoreU(hn::DemoteTo(df, hn::LoadU(d, sums + j)), df, out + j);
+    }
+    for (; j < columns; ++j) out[j] = static_cast<float>(sums[j]);
+  }
+}
+
 }  // namespace wick::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -74,6 +106,8 @@ HWY_AFTER_NAMESPACE();
 namespace wick::cpu {
 
 HWY_EXPORT(add_in_double_here);
+HWY_EXPORT(widen_here);
+HWY_EXPORT(round_here);
 
 namespace {
 
@@ -82,7 +116,7 @@ constexpr std::int64_t kMostMultiplications = 1 << 20;
 constexpr std::int64_t kFewRows = 4;
 
 // Largest blocks of c, and how far along K they are summed in one go.
-constexpr std::int64_t kRows = 32;
+constexpr std::int64_t kRows = 64;
 constexpr std::int64_t kColumns = 32;
 constexpr std::int64_t kDepth = 64;
 // Multiplications that are worth a thread.
@@ -97,12 +131,7 @@ struct Part {
   std::int64_t row, column, rows, columns;
 };
 
-// Columns of sums, filled up to what a product takes.
-constexpr std::int64_t width_of(std::int64_t columns) {
-  return divide_up(columns, kDoubleColumns) * kDoubleColumns;
-}
-
-// One block of c after the other. On a thread's stack: 48 KiB, since memory of the allocator would be most of what a small
+// One block of c after the other. On a thread's stack: 80 KiB, since memory of the allocator would be most of what a small
 // product takes.
 class DoubleBlocks {
  public:
@@ -110,7 +139,7 @@ class DoubleBlocks {
 
   // `block` of the g-th matrix.
   void run(std::int64_t g, const Part& block) {
-    const std::int64_t width = width_of(block.columns);
+    const std::int64_t width = columns_in_double(block.columns);
     std::fill_n(sums_.data(), block.rows * width, 0.0);
     for (const Term& term : p_.terms) {
       if (is_read(term)) add(term, g, block, width);
@@ -122,12 +151,9 @@ class DoubleBlocks {
   void add(const Term& term, std::int64_t g, const Part& block, std::int64_t width) {
     for (std::int64_t k = 0; k < term.K; k += kDepth) {
       const std::int64_t depth = std::min(kDepth, term.K - k);
-      const Part part_of_a{block.row, k, block.rows, depth};
-      read(term.a, g, part_of_a);
-      widen(part_of_a, static_cast<double>(term.alpha), depth, a_.data());
-      const Part part_of_b{k, block.column, depth, block.columns};
-      read(term.b, g, part_of_b);
-      widen(part_of_b, 1, width, b_.data());
+      read(term.a, g, {block.row, k, block.rows, depth}, static_cast<double>(term.alpha), a_.data(),
+           depth);
+      read(term.b, g, {k, block.column, depth, block.columns}, 1, b_.data(), width);
       add_in_double({.rows = block.rows,
                      .columns = width,
                      .K = depth,
@@ -137,51 +163,55 @@ class DoubleBlocks {
                      .sums = sums_.data()});
     }
     if (term.map_sum == nullptr) return;
-    for (std::int64_t i = 0; i < block.rows; ++i) {
-      for (std::int64_t j = 0; j < block.columns; ++j) {
-        floats_.data()[i * block.columns + j] = static_cast<float>(sums_.data()[i * width + j]);
-      }
-    }
+    round(block, width, floats_.data(), block.columns);
     change(*term.map_sum, block);
-    widen(block, 1, width, sums_.data());
+    widen(floats_.data(), block.columns, block, 1, sums_.data(), width);
   }
 
-  // floats = a part of the g-th matrix, mapped.
-  void read(Operand x, std::int64_t g, const Part& part) {
+  // out [part.rows, width] = factor · a part of the g-th matrix, mapped, and zeros behind each row.
+  void read(Operand x, std::int64_t g, const Part& part, double factor, double* out,
+            std::int64_t width) {
     const std::int64_t first =
         g * x.batch_stride + part.row * x.row_stride + part.column * x.column_stride;
     x.data =
         static_cast<const std::byte*>(x.data) + first * static_cast<std::int64_t>(size_of(x.dtype));
+    if (x.column_stride == 1 && x.map == nullptr && x.dtype == DType::kF32) {
+      return widen(static_cast<const float*>(x.data), x.row_stride, part, factor, out, width);
+    }
     panel_to_float(with_plain_strides(x, part.rows, part.columns), part.rows, part.columns,
                    floats_.data());
     if (x.map != nullptr) change(*x.map, part);
+    widen(floats_.data(), part.columns, part, factor, out, width);
   }
 
   void change(const TileFunction& map, const Part& part) {
     map({floats_.data(), part.columns, part.row, part.column, part.rows, part.columns});
   }
 
-  // out [part.rows, width] = factor · floats, and zeros behind each row.
-  void widen(const Part& part, double factor, std::int64_t width, double* out) const {
-    for (std::int64_t i = 0; i < part.rows; ++i) {
-      const float* const from = floats_.data() + i * part.columns;
-      double* const to = out + i * width;
-      for (std::int64_t j = 0; j < part.columns; ++j) to[j] = factor * static_cast<double>(from[j]);
-      std::fill(to + part.columns, to + width, 0.0);
-    }
+  static void widen(const float* x, std::int64_t x_stride, const Part& part, double factor,
+                    double* out, std::int64_t width) {
+    HWY_DYNAMIC_DISPATCH(widen_here)(x, x_stride, part.rows, part.columns, factor, out, width);
+  }
+
+  void round(const Part& block, std::int64_t width, float* out, std::int64_t stride) const {
+    HWY_DYNAMIC_DISPATCH(round_here)(sums_.data(), width, block.rows, block.columns, out, stride);
   }
 
   template <class T>
   void store(std::int64_t g, const Part& block, std::int64_t width) const {
-    const auto beta = static_cast<double>(p_.beta);
-    for (std::int64_t i = 0; i < block.rows; ++i) {
-      T* const c = static_cast<T*>(p_.c.data) + g * p_.c.batch_stride +
-                   (block.row + i) * p_.c.row_stride + block.column;
-      const double* const sums = sums_.data() + i * width;
+    const Result& result = p_.c;
+    T* c = static_cast<T*>(result.data) + g * result.batch_stride + block.row * result.row_stride +
+           block.column;
+    if constexpr (std::is_same_v<T, float>) {
+      if (p_.beta == 0) return round(block, width, c, result.row_stride);
+    }
+    for (std::int64_t i = 0; i < block.rows; ++i, c += result.row_stride) {
       for (std::int64_t j = 0; j < block.columns; ++j) {
-        const double before =
-            beta == 0 ? 0.0 : beta * static_cast<double>(static_cast<float>(c[j]));
-        c[j] = static_cast<T>(static_cast<float>(sums[j] + before));
+        double sum = sums_.data()[i * width + j];
+        if (p_.beta != 0) {
+          sum += static_cast<double>(p_.beta) * static_cast<double>(static_cast<float>(c[j]));
+        }
+        c[j] = static_cast<T>(static_cast<float>(sum));
       }
     }
   }

@@ -23,6 +23,10 @@ struct DoubleProduct {
   double* sums;
 };
 inline constexpr std::int64_t kDoubleColumns = 16;  ///< two of the widest vectors
+/// The columns of sums that have room for so many.
+constexpr std::int64_t columns_in_double(std::int64_t columns) {
+  return (columns + kDoubleColumns - 1) / kDoubleColumns * kDoubleColumns;
+}
 void add_in_double(const DoubleProduct& product);
 
 }  // namespace wick::cpu

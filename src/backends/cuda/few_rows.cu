@@ -18,8 +18,8 @@ struct FewRowsCut {
   static constexpr int kPacks = kPacksOfRow;
   static constexpr int kRegisters = kM * kPacks * kVec;
   // Of a multiprocessor: as many as its registers have room for, with what a pack takes beside its elements.
-  static constexpr bool kThree = kM == 1 ? kRegisters + kPacks <= 36 : kRegisters <= 16;
-  static constexpr bool kTwo = kRegisters <= (kM == 1 ? 72 : 56);
+  static constexpr bool kThree = kRegisters <= 16;
+  static constexpr bool kTwo = kRegisters <= 56;
   static constexpr int kBlocks = kThree ? 3 : kTwo ? 2 : 1;
   static constexpr int kStepPacks = kPacks < 4 ? kPacks : 4;
   static constexpr int kRingPacks = kLarge ? 54 : 18;  // of a thread, in shared memory

@@ -21,7 +21,7 @@ struct OneRowCut {
   static constexpr int kStepBytes = kThreads * kStepPacks * 16;
   static constexpr int kSteps = kLarge ? 10 : 3;
   static constexpr int kFirstSteps = 2;
-  static constexpr int kOnTheirWay = (kLarge ? 4 : 2);
+  static constexpr int kOnTheirWay = kLarge ? 4 : 2;
   static constexpr int kXBytes = (kLarge ? 60 : 44) * 1024;
   static constexpr int kSharedBytes = kSteps * kStepBytes + kXBytes;
 };
