@@ -146,24 +146,20 @@ Tensor CausalLm::attend(const Layer& layer, const Tensor& x, const Tensor& posit
   const std::vector<Tensor> projected = Linear::forward_all(projections, x, pass.context);
   Tensor q = heads(projected[0], config_.num_attention_heads);
   Tensor k = heads(projected[1], config_.num_key_value_heads);
-  Tensor v = heads(projected[2], config_.num_key_value_heads);
+  const Tensor v = heads(projected[2], config_.num_key_value_heads);
   if (layer.q_norm.defined()) {
     q = rms_norm(q, layer.q_norm, {.eps = config_.norm_eps});
     k = rms_norm(k, layer.k_norm, {.eps = config_.norm_eps});
   }
-  const RotatedPair rotated = rope(q, k, positions, rope_);
-  q = rotated.q;
-  k = rotated.k;
+  const AttentionOptions options{
+      .causal = true, .window = layer.window, .key_mask = pass.key_mask, .segments = pass.segments};
+  Tensor mixed;
   if (pass.cache != nullptr) {
-    const KvCache::Keys keys = pass.cache->append(layer.index, k, v);
-    k = keys.k;
-    v = keys.v;
+    mixed = pass.cache->attend(layer.index, q, k, v, positions, rope_, options);
+  } else {
+    const RotatedPair rotated = rope(q, k, positions, rope_);
+    mixed = attention(rotated.q, rotated.k, v, options);
   }
-  const Tensor mixed = attention(q, k, v,
-                                 {.causal = true,
-                                  .window = layer.window,
-                                  .key_mask = pass.key_mask,
-                                  .segments = pass.segments});
   const std::int64_t width = config_.num_attention_heads * config_.head_dim;
   return layer.o->forward(reshape(mixed, {batch, length, width}), pass.context);
 }

@@ -1,10 +1,13 @@
 #include "wick/nn/kv_cache.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "ops/checks.hpp"
+#include "ops/layouts.hpp"
 #include "runtime/args/attention_args.hpp"
+#include "runtime/args/decode_attention_args.hpp"
 #include "runtime/launch.hpp"
 #include "tensor/tensor_impl.hpp"
 #include "wick/autograd/autograd.hpp"
@@ -61,11 +64,19 @@ void KvCache::check_added(std::size_t layer, const Tensor& k, const Tensor& v) c
   check_room(k.dim(1));
 }
 
-KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor& v) {
-  if (layer < 0 || layer >= static_cast<std::int64_t>(k_.size())) {
-    fail("has no layer " + std::to_string(layer));
+std::size_t KvCache::check_layer(std::int64_t layer) const {
+  if (layer >= 0 && layer < static_cast<std::int64_t>(k_.size())) {
+    return static_cast<std::size_t>(layer);
   }
-  const auto at = static_cast<std::size_t>(layer);
+  fail("has no layer " + std::to_string(layer));
+}
+
+std::int64_t KvCache::visible_after(std::int64_t added) const {
+  return position_.defined() ? visible_ : length_ + added;
+}
+
+KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor& v) {
+  const std::size_t at = check_layer(layer);
   check_added(at, k, v);
   const NoGradGuard no_gradient;
   const DType dtype = k_[at].dtype();
@@ -80,8 +91,88 @@ KvCache::Keys KvCache::append(std::int64_t layer, const Tensor& k, const Tensor&
                       .begin = length_});
   detail::bump_version(k_[at]);
   detail::bump_version(v_[at]);
-  const std::int64_t end = position_.defined() ? visible_ : length_ + k.dim(1);
+  const std::int64_t end = visible_after(k.dim(1));
   return {.k = slice(k_[at], 1, 0, end), .v = slice(v_[at], 1, 0, end)};
+}
+
+// What the ops of attend() would refuse, and what they do otherwise, is left to them.
+bool KvCache::suits_decoding(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                             const Tensor& positions, const RopeFrequencies& frequencies,
+                             const AttentionOptions& options) const {
+  const Tensor& memory = k_[layer];
+  const Tensor& inv_freq = frequencies.inv_freq;
+  if (q.rank() != 4 || q.dim(1) != 1 || q.dim(2) % memory.dim(2) != 0) return false;
+  const Shape added{batch_, 1, memory.dim(2), memory.dim(3)};
+  const auto is_here = [&](const Tensor& t) { return t.device() == memory.device(); };
+  const bool fits = q.shape() == Shape{batch_, 1, q.dim(2), memory.dim(3)} && k.shape() == added &&
+                    v.shape() == added && q.dtype() == memory.dtype() &&
+                    k.dtype() == memory.dtype() && v.dtype() == memory.dtype() && is_here(q) &&
+                    is_here(k) && is_here(v);
+  const bool turns = (positions.dtype() == DType::kI32 || positions.dtype() == DType::kI64) &&
+                     (positions.shape() == Shape{batch_, 1} || positions.shape() == Shape{1}) &&
+                     is_here(positions) && inv_freq.dtype() == DType::kF32 &&
+                     inv_freq.rank() == 1 && 2 * inv_freq.numel() <= memory.dim(3) &&
+                     is_here(inv_freq);
+  const Tensor& mask = options.key_mask;
+  const bool sees = options.window >= 0 && options.scale >= 0 && std::isfinite(options.scale) &&
+                    !options.segments.defined() &&
+                    (!mask.defined() || (mask.dtype() == DType::kBool && is_here(mask) &&
+                                         mask.shape() == Shape{batch_, visible_after(1)}));
+  return fits && turns && sees && length_ < capacity_;
+}
+
+// Undefined where the device has no kernel for it.
+Tensor KvCache::decode(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Tensor& positions, const RopeFrequencies& frequencies,
+                       const AttentionOptions& options) {
+  const Tensor own_q = detail::dense_last_axis(q);
+  const Tensor own_k = detail::dense_last_axis(k);
+  const Tensor own_v = detail::dense_last_axis(v);
+  const Tensor own_positions = detail::aligned(positions);
+  const Tensor each_position = detail::with_layout(
+      own_positions, *broadcast_to(detail::layout_of(own_positions), {batch_, 1}));
+  const Tensor inv_freq = detail::dense(frequencies.inv_freq);
+  const Tensor out = Tensor::empty(q.shape(), q.dtype(), q.device());
+  const double scale =
+      options.scale > 0 ? options.scale : 1 / std::sqrt(static_cast<double>(q.dim(3)));
+  const DecodeAttentionArgs args{
+      .q = detail::view(own_q),
+      .k = detail::view(own_k),
+      .v = detail::view(own_v),
+      .positions = detail::view(each_position),
+      .inv_freq = detail::view(inv_freq),
+      .k_memory = detail::view(k_[layer]),
+      .v_memory = detail::view(v_[layer]),
+      .position = detail::view(position_),
+      .out = detail::view(out),
+      .attention_factor = static_cast<float>(frequencies.attention_factor),
+      .begin = length_,
+      .visible = visible_after(1),
+      .mask = {.causal = true,
+               .window = options.window,
+               .key_mask = detail::view(options.key_mask)},
+      .scale = static_cast<float>(scale)};
+  const KernelStatus status = try_launch(kernels::decode_attention, q.device(), args);
+  if (status.is_unsupported()) return {};
+  if (!status.is_ok()) throw_refused("decode_attention", q.device(), status, describe(args));
+  detail::bump_version(k_[layer]);
+  detail::bump_version(v_[layer]);
+  return out;
+}
+
+Tensor KvCache::attend(std::int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Tensor& positions, const RopeFrequencies& frequencies,
+                       const AttentionOptions& options) {
+  const std::size_t at = check_layer(layer);
+  check_added(at, k, v);
+  if (suits_decoding(at, q, k, v, positions, frequencies, options)) {
+    const NoGradGuard no_gradient;
+    Tensor out = decode(at, q.detach(), k.detach(), v.detach(), positions, frequencies, options);
+    if (out.defined()) return out;
+  }
+  const RotatedPair rotated = rope(q, k, positions, frequencies);
+  const Keys keys = append(layer, rotated.k, v);
+  return attention(rotated.q, keys.k, keys.v, options);
 }
 
 void KvCache::read_position(const Tensor& position, std::int64_t visible) {

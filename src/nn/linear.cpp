@@ -143,19 +143,22 @@ LoraOperands Linear::operands_for(DType activations) const {
   return operands;
 }
 
-// Whether they are worth an op of several layers, and may be in it.
-bool Linear::may_all_join(std::span<const Linear* const> layers, DType activations,
+// Whether they are worth an op of several layers, and may be in it: where an adapter takes part, or so few rows, as of
+// tokens that are decoded, that a launch is a good part of what a product takes.
+bool Linear::may_all_join(std::span<const Linear* const> layers, const Tensor& x,
                           const PassContext& pass) {
+  constexpr std::int64_t kFewRows = 8;
   const bool adapted = std::ranges::any_of(
       layers, [](const Linear* layer) { return layer->has_adapters() && !layer->is_merged(); });
-  return adapted && std::ranges::all_of(layers, [&](const Linear* layer) {
-           return layer->may_join(activations, pass);
+  const bool few = x.numel() <= kFewRows * layers.front()->in_features();
+  return (adapted || few) && std::ranges::all_of(layers, [&](const Linear* layer) {
+           return layer->may_join(x.dtype(), pass);
          });
 }
 
 std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, const Tensor& x,
                                         const PassContext& pass) {
-  if (may_all_join(layers, x.dtype(), pass)) {
+  if (may_all_join(layers, x, pass)) {
     std::vector<LoraOperands> operands;
     for (const Linear* layer : layers) operands.push_back(layer->operands_for(x.dtype()));
     return lora_linears(x, operands);
@@ -168,7 +171,7 @@ std::vector<Tensor> Linear::forward_all(std::span<const Linear* const> layers, c
 Tensor Linear::swiglu_mlp(const Linear& gate, const Linear& up, const Linear& down, const Tensor& x,
                           const PassContext& pass) {
   const Linear* const layers[] = {&gate, &up, &down};
-  if (may_all_join(layers, x.dtype(), pass)) {
+  if (may_all_join(layers, x, pass)) {
     return wick::swiglu_mlp(x, gate.operands_for(x.dtype()), up.operands_for(x.dtype()),
                             down.operands_for(x.dtype()));
   }

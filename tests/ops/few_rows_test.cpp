@@ -193,6 +193,52 @@ TEST_P(FewRows, MultiplyWhatWasJustWritten) {
   }
 }
 
+// One row by gate and up, whose swiglu is made where their results are, and by down.
+TEST_P(FewRows, MakeAnMlpOfOneRow) {
+  const Device device = GetParam();
+  constexpr std::int64_t kN = 3'001 * 8;
+  constexpr std::int64_t kK = 1'288;
+  const Tensor x = normal(31, {1, kK}, 1);
+  struct Layer {
+    Tensor weight, bias, a, b;
+  };
+  const auto layer_of = [&](std::uint64_t seed, std::int64_t N, std::int64_t K, std::int64_t R) {
+    return Layer{normal(seed, {N, K}, 0.03), normal(seed + 1, {N}, 0.1),
+                 normal(seed + 2, {R, K}, 0.03), normal(seed + 3, {N, R}, 0.1)};
+  };
+  // The layers of one model may lack an adapter.
+  const Layer layers[] = {layer_of(40, kN, kK, 16), layer_of(50, kN, kK, 0),
+                          layer_of(60, 24, kN, 8)};
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    SCOPED_TRACE(to_string(dtype));
+    const auto operands = [&](const Layer& layer, bool is_exact) {
+      const auto given = [&](const Tensor& t) {
+        const Tensor rounded = on(device, t, dtype);
+        return is_exact ? exact(rounded) : rounded;
+      };
+      return LoraOperands{.weight = given(layer.weight),
+                          .bias = given(layer.bias),
+                          .lora_a = given(layer.a),
+                          .lora_b = given(layer.b),
+                          .scale = 0.5};
+    };
+    const auto mlp = [&](const Tensor& input, bool is_exact) {
+      return swiglu_mlp(input, operands(layers[0], is_exact), operands(layers[1], is_exact),
+                        operands(layers[2], is_exact));
+    };
+    const Tensor row = on(device, x, dtype);
+    const Tensor got = mlp(row, false);
+    const std::vector<float> a = exact(got).to_vector<float>();
+    const std::vector<float> b = mlp(exact(row), true).to_vector<float>();
+    // gate, up and their swiglu are rounded, each of which moves a sum of kN of them at random.
+    const double step = dtype == DType::kF32 ? 0x1p-20 : dtype == DType::kBF16 ? 0x1p-7 : 0x1p-10;
+    float largest = 0;
+    for (const float value : b) largest = std::max(largest, std::abs(value));
+    for (std::size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], step * largest) << i;
+    EXPECT_EQ(exact(mlp(row, false)).to_vector<float>(), a);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, FewRows, ::testing::ValuesIn(testing::computing_devices()),
                          [](const auto& test) { return std::string(to_string(test.param.type)); });
 

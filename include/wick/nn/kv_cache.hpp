@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "wick/ops/attention.hpp"
+#include "wick/ops/rope.hpp"
 #include "wick/tensor/tensor.hpp"
 
 namespace wick {
@@ -25,6 +27,12 @@ class KvCache {
   /// holds is copied. length() moves on with advance(). Throws Error kArgument when they do not fit or there is no
   /// such layer, kShape, and kUnsupported when k or v would pass a gradient on: a cache does not.
   Keys append(std::int64_t layer, const Tensor& k, const Tensor& v);
+  /// A layer's attention from its projections on: rope() of q [B,T,H,Dh] and k [B,T,Hkv,Dh] by positions [B,T] or [T],
+  /// append() of k and v, and attention() of q over all positions so far; result [B,T,H,Dh]. One new token of each sequence
+  /// is one launch on GPUs whose blocks work in clusters. No gradient. Throws as these three.
+  Tensor attend(std::int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                const Tensor& positions, const RopeFrequencies& frequencies,
+                const AttentionOptions& options = {});
   /// From now on append() writes at position[0], an i32 of the device that is read when the work runs, and answers the
   /// first `visible` positions whatever length() is: work that is recorded once and repeated. What lies beyond
   /// length() among them must be hidden by a mask. Throws Error kArgument when there are not so many, kShape, kDtype,
@@ -49,7 +57,15 @@ class KvCache {
 
  private:
   void check_room(std::int64_t count) const;
+  std::size_t check_layer(std::int64_t layer) const;
   void check_added(std::size_t layer, const Tensor& k, const Tensor& v) const;
+  std::int64_t visible_after(std::int64_t added) const;
+  bool suits_decoding(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                      const Tensor& positions, const RopeFrequencies& frequencies,
+                      const AttentionOptions& options) const;
+  Tensor decode(std::size_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
+                const Tensor& positions, const RopeFrequencies& frequencies,
+                const AttentionOptions& options);
 
   std::vector<Tensor> k_;
   std::vector<Tensor> v_;

@@ -102,7 +102,7 @@ class Linear {
  private:
   bool is_frozen() const;
   bool may_join(DType activations, const PassContext& pass) const;
-  static bool may_all_join(std::span<const Linear* const> layers, DType activations,
+  static bool may_all_join(std::span<const Linear* const> layers, const Tensor& x,
                            const PassContext& pass);
   LoraOperands operands_for(DType activations) const;
   Tensor plain(const Tensor& x) const;

@@ -25,11 +25,9 @@ namespace wick::cpu::HWY_NAMESPACE {
 // items.
 class F32Tiles {
  public:
-  // With `knows_few` a few outer items get products of their own, which add up in another order.
-  F32Tiles(Stream& stream, std::int64_t Dh, bool knows_few)
+  F32Tiles(Stream& stream, std::int64_t Dh)
       : Dh_(Dh),
         stride_(round_up_to_lanes(Dh)),
-        knows_few_(knows_few),
         memory_(stream, 6 * kAttentionTile * stride_),
         inner_{{part(0)}, {part(1)}},
         outer_rows_{{part(2)}, {part(3)}},
@@ -44,7 +42,7 @@ class F32Tiles {
     outer_count_ = count;
     columns_ = round_up_to_lanes(count);
     load_rows(count, row_at, outer_rows_[side]);
-    if (!few()) transpose(outer_rows_[side], count, outer_[side]);
+    transpose(outer_rows_[side], count, outer_[side]);
     return true;
   }
   template <class RowAt>
@@ -56,7 +54,6 @@ class F32Tiles {
 
   // out [inner, columns] = inner rows · outer rows.
   void multiply(Side side, float* out) const {
-    if (few()) return multiply_few(side, out);
     tile_product({inner_[side].data, stride_, 1}, {outer_[side], columns_}, {out, columns_, false},
                  {inner_count_, Dh_, columns_});
   }
@@ -106,32 +103,6 @@ class F32Tiles {
     }
   }
 
-  // Products of whole vectors waste most lanes on a token that is decoded alone.
-  bool few() const { return knows_few_ && 4 * outer_count_ <= lanes(); }
-
-  // out[j, r] = inner row j · outer row r for less rows than a vector has lanes; four inner rows share the sums across lanes.
-  void multiply_few(Side side, float* out) const {
-    const Rows& inner = inner_[side];
-    for (std::int64_t j = 0; j < inner_count_; j += 4) {
-      const std::int64_t last = std::min<std::int64_t>(4, inner_count_ - j) - 1;
-      for (std::int64_t i = 0; i <= last; ++i) store(hn::Zero(F32()), out + (j + i) * lanes());
-      for (std::int64_t r = 0; r < outer_count_; ++r) {
-        const float* const row = outer_rows_[side].data + r * stride_;
-        F32Vec dots[4] = {hn::Zero(F32()), hn::Zero(F32()), hn::Zero(F32()), hn::Zero(F32())};
-        for (std::int64_t d = 0; d < stride_; d += lanes()) {
-          const auto factor = load(row + d);
-          for (std::int64_t i = 0; i < 4; ++i) {
-            const float* const other = inner.data + (j + std::min(i, last)) * stride_;
-            dots[i] = hn::MulAdd(factor, load(other + d), dots[i]);
-          }
-        }
-        float sums[4];
-        sum_lanes_of_four(dots[0], dots[1], dots[2], dots[3], sums);
-        for (std::int64_t i = 0; i <= last; ++i) out[(j + i) * lanes() + r] = sums[i];
-      }
-    }
-  }
-
   template <class RowAt>
   void load_rows(std::int64_t count, const RowAt& row_at, Rows& to) const {
     auto zero_or_nan = hn::Zero(F32());
@@ -160,12 +131,11 @@ class F32Tiles {
   }
 
   std::int64_t Dh_, stride_;
-  bool knows_few_;
   std::int64_t outer_count_ = 0, inner_count_ = 0, columns_ = 0;
   ScratchArray<float> memory_;
   Rows inner_[2];       // [inner, Dh]
   Rows outer_rows_[2];  // [outer, Dh]
-  float* outer_[2];     // the same as [Dh, columns], but for few ones
+  float* outer_[2];     // the same as [Dh, columns]
 };
 
 }  // namespace wick::cpu::HWY_NAMESPACE

@@ -56,6 +56,7 @@ constexpr KernelTable make_table() {
 #include "runtime/op_catalog.def"
   };
   // Ops go on without these, which the CPU refuses: they must hear of it while they are captured.
+  table.decode_attention = &cpu::decode_attention;
   table.lora_swiglu = &cpu::lora_swiglu;
   table.lora_swiglu_backward = &cpu::lora_swiglu_backward;
   return table;

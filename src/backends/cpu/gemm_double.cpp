@@ -90,9 +90,11 @@ void round_here(const double* sums, std::int64_t width, std::int64_t rows, std::
   const auto step = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t i = 0; i < rows; ++i, sums += width, out += stride) {
     std::int64_t j = 0;
-    for (; j + step <= columns; j += step) {
+    // Of one lane Highway makes the largest finite value where it should be infinity.
+    while (step > 1 && j + step <= columns) {
       const hn::Rebind<float, F64> df;
       hn::StoreU(hn::DemoteTo(df, hn::LoadU(d, sums + j)), df, out + j);
+      j += step;
     }
     for (; j < columns; ++j) out[j] = static_cast<float>(sums[j]);
   }

@@ -103,6 +103,7 @@ std::unique_ptr<Event> CudaBackend::make_event() { return std::make_unique<CudaE
 std::span<const std::string_view> CudaBackend::variants(std::string_view kernel) const noexcept {
   static constexpr std::string_view kAttention[] = {"cudnn", "plain"};
   static constexpr std::string_view kCrossEntropy[] = {"one_pass", "two_pass"};
+  static constexpr std::string_view kDecodeAttention[] = {"fused", "apart"};
   static constexpr std::string_view kLoraLinear[] = {"few_rows",
                                                      "hopper",
                                                      "hopper_256",
@@ -119,6 +120,7 @@ std::span<const std::string_view> CudaBackend::variants(std::string_view kernel)
   static constexpr std::string_view kMatmul[] = {"few_rows", "narrow", "cublaslt", "simple"};
   if (kernel == "attention") return kAttention;
   if (kernel == "cross_entropy") return kCrossEntropy;
+  if (kernel == "decode_attention") return kDecodeAttention;
   if (kernel == "lora_linear") return kLoraLinear;
   if (kernel == "matmul") return kMatmul;
   return {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "backends/cuda/few_rows_one.cuh"
@@ -337,13 +338,14 @@ FewRowsGroup part_of(std::span<const FewRows> products, std::int64_t m, std::int
   return group;
 }
 
-// parts: as in FewRowsGroup.
+// parts, swiglu: as in FewRowsGroup.
 template <class X, class W>
-void switch_rows(Stream& stream, std::span<const FewRows> products, float* parts) {
+void switch_rows(Stream& stream, std::span<const FewRows> products, float* parts, void* swiglu) {
   const std::int64_t M = products[0].M;
   if (suits_one_row(products)) {
     FewRowsGroup group = part_of<X>(products, 0, M);
     group.parts = parts;
+    group.swiglu = swiglu;
     return launch_one_row<X, W>(stream, group);
   }
   if constexpr (sizeof(W) == 2) {
@@ -367,11 +369,12 @@ void switch_rows(Stream& stream, std::span<const FewRows> products, float* parts
   }
 }
 
-void run_group(Stream& stream, std::span<const FewRows> products, float* parts = nullptr) {
+void run_group(Stream& stream, std::span<const FewRows> products, float* parts = nullptr,
+               void* swiglu = nullptr) {
   const bool wide = products[0].w_dtype == DType::kF32;
   switch_floating(products[0].x_dtype, [&]<class X>(std::type_identity<X>) {
-    if (wide) return switch_rows<X, float>(stream, products, parts);
-    switch_rows<X, X>(stream, products, parts);
+    if (wide) return switch_rows<X, float>(stream, products, parts, swiglu);
+    switch_rows<X, X>(stream, products, parts, swiglu);
   });
 }
 
@@ -393,6 +396,20 @@ bool are_alike(const FewRows& a, const FewRows& b) {
   return a.M == b.M && a.K == b.K && a.x == b.x && a.x_dtype == b.x_dtype &&
          a.w_dtype == b.w_dtype && a.out_dtype == b.out_dtype &&
          (!makes_xa(a) || !makes_xa(b) || a.a_dtype == b.a_dtype);
+}
+
+// One row, with all that is made of it in between.
+bool runs_in_one_launch(std::span<const FewRows> products) {
+  return suits_one_row(products) && std::ranges::all_of(products, [](const FewRows& product) {
+           return product.R == 0 || makes_xa(product);
+         });
+}
+
+void run_in_one_launch(Stream& stream, std::span<const FewRows> products, void* swiglu) {
+  const std::int64_t count = parts_of_one_row(products);
+  std::optional<Scratch> parts;
+  if (count > 0) parts.emplace(stream, static_cast<std::size_t>(count) * sizeof(float));
+  run_group(stream, products, parts ? parts->as<float>() : nullptr, swiglu);
 }
 
 }  // namespace
@@ -432,14 +449,8 @@ KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products
   if (!takes_few_rows(products)) {
     return KernelStatus::unsupported("not a few rows of 16-byte packs");
   }
-  const bool in_one_launch =
-      suits_one_row(products) && std::ranges::all_of(products, [](const FewRows& product) {
-        return product.R == 0 || makes_xa(product);
-      });
-  if (in_one_launch) {
-    const Scratch parts(stream,
-                        static_cast<std::size_t>(parts_of_one_row(products)) * sizeof(float));
-    run_group(stream, products, parts.as<float>());
+  if (runs_in_one_launch(products)) {
+    run_in_one_launch(stream, products, nullptr);
     return KernelStatus::ok();
   }
   std::array<FewRows, kMostFewRows> thin;
@@ -449,6 +460,16 @@ KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products
   }
   if (count > 0) run_group(stream, std::span(thin).first(count));
   run_group(stream, products);
+  return KernelStatus::ok();
+}
+
+KernelStatus multiply_one_row_swiglu(Stream& stream, std::span<const FewRows> products, void* h) {
+  const bool alike = products.size() == 2 && products[0].N == products[1].N &&
+                     products[0].out_dtype == products[0].x_dtype;
+  if (!alike || !takes_few_rows(products) || !runs_in_one_launch(products)) {
+    return KernelStatus::unsupported("not one row by two matrices alike");
+  }
+  run_in_one_launch(stream, products, h);
   return KernelStatus::ok();
 }
 

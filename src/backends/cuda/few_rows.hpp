@@ -45,4 +45,7 @@ KernelStatus multiply_few_rows(Stream& stream, const FewRows& product);
 /// As above: the products side by side in one launch, and their x aᵀ in one before it.
 KernelStatus multiply_few_rows(Stream& stream, std::span<const FewRows> products);
 
+/// As above for gate and up of one row, and h [N] of x's dtype: the swiglu of their results, which have x's dtype too.
+KernelStatus multiply_one_row_swiglu(Stream& stream, std::span<const FewRows> products, void* h);
+
 }  // namespace wick::cuda

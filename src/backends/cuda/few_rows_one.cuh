@@ -1,5 +1,8 @@
 #pragma once
 
+#include <type_traits>
+
+#include "backends/cuda/activation_math.cuh"
 #include "backends/cuda/few_rows_group.cuh"
 
 // One row of x (a decoded token) by long rows of w: x lies in shared memory, so that one kernel takes every K and stays in the
@@ -183,24 +186,24 @@ struct OneRowEnd {
     if (a.bias != nullptr) bias = small_element<X>(a.bias, a.out_dtype, at.n);
   }
 
-  /// `sum` is that of a lane.
-  __device__ __forceinline__ void finish(const FewRowsGroup& group, const float* xa, float sum,
-                                         int lane) const {
+  /// `sum` is that of a lane. Answers the result, rounded as it is stored, in every lane.
+  __device__ __forceinline__ float finish(const FewRowsGroup& group, const float* xa, float sum,
+                                          int lane) const {
     const FewRows& a = group.products[at.product];
     for (int i = 0; i < at.product; ++i) xa += group.products[i].R;
     if (lane < a.R) sum = fmaf(a.scale * b, xa[lane], sum);
     for (int r = lane + kWarp; r < a.R; r += kWarp) {
       sum = fmaf(a.scale * small_element<X>(a.b, a.b_dtype, at.n * a.R + r), xa[r], sum);
     }
-    const float total = warp_reduce<Sum>(sum);
-    if (lane == 0) store_small<X>(a.out, a.out_dtype, at.n, total + bias);
+    const float total = warp_reduce<Sum>(sum) + bias;
+    if (lane == 0) store_small<X>(a.out, a.out_dtype, at.n, total);
+    return to_float(from_float<X>(total));
   }
 };
 
 /// A lane's part of the next row with x.
-template <class Cut, class W, class X>
-__device__ __forceinline__ float add_one_row(const X* x, int packs, WeightSteps<W, Cut>& steps,
-                                             int lane) {
+template <class Cut, class W, class X, class Steps>
+__device__ __forceinline__ float add_one_row(const X* x, int packs, Steps& steps, int lane) {
   constexpr int kVec = kPackSize<W>;
   constexpr int kChains = 4;
   float chains[kChains] = {};
@@ -223,11 +226,54 @@ __device__ __forceinline__ float add_one_row(const X* x, int packs, WeightSteps<
   return (chains[0] + chains[1]) + (chains[2] + chains[3]);
 }
 
-/// A row of w for a warp at a time; each warp has several, a grid apart.
-template <class X, class W>
+/// What a warp makes at a time: a row of w, or the same one of the first two products and their swiglu.
+template <class X, class W, bool kSwiglu>
+class OneRowTask {
+ public:
+  using Cut = OneRowCut<kHasLargeRing>;
+  using Steps = StepRing<std::conditional_t<kSwiglu, PairWeights<W, Cut>, RowWeights<W, Cut>>, Cut>;
+
+  __device__ static std::int64_t count(const FewRowsGroup& group) {
+    return kSwiglu ? group.products[0].N : group.rows;
+  }
+
+  /// Does not wait for what it loads.
+  __device__ __forceinline__ OneRowTask(const FewRowsGroup& group, std::int64_t row, int lane)
+      : first_(group, row, lane), second_(group, row + (kSwiglu ? group.products[0].N : 0), lane) {}
+
+  __device__ __forceinline__ void add(const X* x, int packs, Steps& steps, int lane) {
+    first_sum_ = add_one_row<Cut, W>(x, packs, steps, lane);
+    if constexpr (kSwiglu) second_sum_ = add_one_row<Cut, W>(x, packs, steps, lane);
+  }
+
+  __device__ __forceinline__ void finish(const FewRowsGroup& group, const float* xa,
+                                         int lane) const {
+    const float first = first_.finish(group, xa, first_sum_, lane);
+    if constexpr (kSwiglu) {
+      const float second = second_.finish(group, xa, second_sum_, lane);
+      if (lane != 0) return;
+      static_cast<X*>(group.swiglu)[first_.at.n] =
+          from_float<X>(Silu::template value<X>(first) * second);
+    }
+  }
+
+ private:
+  struct Nothing {
+    __device__ Nothing(const FewRowsGroup&, std::int64_t, int) {}
+  };
+
+  OneRowEnd<X> first_;
+  std::conditional_t<kSwiglu, OneRowEnd<X>, Nothing> second_;
+  float first_sum_ = 0;
+  float second_sum_ = 0;
+};
+
+/// A task for a warp at a time; each warp has several, a grid apart.
+template <class X, class W, bool kSwiglu>
 __global__ void __launch_bounds__(kOneRowThreads, 1)
     one_row_kernel(const __grid_constant__ FewRowsGroup group) {
-  using Cut = OneRowCut<kHasLargeRing>;
+  using Task = OneRowTask<X, W, kSwiglu>;
+  using Cut = typename Task::Cut;
   extern __shared__ uint4 slots[];
   __shared__ float xa_room[kMostRanksOfOne];
   hopper::let_next_begin();
@@ -237,12 +283,13 @@ __global__ void __launch_bounds__(kOneRowThreads, 1)
   const int packs = static_cast<int>(K / kPackSize<W>);
   // Neighbours in a multiprocessor's warps are a grid apart, so that what remains at the end spreads over all of them.
   const int row_step = kOneRowWarps * static_cast<int>(gridDim.x);
+  const std::int64_t rows = Task::count(group);
   std::int64_t row = blockIdx.x + std::int64_t{warp} * gridDim.x;
   const SharedXa<X> shared_xa(group, xa_room);
   shared_xa.prefetch();
-  WeightSteps<W, Cut> steps({group, row, row_step, lane, kWarp}, slots);
-  const bool any = row < group.rows;
-  const OneRowEnd<X> first_end(group, any ? row : 0, lane);
+  typename Task::Steps steps({group, row, row_step, lane, kWarp}, slots);
+  const bool any = row < rows;
+  Task first(group, any ? row : 0, lane);
   hopper::wait_for_previous();  // which makes x, or xa
   uint4* const x_packs = slots + Cut::kSteps * Cut::kStepBytes / 16;
   // SAFETY: x is made of 16 bytes and begins at a multiple of them: takes_few_rows().
@@ -255,12 +302,13 @@ __global__ void __launch_bounds__(kOneRowThreads, 1)
   // SAFETY: a copy of x, aligned as that is.
   const X* const x = reinterpret_cast<const X*>(x_packs);
   shared_xa.make_parts(x);
-  const float first_sum = any ? add_one_row<Cut, W>(x, packs, steps, lane) : 0.0F;
+  if (any) first.add(x, packs, steps, lane);
   if (shared_xa.wanted()) shared_xa.gather();
-  if (any) first_end.finish(group, xa_room, first_sum, lane);
-  for (row += row_step; row < group.rows; row += row_step) {
-    const OneRowEnd<X> end(group, row, lane);
-    end.finish(group, xa_room, add_one_row<Cut, W>(x, packs, steps, lane), lane);
+  if (any) first.finish(group, xa_room, lane);
+  for (row += row_step; row < rows; row += row_step) {
+    Task task(group, row, lane);
+    task.add(x, packs, steps, lane);
+    task.finish(group, xa_room, lane);
   }
 }
 
@@ -285,8 +333,11 @@ inline std::int64_t parts_of_one_row(std::span<const FewRows> products) {
 template <class X, class W>
 void launch_one_row(Stream& stream, FewRowsGroup& group) {
   group.counters = cuda_stream(stream).counters();
-  launch_few_rows_kernel<OneRowCut<true>, OneRowCut<false>>(stream, &one_row_kernel<X, W>,
-                                                            group.rows, group);
+  const auto launch = [&](auto kernel, std::int64_t tasks) {
+    launch_few_rows_kernel<OneRowCut<true>, OneRowCut<false>>(stream, kernel, tasks, group);
+  };
+  if (group.swiglu != nullptr) return launch(&one_row_kernel<X, W, true>, group.products[0].N);
+  launch(&one_row_kernel<X, W, false>, group.rows);
 }
 
 }  // namespace wick::cuda

@@ -20,6 +20,14 @@ __device__ __forceinline__ void meet_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/// The two halves of it, but for what was written: all have come to arrive_at_cluster() when wait_for_cluster() is over.
+__device__ __forceinline__ void arrive_at_cluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void wait_for_cluster() {
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+}
+
 /// *to = value in the shared memory of another block of the cluster, where `to` is the place in one's own.
 template <class T>
 __device__ __forceinline__ void store_at(unsigned rank, T* to, const T& value) {

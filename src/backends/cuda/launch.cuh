@@ -153,20 +153,28 @@ int resident_clusters(Stream& stream, void (*kernel)(Parameters...), int cluster
   return 0;
 }
 
-/// Enqueues kernel<<<grid, block, shared>>>(args...) on `queue`; early: it begins as soon as the kernel before it lets it.
+/// Enqueues kernel<<<grid, block, shared>>>(args...) on `queue`; early: it begins as soon as the kernel before it lets it;
+/// cluster: of that many blocks, unless 0.
 template <class... Parameters, class... Args>
-void launch_early_if(bool early, cudaStream_t queue, void (*kernel)(Parameters...), dim3 grid,
-                     dim3 block, std::size_t shared_bytes, Args&&... args) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void launch_early_if(bool early, int cluster, cudaStream_t queue, void (*kernel)(Parameters...),
+                     dim3 grid, dim3 block, std::size_t shared_bytes, Args&&... args) {
+  cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = queue;
-  config.attrs = &attribute;
-  config.numAttrs = early ? 1 : 0;
+  config.attrs = attributes;
+  if (early) {
+    cudaLaunchAttribute& order = attributes[config.numAttrs++];
+    order.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    order.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 0) {
+    cudaLaunchAttribute& blocks = attributes[config.numAttrs++];
+    blocks.id = cudaLaunchAttributeClusterDimension;
+    blocks.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), "cudaLaunchKernelEx");
 }
 
@@ -175,7 +183,7 @@ void launch_early_if(bool early, cudaStream_t queue, void (*kernel)(Parameters..
 template <class... Parameters, class... Args>
 void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
                      std::size_t shared_bytes, Args&&... args) {
-  launch_early_if(true, activate(stream), kernel, grid, block, shared_bytes,
+  launch_early_if(true, 0, activate(stream), kernel, grid, block, shared_bytes,
                   std::forward<Args>(args)...);
 }
 
@@ -188,6 +196,7 @@ void launch_early_on(Stream& stream, void (*kernel)(Parameters...), dim3 grid, d
 struct Overlapping {
   std::span<const MemoryRange> written;  ///< all that it writes
   std::span<const MemoryRange> early;    ///< what it reads before it waits
+  int cluster = 0;                       ///< blocks of a cluster; 0: none
 };
 
 /// As launch_on() for such a kernel.
@@ -203,7 +212,7 @@ void launch_overlapping(Stream& stream, void (*kernel)(Parameters...), dim3 grid
                                cudaSharedmemCarveoutMaxShared),
           "cudaFuncSetAttribute");
   }
-  launch_early_if(admitted, own.handle(), kernel, grid, block, shared_bytes,
+  launch_early_if(admitted, which.cluster, own.handle(), kernel, grid, block, shared_bytes,
                   std::forward<Args>(args)...);
   own.overlapping().add(admitted, which.written);
 }

@@ -4,6 +4,7 @@
 
 #include "runtime/args/attention_args.hpp"
 #include "runtime/args/cross_entropy_args.hpp"
+#include "runtime/args/decode_attention_args.hpp"
 #include "runtime/args/dora_gain_args.hpp"
 #include "runtime/args/elementwise_args.hpp"
 #include "runtime/args/embedding_args.hpp"

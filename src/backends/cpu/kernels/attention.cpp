@@ -12,6 +12,7 @@
 #include "backends/cpu/attention_bf16-inl.hpp"
 #include "backends/cpu/attention_double.hpp"
 #include "backends/cpu/attention_f32-inl.hpp"
+#include "backends/cpu/attention_few-inl.hpp"
 #include "backends/cpu/attention_mask.hpp"
 #include "backends/cpu/attention_tiles-inl.hpp"
 #include "backends/cpu/cpu_kernels.hpp"
@@ -44,16 +45,12 @@ struct PartialAttention {
 };
 
 // What a thread needs besides.
-struct ForwardScratch {
-  ForwardScratch(Stream& stream, std::int64_t Dh)
-      : f32(stream, Dh, true),
-        bf16(stream, Dh),
-        memory(stream, kAttentionTile * (kAttentionTile + 1)),
+struct ScoreScratch {
+  explicit ScoreScratch(Stream& stream)
+      : memory(stream, kAttentionTile * (kAttentionTile + 1)),
         scores(memory.data()),
         correction(scores + kAttentionTile * kAttentionTile) {}
 
-  F32Tiles f32;
-  Bf16Tiles bf16;
   ScratchArray<float> memory;
   float* scores;      // [keys, columns], a column for each row of the queries
   float* correction;  // [columns]
@@ -99,7 +96,7 @@ bool online_softmax(float* scores, std::int64_t num_keys, std::int64_t columns, 
 // Adds one tile of keys, whose scores are in s.scores, to the partial result.
 template <class Tiles>
 void add_key_tile(const AttentionProblem& p, const TileItems& rows, const TileItems& keys,
-                  bool masked, float scale, const Tiles& tiles, const ForwardScratch& s,
+                  bool masked, float scale, const Tiles& tiles, const ScoreScratch& s,
                   const PartialAttention& partial) {
   bool unchanged = false;
   if (masked) {
@@ -119,7 +116,7 @@ void add_key_tile(const AttentionProblem& p, const TileItems& rows, const TileIt
 // what the operands hold.
 template <class T, class Tiles>
 bool attend_in(Tiles& tiles, const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile,
-               Interval range, const ForwardScratch& s, const PartialAttention& partial) {
+               Interval range, const ScoreScratch& s, const PartialAttention& partial) {
   if (!tiles.load_outer(kScored, tile.count, query_rows<T>(a.q, p, tile))) return false;
   partial.clear();
   tiles.clear(partial.out);
@@ -142,16 +139,36 @@ bool attend_in(Tiles& tiles, const AttentionArgs& a, const AttentionProblem& p, 
   return true;
 }
 
+// Tiles of a thread, and what they are used for: attend() is attend_in() of the best that take the operands.
 template <class T>
-void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile, Interval range,
-            ForwardScratch& s, const PartialAttention& partial) {
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    if (s.bf16.take(tile.count) && attend_in<T>(s.bf16, a, p, tile, range, s, partial)) {
-      return;
+struct ManyRows {
+  ManyRows(Stream& stream, std::int64_t Dh) : scratch(stream), f32(stream, Dh), bf16(stream, Dh) {}
+
+  void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile,
+              Interval range, const PartialAttention& partial) {
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      if (bf16.take(tile.count) && attend_in<T>(bf16, a, p, tile, range, scratch, partial)) return;
     }
+    attend_in<T>(f32, a, p, tile, range, scratch, partial);
   }
-  attend_in<T>(s.f32, a, p, tile, range, s, partial);
-}
+
+  ScoreScratch scratch;
+  F32Tiles f32;
+  Bf16Tiles bf16;
+};
+
+template <class T>
+struct FewRows {
+  FewRows(Stream& stream, std::int64_t Dh) : scratch(stream), tiles(stream, Dh) {}
+
+  void attend(const AttentionArgs& a, const AttentionProblem& p, const RowTile& tile,
+              Interval range, const PartialAttention& partial) {
+    attend_in<T>(tiles, a, p, tile, range, scratch, partial);
+  }
+
+  ScoreScratch scratch;
+  FewTiles<T> tiles;
+};
 
 // Writes out and lse of a tile of rows.
 template <class T>
@@ -229,20 +246,20 @@ struct ForwardPlan {
 
 // q and out [B,T,H,Dh], k and v [B,S,Hkv,Dh], lse [B,H,T]. A task owns kAttentionTile rows of the
 // heads that share a key head and reads the keys that they see once; scratch is a few tiles for
-// each thread.
-template <class T>
+// each thread, of `Rows`.
+template <class T, class Rows>
 void attention_of(Stream& stream, const AttentionArgs& a, const AttentionProblem& p) {
   const ForwardPlan plan(p);
   const std::int64_t stride = round_up_to_lanes(p.Dh);
   const std::int64_t floats = PartialAttention::floats(stride);
   if (plan.splits == 1) {
     parallel_for(stream, plan.tasks, 1, [&](std::int64_t begin, std::int64_t end) {
-      ForwardScratch scratch(stream, p.Dh);
+      Rows rows(stream, p.Dh);
       const ScratchArray<float> memory(stream, floats);
       const auto partial = PartialAttention::at(memory.data(), stride);
       for (std::int64_t task = begin; task < end; ++task) {
         const RowTile tile = plan.tile(p, task);
-        attend<T>(a, p, tile, {0, p.S}, scratch, partial);
+        rows.attend(a, p, tile, {0, p.S}, partial);
         store_attention<T>(a, p, tile, partial);
       }
     });
@@ -250,11 +267,11 @@ void attention_of(Stream& stream, const AttentionArgs& a, const AttentionProblem
   }
   const ScratchArray<float> memory(stream, plan.tasks * plan.splits * floats);
   parallel_for(stream, plan.tasks * plan.splits, 1, [&](std::int64_t begin, std::int64_t end) {
-    ForwardScratch scratch(stream, p.Dh);
+    Rows rows(stream, p.Dh);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t first_key = i % plan.splits * plan.split_keys;
-      attend<T>(a, p, plan.tile(p, i / plan.splits), {first_key, first_key + plan.split_keys},
-                scratch, PartialAttention::at(memory.data() + i * floats, stride));
+      rows.attend(a, p, plan.tile(p, i / plan.splits), {first_key, first_key + plan.split_keys},
+                  PartialAttention::at(memory.data() + i * floats, stride));
     }
   });
   parallel_for(stream, plan.tasks, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -269,8 +286,13 @@ void attention_of(Stream& stream, const AttentionArgs& a, const AttentionProblem
 
 void attention_all(Stream& stream, const AttentionArgs& a) {
   const AttentionProblem problem(a.q, a.k, a.mask);
-  switch_floating(a.q.dtype,
-                  [&]<class T>(std::type_identity<T>) { attention_of<T>(stream, a, problem); });
+  switch_floating(a.q.dtype, [&]<class T>(std::type_identity<T>) {
+    if (FewTiles<T>::suits(problem.rows)) {
+      attention_of<T, FewRows<T>>(stream, a, problem);
+    } else {
+      attention_of<T, ManyRows<T>>(stream, a, problem);
+    }
+  });
 }
 
 }  // namespace wick::cpu::HWY_NAMESPACE

@@ -35,7 +35,7 @@ namespace wick::cpu::HWY_NAMESPACE {
 // makes the scores (queries, keys) and what is paired the gradients of the probabilities (douts, values).
 struct BackwardScratch {
   BackwardScratch(Stream& stream, std::int64_t Dh)
-      : f32(stream, Dh, false),
+      : f32(stream, Dh),
         bf16(stream, Dh),
         memory(stream, 2 * f32.sum_floats() + kAttentionTile * (2 * kAttentionTile + 2)),
         scored_sum(memory.data()),

@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_kernels.hpp"
 #include "layout/view_cast.hpp"
 #include "runtime/args/attention_args.hpp"
+#include "runtime/args/decode_attention_args.hpp"
 
 namespace wick::cpu {
 
@@ -36,6 +37,11 @@ KernelStatus kv_append(Stream& /*stream*/, const KvAppendArgs& args) {
   append(args.k, args.k_memory, begin);
   append(args.v, args.v_memory, begin);
   return KernelStatus::ok();
+}
+
+// Launches cost little here beside what their kernels do.
+KernelStatus decode_attention(Stream& /*stream*/, const DecodeAttentionArgs& /*args*/) {
+  return KernelStatus::unsupported("rotation, memory and attention in one kernel");
 }
 
 }  // namespace wick::cpu

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/cuda/cuda_kernels.hpp"
@@ -258,52 +260,78 @@ KernelStatus bias_gradient(Stream& stream, const LoraLinearBackwardArgs& args) {
 
 // ---- Forward ------------------------------------------------------------------------------------
 
+// Layers as products of few rows, with the memory they need for the time of a call.
+class FewRowsLayers {
+ public:
+  // Why they are none, empty when they are.
+  std::string add(std::span<const LoraLinearArgs> layers) {
+    for (const LoraLinearArgs& layer : layers) {
+      if (layer.dropout_p != 0) return "dropout";
+      products_.push_back({.M = layer.x.dim(0),
+                           .N = layer.w.dim(0),
+                           .K = layer.x.dim(1),
+                           .R = layer.a.dim(0),
+                           .x = layer.x.data,
+                           .x_dtype = layer.x.dtype,
+                           .w = layer.w.data,
+                           .w_dtype = layer.w.dtype,
+                           .a = layer.a.data,
+                           .a_dtype = layer.a.dtype,
+                           .xa = data_of<float>(layer.xa),
+                           .b = layer.b.data,
+                           .b_dtype = layer.b.dtype,
+                           .out = layer.out.data,
+                           .out_dtype = layer.x.dtype,
+                           .scale = layer.scale});
+    }
+    if (!takes_few_rows(products_)) return "not a few rows of 16-byte packs";
+    const bool is_free = forced_variant("lora_linear").empty();
+    if (is_free && std::ranges::any_of(products_, is_better_by_cublaslt)) {
+      return "more than two rows of a large matrix";
+    }
+    return {};
+  }
+
+  // Makes what the products need besides.
+  std::span<const FewRows> prepare(Stream& stream, std::span<const LoraLinearArgs> layers) {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      FewRows& product = products_[i];
+      const TensorView& bias = layers[i].bias;
+      if (product.xa == nullptr && product.R > 0) {
+        memory_.push_back(
+            std::make_unique<Scratch>(stream, bytes_of(product.M * product.R, DType::kF32)));
+        product.xa = memory_.back()->as<float>();
+      }
+      if (!bias) continue;
+      const Matrix given{.data = bias.data, .dtype = bias.dtype};
+      biases_.push_back(std::make_unique<As>(stream, given, product.x_dtype, product.N));
+      product.bias = biases_.back()->matrix().data;
+    }
+    return products_;
+  }
+
+ private:
+  std::vector<FewRows> products_;
+  std::vector<std::unique_ptr<Scratch>> memory_;
+  std::vector<std::unique_ptr<As>> biases_;
+};
+
 // The few rows of decoding: everything in one pass over the weights of all layers.
 KernelStatus few_rows(Stream& stream, std::span<const LoraLinearArgs> layers) {
-  std::vector<FewRows> products;
-  std::vector<std::unique_ptr<Scratch>> memory;
-  std::vector<std::unique_ptr<As>> biases;
-  for (const LoraLinearArgs& layer : layers) {
-    const std::int64_t R = layer.a.dim(0);
-    if (R == 0 || layer.dropout_p != 0) return KernelStatus::unsupported("no adapter, or dropout");
-    products.push_back({.M = layer.x.dim(0),
-                        .N = layer.w.dim(0),
-                        .K = layer.x.dim(1),
-                        .R = R,
-                        .x = layer.x.data,
-                        .x_dtype = layer.x.dtype,
-                        .w = layer.w.data,
-                        .w_dtype = layer.w.dtype,
-                        .a = layer.a.data,
-                        .a_dtype = layer.a.dtype,
-                        .xa = data_of<float>(layer.xa),
-                        .b = layer.b.data,
-                        .b_dtype = layer.b.dtype,
-                        .out = layer.out.data,
-                        .out_dtype = layer.x.dtype,
-                        .scale = layer.scale});
-  }
-  if (!takes_few_rows(products)) {
-    return KernelStatus::unsupported("not a few rows of 16-byte packs");
-  }
-  if (forced_variant("lora_linear").empty() &&
-      std::ranges::any_of(products, is_better_by_cublaslt)) {
-    return KernelStatus::unsupported("more than two rows of a large matrix");
-  }
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    FewRows& product = products[i];
-    const TensorView& bias = layers[i].bias;
-    if (product.xa == nullptr) {
-      memory.push_back(
-          std::make_unique<Scratch>(stream, bytes_of(product.M * product.R, DType::kF32)));
-      product.xa = memory.back()->as<float>();
-    }
-    if (!bias) continue;
-    const Matrix given{.data = bias.data, .dtype = bias.dtype};
-    biases.push_back(std::make_unique<As>(stream, given, product.x_dtype, product.N));
-    product.bias = biases.back()->matrix().data;
-  }
-  return multiply_few_rows(stream, products);
+  FewRowsLayers own;
+  const std::string refusal = own.add(layers);
+  if (!refusal.empty()) return KernelStatus::unsupported(refusal);
+  return multiply_few_rows(stream, own.prepare(stream, layers));
+}
+
+// One row by gate and up, and its swiglu where their results are.
+KernelStatus few_rows_swiglu(Stream& stream, const LoraSwigluArgs& args) {
+  if (args.h.dim(0) != 1) return KernelStatus::unsupported("more than one row");
+  const std::array layers{args.gate, args.up};
+  FewRowsLayers own;
+  const std::string refusal = own.add(layers);
+  if (!refusal.empty()) return KernelStatus::unsupported(refusal);
+  return multiply_one_row_swiglu(stream, own.prepare(stream, layers), args.h.data);
 }
 
 // Many rows: the base's product, then the adapter's.
@@ -455,6 +483,11 @@ KernelStatus lora_linears_backward(Stream& stream, const LoraLinearsBackwardArgs
 }
 
 KernelStatus lora_swiglu(Stream& stream, const LoraSwigluArgs& args) {
+  const std::string forced = forced_variant("lora_linear");
+  if (forced.empty() || forced == "few_rows") {
+    KernelStatus status = few_rows_swiglu(stream, args);
+    if (!status.is_unsupported() || !forced.empty()) return status;
+  }
   if (!allows_hopper()) return KernelStatus::unsupported("another variant was asked for");
   return forward_with_swiglu(stream, args);
 }

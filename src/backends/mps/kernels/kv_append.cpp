@@ -2,6 +2,7 @@
 
 #include "backends/mps/mps_kernels.hpp"
 #include "runtime/args/attention_args.hpp"
+#include "runtime/args/decode_attention_args.hpp"
 #include "runtime/args/elementwise_args.hpp"
 
 namespace wick::mps {
@@ -26,6 +27,11 @@ KernelStatus kv_append(Stream& stream, const KvAppendArgs& args) {
   }
   KernelStatus status = append(stream, args.k, args.k_memory, args.begin);
   return status.is_ok() ? append(stream, args.v, args.v_memory, args.begin) : status;
+}
+
+// Launches cost little here beside what their kernels do.
+KernelStatus decode_attention(Stream& /*stream*/, const DecodeAttentionArgs& /*args*/) {
+  return KernelStatus::unsupported("rotation, memory and attention in one kernel");
 }
 
 }  // namespace wick::mps
