@@ -52,7 +52,7 @@ CudaEvent& cuda_event(Event& event) {
 }  // namespace
 
 Counters::Counters(cudaStream_t stream) {
-  constexpr std::size_t kBytes = 2 * sizeof(unsigned);
+  constexpr std::size_t kBytes = kCount * sizeof(unsigned);
   void* memory = nullptr;
   check(cudaMalloc(&memory, kBytes), "cudaMalloc");
   data_ = static_cast<unsigned*>(memory);

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -14,7 +15,7 @@ namespace wick::cuda {
 
 class CudaBackend;
 
-/// Two zeros in device memory.
+/// Zeros in device memory for kernels whose blocks count one another, and which leave zeros.
 class Counters {
  public:
   explicit Counters(cudaStream_t stream);
@@ -22,10 +23,17 @@ class Counters {
   Counters(const Counters&) = delete;
   Counters& operator=(const Counters&) = delete;
 
-  unsigned* data() const noexcept { return data_; }
+  /// Two of them, for one kernel after the other.
+  unsigned* pair() const noexcept { return data_; }
+  /// One that the next few calls do not answer: for kernels that count before the kernel before them is over.
+  unsigned* ticket() noexcept { return data_ + kCount - kTickets + turn_++ % kTickets; }
 
  private:
+  static constexpr unsigned kTickets = 14;
+  static constexpr unsigned kCount = 2 + kTickets;
+
   unsigned* data_ = nullptr;
+  std::atomic<unsigned> turn_{0};
 };
 
 /// One CUDA stream. A thread that captures does so beside it, so that what others enqueue meanwhile is run and not
@@ -54,11 +62,8 @@ class CudaStream final : public Stream {
   OverlappingKernels& overlapping() noexcept { return is_capturing() ? captured_ : enqueued_; }
   /// Whether this thread records.
   bool is_capturing() const noexcept { return captures_.is_own(); }
-  /// Two zeros in device memory for kernels whose blocks count one another, and which leave zeros: this thread's work has them
-  /// one kernel after the other. Recorded work has its own.
-  unsigned* counters() const noexcept {
-    return (is_capturing() ? captured_counters_ : counters_)->data();
-  }
+  /// Those of this thread's work; recorded work has its own.
+  Counters& counters() const noexcept { return *(is_capturing() ? captured_counters_ : counters_); }
 
  private:
   CudaBackend& backend_;

@@ -24,11 +24,12 @@ inline constexpr bool kHasLargeRing = true;
 struct FewRowsGroup {
   FewRows products[kMostFewRows];
   std::int64_t rows;
-  int team;                ///< warps that share what they sum along K, a power of two
-  float* parts = nullptr;  ///< of one row: where pieces of x aᵀ go; null where xa is there already
+  int team;  ///< warps that share what they sum along K, a power of two
+  /// Of one row. Where pieces of x aᵀ go; null where xa is there already.
+  float* parts = nullptr;
   unsigned* counters = nullptr;  ///< two zeros, to be left as such
-  void* swiglu =
-      nullptr;  ///< of one row: [N] of x's dtype, of the first two products' results, of one N
+  unsigned* ticket = nullptr;    ///< another one, to draw rows from
+  void* swiglu = nullptr;        ///< [N] of x's dtype, of the first two products' results, of one N
 };
 
 /// A row of a group: row n of one of its products.
@@ -142,53 +143,6 @@ class RowWeights {
 
 template <class W, class Cut>
 using WeightSteps = StepRing<RowWeights<W, Cut>, Cut>;
-
-/// As RowWeights, of the same row of the first two products in turn.
-template <class W, class Cut>
-class PairWeights {
- public:
-  static constexpr int kVec = kPackSize<W>;
-  static constexpr int kPacks = Cut::kStepPacks;
-
-  __device__ PairWeights(const FewRowsGroup& group, std::int64_t first, int row_step, int begin,
-                         int width)
-      : group_(group),
-        row_(first),
-        row_step_(row_step),
-        k_(begin * kVec),
-        begin_(begin * kVec),
-        width_(width * kVec) {
-    seek();
-  }
-
-  __device__ __forceinline__ void copy(unsigned slot) {
-    const int K = static_cast<int>(group_.products[0].K);
-    if (row_ >= group_.products[0].N) return;
-#pragma unroll
-    for (int u = 0; u < kPacks; ++u) {
-      const int k = k_ + u * width_;
-      if (k < K) copy_async(slot + u * Cut::kThreads * 16, w_ + k, true);
-    }
-    k_ += kPacks * width_;
-    if (k_ - begin_ < K) return;
-    k_ = begin_;
-    if (is_second_) row_ += row_step_;
-    is_second_ = !is_second_;
-    seek();
-  }
-
- private:
-  __device__ __forceinline__ void seek() {
-    w_ = static_cast<const W*>(group_.products[is_second_ ? 1 : 0].w) + row_ * group_.products[0].K;
-  }
-
-  const FewRowsGroup& group_;
-  const W* w_ = nullptr;
-  std::int64_t row_;
-  int row_step_;
-  int k_, begin_, width_;
-  bool is_second_ = false;
-};
 
 template <class X>
 __device__ __forceinline__ float small_element(const void* data, DType dtype, std::int64_t i) {

@@ -29,6 +29,150 @@ struct OneRowCut {
   static constexpr int kSharedBytes = kSteps * kStepBytes + kXBytes;
 };
 
+/// Which rows a warp makes, all of them dealt out: neighbours in a multiprocessor's warps are a grid apart, so that what remains
+/// at the end spreads over all of them.
+class DealtRows {
+ public:
+  struct Room {};
+
+  __device__ DealtRows(const FewRowsGroup& /*group*/, int /*count*/, Room& /*room*/)
+      : warps_(kOneRowWarps * static_cast<int>(gridDim.x)),
+        fetched_(static_cast<int>(blockIdx.x) +
+                 static_cast<int>(threadIdx.x) / kWarp * static_cast<int>(gridDim.x)),
+        taken_(fetched_) {}
+
+  /// A row to fetch, count or more: none.
+  __device__ __forceinline__ int fetch() { return next(fetched_); }
+  /// The rows that were fetched, one after the other, and then one that is count or more.
+  __device__ __forceinline__ int take() { return next(taken_); }
+
+ private:
+  __device__ __forceinline__ int next(int& row) const {
+    row += warps_;
+    return row - warps_;
+  }
+
+  int warps_, fetched_, taken_;
+};
+
+/// As above, but the last round goes to whoever is ready for it. A kernel starts on multiprocessors as they come free from the
+/// one before it, and memory is not as fast for each of them: with all rows dealt out the last of them was over up to a
+/// tenth later than the first.
+class DrawnRows {
+ public:
+  static constexpr int kMost = 16;  ///< rows that are on their way
+
+  struct Room {
+    int rows[kOneRowWarps][kMost];
+  };
+
+  __device__ DrawnRows(const FewRowsGroup& group, int count, Room& room)
+      : count_(count),
+        warps_(kOneRowWarps * static_cast<int>(gridDim.x)),
+        ticket_(group.ticket),
+        rows_(room.rows[threadIdx.x / kWarp]),
+        next_(static_cast<int>(blockIdx.x) +
+              static_cast<int>(threadIdx.x) / kWarp * static_cast<int>(gridDim.x)),
+        dealt_(max(count / warps_ - 1, 0) * warps_) {
+    if (next_ >= dealt_) draw();
+  }
+
+  __device__ __forceinline__ int fetch() {
+    int row = next_;
+    if (row < dealt_) {
+      next_ += warps_;
+      if (next_ >= dealt_) draw();
+    } else {
+      row = dealt_ + __shfl_sync(kAllLanes, drawn_, 0);
+      if (row < count_) {
+        draw();
+      } else if (row == count_ + warps_ - 1 && threadIdx.x % kWarp == 0) {
+        *ticket_ = 0;  // the last of all warps to draw leaves a zero
+      }
+    }
+    if (threadIdx.x % kWarp == 0) rows_[fetched_ % kMost] = row;
+    ++fetched_;
+    return row;
+  }
+
+  __device__ __forceinline__ int take() {
+    __syncwarp();
+    return rows_[taken_++ % kMost];
+  }
+
+ private:
+  // One row ahead: the answer is there when it is needed.
+  __device__ __forceinline__ void draw() {
+    if (threadIdx.x % kWarp == 0) drawn_ = static_cast<int>(atomicAdd(ticket_, 1U));
+  }
+
+  int count_, warps_;
+  unsigned* ticket_;
+  int* rows_;
+  int next_, dealt_;
+  int drawn_ = 0;
+  unsigned fetched_ = 0;
+  unsigned taken_ = 0;
+};
+
+/// The packs of w that a thread needs for the rows of a warp; with kSwiglu for the same row of the first two products in turn.
+template <class W, class Cut, class Rows, bool kSwiglu>
+class OneRowWeights {
+ public:
+  static constexpr int kVec = kPackSize<W>;
+  static constexpr int kWidth = kWarp * kVec;
+
+  __device__ OneRowWeights(const FewRowsGroup& group, Rows& rows, int count)
+      : group_(group), rows_(rows), count_(count), K_(static_cast<int>(group.products[0].K)) {
+    begin_row();
+  }
+
+  /// Starts to copy the next step to a slot, if there is one.
+  __device__ __forceinline__ void copy(unsigned slot) {
+    if (row_ >= count_) return;
+#pragma unroll
+    for (int u = 0; u < Cut::kStepPacks; ++u) {
+      const int k = k_ + u * kWidth;
+      if (k < K_) copy_async(slot + u * Cut::kThreads * 16, w_ + k, true);
+    }
+    k_ += Cut::kStepPacks * kWidth;
+    // Every thread of a row takes as many steps of it.
+    if (k_ - first_k() < K_) return;
+    if (kSwiglu && !is_second_) {
+      is_second_ = true;
+      seek();
+    } else {
+      begin_row();
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ int first_k() {
+    return static_cast<int>(threadIdx.x) % kWarp * kVec;
+  }
+
+  __device__ __forceinline__ void begin_row() {
+    row_ = rows_.fetch();
+    is_second_ = false;
+    seek();
+  }
+
+  __device__ __forceinline__ void seek() {
+    k_ = first_k();
+    if (row_ >= count_) return;
+    const FewRowsRow at(group_, row_ + (is_second_ ? group_.products[0].N : 0));
+    w_ = static_cast<const W*>(group_.products[at.product].w) + at.n * K_;
+  }
+
+  const FewRowsGroup& group_;
+  Rows& rows_;
+  const W* w_ = nullptr;
+  int count_, K_;
+  int row_ = 0;
+  int k_ = 0;
+  bool is_second_ = false;
+};
+
 /// Pieces of a row of a.
 __host__ __device__ inline int pieces_of(std::int64_t K) {
   return static_cast<int>((K + kPieceOfA - 1) / kPieceOfA);
@@ -227,14 +371,15 @@ __device__ __forceinline__ float add_one_row(const X* x, int packs, Steps& steps
 }
 
 /// What a warp makes at a time: a row of w, or the same one of the first two products and their swiglu.
-template <class X, class W, bool kSwiglu>
+template <class X, class W, class Rows, bool kSwiglu>
 class OneRowTask {
  public:
   using Cut = OneRowCut<kHasLargeRing>;
-  using Steps = StepRing<std::conditional_t<kSwiglu, PairWeights<W, Cut>, RowWeights<W, Cut>>, Cut>;
+  using Weights = OneRowWeights<W, Cut, Rows, kSwiglu>;
+  using Steps = StepRing<Weights, Cut>;
 
-  __device__ static std::int64_t count(const FewRowsGroup& group) {
-    return kSwiglu ? group.products[0].N : group.rows;
+  __device__ static int count(const FewRowsGroup& group) {
+    return static_cast<int>(kSwiglu ? group.products[0].N : group.rows);
   }
 
   /// Does not wait for what it loads.
@@ -268,27 +413,26 @@ class OneRowTask {
   float second_sum_ = 0;
 };
 
-/// A task for a warp at a time; each warp has several, a grid apart.
-template <class X, class W, bool kSwiglu>
+/// A task for a warp at a time.
+template <class X, class W, class Rows, bool kSwiglu>
 __global__ void __launch_bounds__(kOneRowThreads, 1)
     one_row_kernel(const __grid_constant__ FewRowsGroup group) {
-  using Task = OneRowTask<X, W, kSwiglu>;
+  using Task = OneRowTask<X, W, Rows, kSwiglu>;
   using Cut = typename Task::Cut;
   extern __shared__ uint4 slots[];
   __shared__ float xa_room[kMostRanksOfOne];
+  __shared__ typename Rows::Room rows_room;
   hopper::let_next_begin();
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t K = group.products[0].K;
   const int packs = static_cast<int>(K / kPackSize<W>);
-  // Neighbours in a multiprocessor's warps are a grid apart, so that what remains at the end spreads over all of them.
-  const int row_step = kOneRowWarps * static_cast<int>(gridDim.x);
-  const std::int64_t rows = Task::count(group);
-  std::int64_t row = blockIdx.x + std::int64_t{warp} * gridDim.x;
+  const int count = Task::count(group);
   const SharedXa<X> shared_xa(group, xa_room);
   shared_xa.prefetch();
-  typename Task::Steps steps({group, row, row_step, lane, kWarp}, slots);
-  const bool any = row < rows;
+  Rows rows(group, count, rows_room);
+  typename Task::Steps steps(typename Task::Weights(group, rows, count), slots);
+  int row = rows.take();
+  const bool any = row < count;
   Task first(group, any ? row : 0, lane);
   hopper::wait_for_previous();  // which makes x, or xa
   uint4* const x_packs = slots + Cut::kSteps * Cut::kStepBytes / 16;
@@ -305,7 +449,9 @@ __global__ void __launch_bounds__(kOneRowThreads, 1)
   if (any) first.add(x, packs, steps, lane);
   if (shared_xa.wanted()) shared_xa.gather();
   if (any) first.finish(group, xa_room, lane);
-  for (row += row_step; row < rows; row += row_step) {
+  while (any) {
+    row = rows.take();
+    if (row >= count) break;
     Task task(group, row, lane);
     task.add(x, packs, steps, lane);
     task.finish(group, xa_room, lane);
@@ -317,9 +463,14 @@ __global__ void __launch_bounds__(kOneRowThreads, 1)
 /// Whether a row of x fits what the kernel above keeps of it, on every GPU.
 inline bool suits_one_row(std::span<const FewRows> products) {
   const FewRows& a = products[0];
+  constexpr std::int64_t kMostColumns = std::int64_t{1} << 30;
   std::int64_t ranks = 0;
-  for (const FewRows& product : products) ranks += product.R;
-  return a.M == 1 && ranks <= kMostRanksOfOne &&
+  std::int64_t columns = 0;
+  for (const FewRows& product : products) {
+    ranks += product.R;
+    columns += product.N;
+  }
+  return a.M == 1 && ranks <= kMostRanksOfOne && columns <= kMostColumns &&
          a.K * static_cast<std::int64_t>(size_of(a.x_dtype)) <= OneRowCut<false>::kXBytes;
 }
 
@@ -330,14 +481,26 @@ inline std::int64_t parts_of_one_row(std::span<const FewRows> products) {
   return ranks * pieces_of(products[0].K);
 }
 
-template <class X, class W>
-void launch_one_row(Stream& stream, FewRowsGroup& group) {
-  group.counters = cuda_stream(stream).counters();
-  const auto launch = [&](auto kernel, std::int64_t tasks) {
+template <class X, class W, bool kSwiglu>
+void launch_one_row(Stream& stream, FewRowsGroup& group, std::int64_t tasks) {
+  // All warps draw at the same place: with few rounds they would wait for one another. And as many tasks have a block on each
+  // multiprocessor, so that no more than two such kernels are there at a time.
+  constexpr std::int64_t kFewestRounds = 4;
+  const std::int64_t warps =
+      std::int64_t{kOneRowWarps} * backend_of_stream(stream).properties().multiProcessorCount;
+  const auto launch = [&](auto kernel) {
     launch_few_rows_kernel<OneRowCut<true>, OneRowCut<false>>(stream, kernel, tasks, group);
   };
-  if (group.swiglu != nullptr) return launch(&one_row_kernel<X, W, true>, group.products[0].N);
-  launch(&one_row_kernel<X, W, false>, group.rows);
+  group.counters = cuda_stream(stream).counters().pair();
+  if (tasks < kFewestRounds * warps) return launch(&one_row_kernel<X, W, DealtRows, kSwiglu>);
+  group.ticket = cuda_stream(stream).counters().ticket();
+  launch(&one_row_kernel<X, W, DrawnRows, kSwiglu>);
+}
+
+template <class X, class W>
+void launch_one_row(Stream& stream, FewRowsGroup& group) {
+  if (group.swiglu == nullptr) return launch_one_row<X, W, false>(stream, group, group.rows);
+  launch_one_row<X, W, true>(stream, group, group.products[0].N);
 }
 
 }  // namespace wick::cuda
