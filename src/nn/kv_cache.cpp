@@ -132,7 +132,7 @@ Tensor KvCache::decode(std::size_t layer, const Tensor& q, const Tensor& k, cons
   const Tensor each_position = detail::with_layout(
       own_positions, *broadcast_to(detail::layout_of(own_positions), {batch_, 1}));
   const Tensor inv_freq = detail::dense(frequencies.inv_freq);
-  const Tensor out = Tensor::empty(q.shape(), q.dtype(), q.device());
+  Tensor out = Tensor::empty(q.shape(), q.dtype(), q.device());
   const double scale =
       options.scale > 0 ? options.scale : 1 / std::sqrt(static_cast<double>(q.dim(3)));
   const DecodeAttentionArgs args{

@@ -62,6 +62,7 @@ std::int64_t first_of(const Sizes& s, std::int64_t b) { return s.masked ? b % (s
 
 Tensor positions_of(const Sizes& s) {
   std::vector<std::int32_t> values;
+  values.reserve(static_cast<std::size_t>(s.batch));
   for (std::int64_t b = 0; b < s.batch; ++b) {
     values.push_back(static_cast<std::int32_t>(s.seen - first_of(s, b)));
   }
@@ -159,7 +160,7 @@ std::string name_of(const Case& one) {
   return std::string(to_string(one.device.type)) + "_" + one.sizes.name;
 }
 
-void PrintTo(const Case& one, std::ostream* out) { *out << name_of(one); }
+std::ostream& operator<<(std::ostream& out, const Case& one) { return out << name_of(one); }
 
 class AttentionOfATokenOn : public ::testing::TestWithParam<Case> {};
 
