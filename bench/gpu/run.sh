@@ -59,7 +59,7 @@ for part in ${parts//,/ }; do
   [[ "$part" =~ ^(tests|selftest|sanitize|curves|ours|torch)$ ]] || die "no such part: $part"
 done
 
-programs=(wick wick_op_timings op_cases_test op_property_test autograd_test)
+programs=(wick wick_op_timings op_cases_test op_property_test decode_attention_test autograd_test)
 if [ -z "$binaries" ]; then
   binaries=$root/build/release
   "$root/dev" deps
@@ -68,7 +68,7 @@ if [ -z "$binaries" ]; then
 fi
 program() {
   local folder
-  for folder in "" apps/wick/ bench/ tests/; do
+  for folder in "" apps/wick/ bench/ tests/ tests/nn/; do
     [ -x "$binaries/$folder$1" ] && [ -f "$binaries/$folder$1" ] && echo "$binaries/$folder$1" && return
   done
   die "no program $1 in $binaries"
@@ -108,6 +108,7 @@ EOF
 if wants tests; then
   check op_cases "$(program op_cases_test)" --gtest_brief=1
   check op_property "$(program op_property_test)" --gtest_brief=1
+  check decode_attention "$(program decode_attention_test)" --gtest_brief=1
   check autograd "$(program autograd_test)" --gtest_brief=1
 fi
 if wants selftest; then
@@ -133,6 +134,9 @@ if wants sanitize && [ "${device%%:*}" = cuda ]; then
       cases=$checked && [ "$tool" = racecheck ] && cases=$rows
       check "$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "$(program op_cases_test)" --gtest_brief=1 \
         --gtest_filter="$cases"
+    done
+    for tool in memcheck racecheck; do
+      check "decode_$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "$(program decode_attention_test)" --gtest_brief=1
     done
   else
     failed+=(sanitize) && echo "sanitize FAILED: there is no compute-sanitizer in PATH or /usr/local/cuda/bin"

@@ -29,16 +29,21 @@ struct OneRowCut {
   static constexpr int kSharedBytes = kSteps * kStepBytes + kXBytes;
 };
 
-/// Which rows a warp makes, all of them dealt out: neighbours in a multiprocessor's warps are a grid apart, so that what remains
-/// at the end spreads over all of them.
+/// The first row of a warp: neighbours in a multiprocessor's warps are a grid apart, so that what remains at the end spreads over
+/// all of them.
+__device__ __forceinline__ int first_row_of_warp() {
+  return static_cast<int>(blockIdx.x) +
+         static_cast<int>(threadIdx.x) / kWarp * static_cast<int>(gridDim.x);
+}
+
+/// Which rows a warp makes, all of them dealt out.
 class DealtRows {
  public:
   struct Room {};
 
   __device__ DealtRows(const FewRowsGroup& /*group*/, int /*count*/, Room& /*room*/)
       : warps_(kOneRowWarps * static_cast<int>(gridDim.x)),
-        fetched_(static_cast<int>(blockIdx.x) +
-                 static_cast<int>(threadIdx.x) / kWarp * static_cast<int>(gridDim.x)),
+        fetched_(first_row_of_warp()),
         taken_(fetched_) {}
 
   /// A row to fetch, count or more: none.
@@ -71,8 +76,7 @@ class DrawnRows {
         warps_(kOneRowWarps * static_cast<int>(gridDim.x)),
         ticket_(group.ticket),
         rows_(room.rows[threadIdx.x / kWarp]),
-        next_(static_cast<int>(blockIdx.x) +
-              static_cast<int>(threadIdx.x) / kWarp * static_cast<int>(gridDim.x)),
+        next_(first_row_of_warp()),
         dealt_(max(count / warps_ - 1, 0) * warps_) {
     if (next_ >= dealt_) draw();
   }
