@@ -90,8 +90,9 @@ void round_here(const double* sums, std::int64_t width, std::int64_t rows, std::
   const auto step = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t i = 0; i < rows; ++i, sums += width, out += stride) {
     std::int64_t j = 0;
-    // Of one lane Highway makes the largest finite value where it should be infinity.
-    while (step > 1 && j + step <= columns) {
+    // Without vectors of the processor Highway makes the largest finite value where it should be infinity.
+    constexpr bool kIsPlain = HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
+    while (!kIsPlain && j + step <= columns) {
       const hn::Rebind<float, F64> df;
       hn::StoreU(hn::DemoteTo(df, hn::LoadU(d, sums + j)), df, out + j);
       j += step;
