@@ -15,8 +15,6 @@
 #include "wick/autograd/autograd.hpp"
 #include "wick/nn/kv_cache.hpp"
 #include "wick/ops/move.hpp"
-#include "wick/runtime/settings.hpp"
-#include "wick/runtime/stream.hpp"
 
 namespace wick::test {
 

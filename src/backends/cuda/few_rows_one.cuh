@@ -487,8 +487,8 @@ inline std::int64_t parts_of_one_row(std::span<const FewRows> products) {
 
 template <class X, class W, bool kSwiglu>
 void launch_one_row(Stream& stream, FewRowsGroup& group, std::int64_t tasks) {
-  // All warps draw at the same place: with few rounds they would wait for one another. And as many tasks have a block on each
-  // multiprocessor, so that no more than two such kernels are there at a time.
+  // With few rounds drawing costs more than it evens out. And as many tasks have a block on each multiprocessor, so that no
+  // more than two such kernels are there at a time.
   constexpr std::int64_t kFewestRounds = 4;
   const std::int64_t warps =
       std::int64_t{kOneRowWarps} * backend_of_stream(stream).properties().multiProcessorCount;
